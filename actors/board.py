@@ -1,0 +1,123 @@
+"""What the processes of a run tell one another: newest weights, evaluation jobs and results, figures, the stop sign.
+
+Plain Python, without Ray: `ray_actors.py` makes one actor of it, and every call to it is short.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WeightsNote:
+    """A version of the weights that can be fetched. reference: what the transport stored; opaque here."""
+
+    version: int
+    step: int
+    reference: Any
+    published: float
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """Score one version on one task. final: the run's last version, scored with more episodes."""
+
+    task: str
+    weights: WeightsNote
+    final: bool
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Returns of one job's episodes, in the order of their seeds."""
+
+    task: str
+    version: int
+    step: int
+    returns: tuple[float, ...]
+    env_steps: int
+    seconds: float
+    final: bool
+
+
+class Board:
+    """tasks: what evaluators score. every_seconds: least time between two versions that are scored.
+
+    first_block: of the seed blocks that it hands to expert actors.
+    Versions only grow: an older one than the newest is refused with ValueError.
+    """
+
+    def __init__(self, tasks: list[str], every_seconds: float, first_block: int = 0) -> None:
+        self._next_block = first_block
+        self._tasks, self._every_seconds = tasks, every_seconds
+        self._weights: WeightsNote | None = None
+        self._jobs: list[EvaluationJob] = []
+        self._last_round = (-1, float("-inf"))  # version, time
+        self._final = False
+        self._results: list[EvaluationResult] = []
+        self._figures: dict[str, dict[str, float]] = {}
+        self._stopping = False
+        self._learner_done = False
+
+    def publish(self, version: int, step: int, reference: Any) -> None:
+        """A new version of the weights; the reference to the one before is dropped."""
+        if self._weights is not None and version <= self._weights.version:
+            raise ValueError(f"weights version {version} does not follow {self._weights.version}")
+        self._weights = WeightsNote(version, step, reference, time.time())
+
+    def newest(self) -> WeightsNote | None:
+        return self._weights
+
+    def evaluate_finally(self) -> int:
+        """Drops what evaluators have not begun and queues every task for the newest weights; their version, or −1."""
+        self._jobs, self._final = [], True
+        return self._queue_round() if self._weights else -1
+
+    def next_job(self) -> EvaluationJob | None:
+        """The next task to score, or None: ask again later. A round begins when the one before was handed out."""
+        if not self._jobs and self._weights and not self._final:
+            version, began = self._last_round
+            if self._weights.version > version and time.monotonic() - began >= self._every_seconds:
+                self._queue_round()
+        return self._jobs.pop(0) if self._jobs else None
+
+    def claim_block(self) -> int:
+        """A seed block that nobody else has: also an actor that was restarted gets a new one."""
+        self._next_block += 1
+        return self._next_block - 1
+
+    def post_result(self, result: EvaluationResult) -> None:
+        self._results.append(result)
+
+    def take_results(self) -> list[EvaluationResult]:
+        """Results since the last call."""
+        taken, self._results = self._results, []
+        return taken
+
+    def report(self, source: str, figures: dict[str, float]) -> None:
+        """The newest figures of one process; its earlier ones are replaced."""
+        self._figures[source] = figures
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """The newest figures by process."""
+        return dict(self._figures)
+
+    def stop(self) -> None:
+        """Asks every process to end."""
+        self._stopping = True
+
+    def stopping(self) -> bool:
+        return self._stopping
+
+    def finish_learning(self) -> None:
+        """The learner's last weights and checkpoint are written."""
+        self._learner_done = True
+
+    def learner_done(self) -> bool:
+        return self._learner_done
+
+    def _queue_round(self) -> int:
+        assert self._weights is not None
+        self._last_round = (self._weights.version, time.monotonic())
+        self._jobs = [EvaluationJob(task, self._weights, self._final) for task in self._tasks]
+        return self._weights.version

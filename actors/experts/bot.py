@@ -1,0 +1,40 @@
+"""BabyAI's bot (Chevalier-Boisvert et al., 2019): plans from the full state of minigrid's Python environment."""
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+
+from gato_dist.envs.minigrid_python import MinigridVector
+from gato_dist.episode import Observations
+from gato_dist.ports import Info
+
+
+class BabyAIBotExpert:
+    """One bot per environment of a `MinigridVector`."""
+
+    def __init__(self, env: MinigridVector) -> None:
+        self._env = env
+        self._bots: list[Any] = [None] * len(env.envs)
+        self._last: list[Any] = [None] * len(env.envs)
+
+    def reset(self, env_ids: np.ndarray) -> None:
+        from minigrid.utils.baby_ai_bot import BabyAIBot
+
+        for i in env_ids:
+            self._bots[i], self._last[i] = BabyAIBot(self._env.envs[i]), None
+
+    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
+        """int64 [N]; the bot reads the environments, not the observations."""
+        actions = np.zeros(len(active), np.int64)
+        for i in np.flatnonzero(active):
+            with contextlib.redirect_stdout(io.StringIO()):
+                self._last[i] = self._bots[i].replan(self._last[i])
+            actions[i] = int(self._last[i])
+        return actions
+
+    def describe(self) -> dict[str, Any]:
+        from importlib.metadata import version
+
+        return {"name": "minigrid BabyAIBot", "kind": "bot", "minigrid": version("minigrid")}

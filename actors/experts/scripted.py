@@ -1,0 +1,43 @@
+"""Meta-World's scripted policies, one for each of its tasks."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from gato_dist.episode import Observations
+from gato_dist.ports import Info
+
+
+class MetaWorldScript:
+    """The policy that Meta-World ships for a task: a function of the observation alone.
+
+    task: Meta-World's name, such as `reach-v3`.
+    """
+
+    def __init__(self, task: str) -> None:
+        try:
+            from metaworld.policies import ENV_POLICY_MAP
+        except ImportError as error:
+            raise ImportError(f"scripted experts need metaworld: pip install 'gato-dist[suites]' ({error})") from error
+        self._task = task
+        script: Any = ENV_POLICY_MAP[task]
+        self._script = script()
+
+    def reset(self, env_ids: np.ndarray) -> None:
+        """Scripts keep no state."""
+
+    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
+        """float32 [N, 4] for `state` [N, 39], clipped to the action's bounds as the environment would."""
+        actions = np.zeros((len(active), 4), np.float32)
+        for i in np.flatnonzero(active):
+            with warnings.catch_warnings():
+                # Scripts ask for more than the bounds and say so at every step.
+                warnings.simplefilter("ignore")
+                actions[i] = np.clip(self._script.get_action(observations["state"][i]), -1.0, 1.0)
+        return actions
+
+    def describe(self) -> dict[str, Any]:
+        from importlib.metadata import version
+
+        return {"name": f"metaworld.policies {self._task}", "kind": "scripted", "metaworld": version("metaworld")}

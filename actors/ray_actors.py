@@ -1,0 +1,171 @@
+"""Ray's share of the actors: thin shells, transport of weights, and nothing else."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from actors.board import Board, EvaluationJob, EvaluationResult
+from gato_dist.config import RunConfig, TaskConfig
+from gato_dist.ports import State
+from gato_dist.seeds import expert_seeds
+from gato_dist.tokens.tokenizer import Tokenizer
+
+REPORT_SECONDS = 1.0
+IDLE_SECONDS = 0.5
+
+
+@ray.remote(num_cpus=0, max_concurrency=1)
+class BoardActor(Board):
+    """The board as an actor. It owns the weights that it hands out: they outlive the learner's worker."""
+
+    def publish(self, version: int, step: int, reference: Any) -> None:
+        super().publish(version, step, ray.put(reference))
+
+
+class StopSign:
+    """Asks the board whether to stop, in the background: calling it never blocks, and lags by a moment."""
+
+    def __init__(self, board: ActorHandle) -> None:
+        self._board = board
+        self._answer: Any = board.stopping.remote()
+        self._asked: float = time.monotonic()
+        self._stopped: bool = False
+
+    def __call__(self) -> bool:
+        if not self._stopped and time.monotonic() - self._asked > IDLE_SECONDS:
+            ready, _ = ray.wait([self._answer], timeout=0)
+            if ready:
+                self._stopped = ray.get(self._answer)
+                self._answer = self._board.stopping.remote()
+            self._asked = time.monotonic()
+        return self._stopped
+
+
+class RayHost:
+    """The `LearnerHost` port over the board."""
+
+    def __init__(self, board: ActorHandle) -> None:
+        self._board = board
+        self.should_stop = StopSign(board)
+
+    def publish(self, version: int, step: int, weights: State) -> None:
+        # Waits for the board: the learner must not end before its last weights are safe.
+        ray.get(self._board.publish.remote(version, step, weights))
+
+    def report(self, metrics: dict[str, float]) -> None:
+        self._board.report.remote("learner", metrics)
+
+
+class _Reporter:
+    """Sends a process's figures to the board, at most once a second."""
+
+    def __init__(self, board: ActorHandle, source: str) -> None:
+        self._board, self._source, self._sent = board, source, 0.0
+
+    def __call__(self, figures: dict[str, float]) -> None:
+        if time.monotonic() - self._sent >= REPORT_SECONDS:
+            self._sent = time.monotonic()
+            self._board.report.remote(self._source, dict(figures))
+
+
+@ray.remote(num_cpus=0)
+class ReplayActor:
+    """Holds the replay server of a run."""
+
+    def __init__(self, start: Callable[[], Any]) -> None:
+        """start: makes the server; called here, so that Reverb is loaded in this process alone."""
+        self._server = start()
+        self._client = self._server.localhost_client()
+
+    def address(self) -> str:
+        return f"{ray.util.get_node_ip_address()}:{self._server.port}"
+
+    def figures(self, read: Callable[[Any], dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+        return read(self._client.server_info(timeout=5))
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class ExpertActor:
+    """One expert of one task; `run` returns when the board says stop."""
+
+    def __init__(self, config: RunConfig, index: int, copy: int, tokenizer: Tokenizer, board: ActorHandle) -> None:
+        os.nice(config.actors.niceness)
+        self._config, self._index, self._copy = config, index, copy
+        self._tokenizer, self._board = tokenizer, board
+
+    def run(self, make_writer: Callable[[str, Callable[[], bool]], Any]) -> None:
+        """make_writer: a row writer for (table, should_stop)."""
+        from actors.demonstrate import demonstrate
+        from actors.experts.registry import make_expert
+        from gato_dist.tokens.packing import Packer
+
+        config, task = self._config, self._config.tasks[self._index]
+        block: int = ray.get(self._board.claim_block.remote())
+        seeds = expert_seeds(config.seed, block, task.num_envs)
+        demonstrator = make_expert(task.name, seeds, config.actors.threads, task.expert, task.expert_options)
+        tokenizer = self._tokenizer.tasks[task.name]
+        packer = Packer(tokenizer, config.tokens.length, task.window_steps, block, first_item=block << 32)
+        stop = StopSign(self._board)
+        report = _Reporter(self._board, f"expert/{task.name}/{self._copy}")
+        with make_writer(task.name, stop) as writer:
+            for figures in demonstrate(demonstrator, tokenizer, packer, writer.write):
+                report(figures)
+                if stop():
+                    return
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class EvaluatorActor:
+    """Acts with the newest weights and scores them; `run` returns when the board says stop."""
+
+    def __init__(self, config: RunConfig, tokenizer: Tokenizer, board: ActorHandle) -> None:
+        import torch
+
+        os.nice(config.evaluation.niceness)
+        torch.set_num_threads(config.evaluation.threads)
+        from gato_dist.model.gato import Gato
+
+        self._config, self._tokenizer, self._board = config, tokenizer, board
+        self._tasks: dict[str, TaskConfig] = {task.name: task for task in config.tasks}
+        self._model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
+        self._version = -1
+
+    def run(self) -> None:
+        while not ray.get(self._board.stopping.remote()):
+            job = ray.get(self._board.next_job.remote())
+            if job is None:
+                time.sleep(IDLE_SECONDS)
+            else:
+                ray.get(self._board.post_result.remote(self._score(job)))
+
+    def _score(self, job: EvaluationJob) -> EvaluationResult:
+        from actors.evaluate import evaluate_gato
+
+        self._load(job)
+        settings, task = self._config.evaluation, self._tasks[job.task]
+        count = settings.final_episodes if job.final else settings.episodes
+        began = time.monotonic()
+        played = evaluate_gato(
+            self._model, self._tokenizer.tasks[job.task], task.window_steps, settings.temperature, count,
+            job.weights.version, settings.threads,
+        )  # fmt: skip
+        played.sort(key=lambda episode: episode.provenance.seed)
+        return EvaluationResult(
+            job.task, job.weights.version, job.weights.step, tuple(episode.episode_return for episode in played),
+            sum(map(len, played)), time.monotonic() - began, job.final,
+        )  # fmt: skip
+
+    def _load(self, job: EvaluationJob) -> None:
+        """Changes the weights only between jobs: an episode is played by one version."""
+        if job.weights.version == self._version:
+            return
+        import torch
+
+        state = ray.get(job.weights.reference)
+        # Arrays from the object store are read-only; `load_state_dict` copies them.
+        self._model.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
+        self._version = job.weights.version

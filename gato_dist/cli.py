@@ -1,0 +1,124 @@
+"""The command `gato-dist`. Exit codes: 0 done, 1 failed while running, 2 the user's input is wrong, 130 interrupted."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from gato_dist.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parses and runs one command; returns its exit code. Errors are one line on stderr."""
+    # Set before torch or TensorFlow are loaded: later they no longer listen.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    options = _parse(arguments)
+    try:
+        return options.command(options) or 0
+    except InputError as error:
+        print(f"gato-dist: {error}", file=sys.stderr)
+        return 2
+    except ImportError as error:
+        print(f"gato-dist: {error}; install it with: pip install 'gato-dist[live,suites]'", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("gato-dist: interrupted", file=sys.stderr)
+        return 130
+    except RuntimeError as error:
+        print(f"gato-dist: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    # argparse takes no key=value after a flag by itself.
+    if rest and not (hasattr(options, "overrides") and all("=" in word and not word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.overrides += rest
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gato-dist", description="Trains one transformer to act in many worlds.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="experts, replay, learner and evaluation, all at once")
+    train.add_argument("config", metavar="CONFIG", help="YAML file, such as configs/quickstart.yaml")
+    train.add_argument("overrides", nargs="*", metavar="key=value", help="over the config's, such as learner.batch=64")
+    train.add_argument("--run", type=Path, metavar="DIR", help="run folder; runs/<config's name> by default")
+    train.add_argument("--resume", action="store_true", help="continue the run in its folder")
+    train.set_defaults(command=_train)
+
+    experts = commands.add_parser("experts", help="score experts").add_subparsers(required=True, metavar="ACTION")
+    score = experts.add_parser("score", help="measure random and expert scores, and keep them as references")
+    score.add_argument("tasks", metavar="GLOB", help="such as 'metaworld/*', or a comma-separated list")
+    score.add_argument("--episodes", type=_positive, default=50)
+    score.add_argument("--seed", type=int, default=0)
+    score.set_defaults(command=_experts_score)
+
+    tasks = commands.add_parser("tasks", help="list tasks, their experts and reference scores")
+    tasks.add_argument("tasks", nargs="?", default="*", metavar="GLOB")
+    tasks.set_defaults(command=_tasks)
+
+    evaluate = commands.add_parser("evaluate", help="score a checkpoint")
+    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    evaluate.add_argument("--tasks", default="*", metavar="GLOB")
+    evaluate.add_argument("--episodes", type=_positive, default=50)
+    evaluate.set_defaults(command=_evaluate)
+
+    report = commands.add_parser("report", help="write report.html of a run folder")
+    report.add_argument("run", type=Path, metavar="RUN")
+    report.set_defaults(command=_report)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _train(options: argparse.Namespace) -> int | None:
+    from gato_dist.config import load_config
+
+    config = load_config(options.config, options.overrides)
+    from gato_dist.run import train
+    from gato_dist.run_folder import RunFolder
+
+    train(config, RunFolder(options.run or Path("runs") / config.name), options.resume)
+    return None
+
+
+def _experts_score(options: argparse.Namespace) -> int | None:
+    from gato_dist.measure import score_experts
+    from gato_dist.tasks import match_tasks
+
+    score_experts(match_tasks(options.tasks), options.episodes, options.seed)
+    return None
+
+
+def _tasks(options: argparse.Namespace) -> int | None:
+    from gato_dist.measure import print_tasks
+    from gato_dist.tasks import match_tasks
+
+    print_tasks(match_tasks(options.tasks))
+    return None
+
+
+def _evaluate(options: argparse.Namespace) -> int | None:
+    from gato_dist.measure import evaluate_checkpoint
+
+    evaluate_checkpoint(options.checkpoint, options.tasks, options.episodes)
+    return None
+
+
+def _report(options: argparse.Namespace) -> int | None:
+    from gato_dist.report import write_report
+
+    print(write_report(options.run))
+    return None

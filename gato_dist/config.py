@@ -1,0 +1,214 @@
+"""A run's configuration: every key, its default and its meaning. Read and refused before any heavy import."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gato_dist.errors import InputError
+from gato_dist.tasks import task_entry
+
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskConfig(_Section):
+    """One task of the mixture."""
+
+    name: str = Field(description="suite/name, as `gato-dist tasks` lists it")
+    weight: float = Field(1.0, gt=0, description="share of the learner's sequences, relative to the other tasks")
+    window_steps: NotNegative = Field(1, description="time steps that a window shows; 0: as many as fit a sequence")
+    expert: str | None = Field(None, description="expert kind; the task's own where not given")
+    expert_options: dict[str, Any] = Field({}, description="keyword arguments of the expert, over the task's own")
+    num_envs: Positive = Field(8, description="environments that one expert actor steps together")
+
+    @model_validator(mode="after")
+    def _known(self) -> "TaskConfig":
+        task_entry(self.name)
+        return self
+
+
+class TokensConfig(_Section):
+    """How observations and actions become tokens."""
+
+    encoding: Literal["paper", "compact"] = Field("compact", description="a token a number, or a token a tensor")
+    vocabulary: Literal["paper", "disjoint"] = Field(
+        "disjoint", description="whether token ranges overlap as in the paper"
+    )
+    text: str = Field("default", description="a SentencePiece .model file, or `default` for the shipped one")
+    text_size: Positive | None = Field(None, description="ids kept for text; the text model's size where not given")
+    length: Positive = Field(128, description="L: tokens in a sequence")
+
+
+class ModelConfig(_Section):
+    """The transformer."""
+
+    width: Positive = 192
+    layers: Positive = 4
+    heads: Positive = 6
+    key_size: Positive = Field(32, description="width of a head's keys and values; even, for rotary positions")
+    feed_forward: Positive = 768
+    patch_channels: Positive = Field(32, description="channels inside the residual block that embeds image patches")
+    local_positions: Positive = Field(
+        256, description="rows of the local-position table: most observation tokens a step"
+    )
+    action_positions: Literal["none", "shared", "index"] = Field(
+        "shared", description="position embedding of action tokens"
+    )
+    past_actions: Literal["shown", "masked"] = Field("shown", description="whether later steps of a window see actions")
+    dropout: Share = 0.0
+
+    @model_validator(mode="after")
+    def _even(self) -> "ModelConfig":
+        if self.key_size % 2:
+            raise ValueError(f"model.key_size: rotary positions need an even number, got {self.key_size}")
+        return self
+
+
+class LearnerConfig(_Section):
+    """Optimisation. A run ends after `steps` or `minutes`, whichever comes first; the schedule follows both."""
+
+    steps: Positive = 100_000
+    minutes: float | None = Field(None, gt=0, description="wall-clock minutes of training, resumed time included")
+    batch: Positive = Field(32, description="sequences in a global batch")
+    learning_rate: float = Field(1e-3, gt=0, description="maximum, after warm-up")
+    warmup_steps: NotNegative = 200
+    final_share: Share = Field(0.1, description="the cosine ends at this share of the maximum (paper: a tenth)")
+    weight_decay: float = Field(0.1, ge=0)
+    clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this global norm")
+    target_spread: float = Field(
+        0.0, ge=0, description="bins of Gaussian spread of continuous-action targets; 0: one-hot"
+    )
+    workers: Positive = Field(1, description="data-parallel workers")
+    threads: Positive = Field(1, description="CPU threads of each worker")
+    gpu: bool = Field(False, description="one GPU for each worker")
+    publish_seconds: float = Field(45.0, gt=0, description="least time between two broadcasts of the weights")
+    checkpoint_seconds: float = Field(120.0, gt=0, description="least time between two checkpoints")
+    keep_checkpoints: Positive = 2
+
+
+class ReplayConfig(_Section):
+    """Reverb: one table per task."""
+
+    port: NotNegative = Field(0, description="of the replay server; 0: a free one")
+    size: Positive = Field(4000, description="sequences that a table keeps; the oldest leave first")
+    min_size: Positive = Field(8, description="sequences in every table before the learner starts")
+    ahead: Positive = Field(2000, description="sequences that experts may write before the first is sampled")
+    samples_per_insert: float = Field(4.0, gt=0, description="samples that let an expert write one more sequence")
+
+
+class ActorsConfig(_Section):
+    """Expert actors: one per task and copy."""
+
+    copies: Positive = Field(1, description="expert actors per task")
+    threads: Positive = Field(1, description="environment threads of an actor")
+    niceness: NotNegative = Field(
+        10, le=19, description="how far expert actors give way to the learner on a busy machine"
+    )
+
+
+class EvaluationConfig(_Section):
+    """Scoring the newest weights on every task, on seeds that no expert uses."""
+
+    actors: Positive = 1
+    episodes: Positive = Field(8, description="episodes per task and weights version while training goes on")
+    final_episodes: Positive = Field(16, description="episodes per task of the last weights")
+    temperature: float = Field(0.0, ge=0, description="0: greedy; otherwise actions are sampled")
+    every_seconds: float = Field(150.0, ge=0, description="least time between two versions that are scored")
+    final_actors: Positive = Field(2, description="evaluators once training has ended")
+    threads: Positive = 1
+    niceness: NotNegative = Field(5, le=19, description="how far evaluators give way to the learner on a busy machine")
+
+
+class RayConfig(_Section):
+    """Where the system runs."""
+
+    address: str | None = Field(None, description="of a running cluster (or `auto`); none: start Ray on this machine")
+    cpus: Positive | None = Field(
+        None, description="CPUs that a Ray started here offers; its own count where not given"
+    )
+
+
+class RunConfig(_Section):
+    """The whole configuration of `gato-dist train`."""
+
+    name: str = Field(pattern=r"^[\w.-]+$", description="names the run folder, runs/<name>")
+    seed: NotNegative = 0
+    tasks: tuple[TaskConfig, ...] = Field(min_length=1)
+    tokens: TokensConfig = TokensConfig()
+    model: ModelConfig = ModelConfig()
+    learner: LearnerConfig = LearnerConfig()
+    replay: ReplayConfig = ReplayConfig()
+    actors: ActorsConfig = ActorsConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunConfig":
+        names = [task.name for task in self.tasks]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"tasks: {', '.join(sorted(twice))} is listed twice")
+        if self.learner.batch % self.learner.workers:
+            raise ValueError(
+                f"learner.batch {self.learner.batch} must be a multiple of learner.workers {self.learner.workers}"
+            )
+        if self.replay.min_size > min(self.replay.ahead, self.replay.size):
+            raise ValueError(
+                "replay.min_size must not exceed replay.ahead and replay.size: the learner would never start"
+            )
+        return self
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
+    """A YAML file and dotted `key=value` overrides, validated. Raises InputError, one line, naming the key or file."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    try:
+        tree = OmegaConf.load(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.__class__.__name__}); give a YAML file such as configs/quickstart.yaml"
+        ) from error
+    except YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    for override in overrides or []:
+        key, sign, _ = override.partition("=")
+        if not sign or not key:
+            raise InputError(f"{override}: overrides have the form key=value, such as learner.batch=64")
+    try:
+        merged = OmegaConf.merge(tree, OmegaConf.from_dotlist(list(overrides or [])))
+        data = OmegaConf.to_container(merged, resolve=True)
+    except (OmegaConfBaseException, YAMLError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+    return parse_config(data, str(path))
+
+
+def parse_config(data: Any, source: str) -> RunConfig:
+    """Validates plain data. Raises InputError naming `source`, the key and what is wrong with it."""
+    if not isinstance(data, dict):
+        raise InputError(f"{source}: expected keys and values, got {type(data).__name__}")
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "no such key"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise InputError(f"{source}: {key + ': ' if key else ''}{message}{more}") from error
+
+
+def dump_config(config: RunConfig) -> str:
+    """YAML of the resolved configuration; `load_config` reads it back to an equal one."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))

@@ -1,0 +1,29 @@
+"""Finds a suite's module by name; a suite is one file with `spec(entry)` and `make(entry, seeds, threads)`."""
+
+import importlib
+from typing import Any
+
+from gato_dist.errors import InputError
+from gato_dist.ports import VectorEnv
+from gato_dist.specs import TaskSpec
+from gato_dist.tasks import task_entry
+
+SUITES = ("ale", "procgen", "dm_control", "metaworld", "babyai")
+
+
+def task_spec(task: str) -> TaskSpec:
+    """A task's layout, without making an environment. Raises InputError for an unknown task or a missing library."""
+    return _suite(task).spec(task_entry(task))
+
+
+def make_env(task: str, seeds: list[int], threads: int = 1) -> VectorEnv:
+    """One environment per seed. Raises as `task_spec` does."""
+    return _suite(task).make(task_entry(task), seeds, threads)
+
+
+def _suite(task: str) -> Any:
+    name = task_entry(task).suite
+    try:
+        return importlib.import_module(f"gato_dist.envs.{name}")
+    except ImportError as error:
+        raise InputError(f"{task}: {error}") from error

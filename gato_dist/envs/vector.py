@@ -1,0 +1,62 @@
+"""envpool behind the `VectorEnv` port."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gato_dist.envs.qt import load_qt5
+from gato_dist.episode import Observations
+from gato_dist.ports import TimeStep
+from gato_dist.specs import TaskSpec
+
+Adapt = Callable[[Any], Observations]
+
+
+class EnvpoolVector:
+    """One envpool of `len(seeds)` environments. Make it inside the process that steps it: it survives no fork.
+
+    adapt: turns envpool's observation into named parts.
+    """
+
+    def __init__(
+        self, env_id: str, spec: TaskSpec, seeds: list[int], threads: int, options: dict[str, Any], adapt: Adapt
+    ) -> None:
+        self.spec, self.seeds = spec, list(seeds)
+        self._adapt = adapt
+        self._env = import_envpool().make_gymnasium(
+            env_id, num_envs=len(seeds), num_threads=threads, env_seed=self.seeds, **options
+        )
+        self._discrete = not spec.action.low
+        self._action_dtype = self._env.action_space.dtype
+
+    def reset(self) -> TimeStep:
+        observation, info = self._env.reset()
+        count = len(self.seeds)
+        return self._time_step(observation, np.zeros(count), np.zeros(count, bool), np.zeros(count, bool), info)
+
+    def step(self, actions: np.ndarray) -> TimeStep:
+        return self._time_step(*self._env.step(np.ascontiguousarray(actions, self._action_dtype)))
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _time_step(
+        self, observation: Any, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, info: dict
+    ) -> TimeStep:
+        success = np.asarray(info["success"]) > 0 if "success" in info else None
+        plain = {name: value for name, value in info.items() if isinstance(value, np.ndarray)}
+        return TimeStep(
+            self._adapt(observation), np.asarray(rewards, np.float32), np.asarray(terminated, bool),
+            np.asarray(truncated, bool), success, plain,
+        )  # fmt: skip
+
+
+def import_envpool() -> Any:
+    """The envpool module. Raises ImportError that names what to install."""
+    try:
+        load_qt5()
+        import envpool
+    except ImportError as error:
+        raise ImportError(f"environments need envpool: pip install 'gato-dist[suites]' ({error})") from error
+    return envpool

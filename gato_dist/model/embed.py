@@ -1,0 +1,118 @@
+"""Embeds each position of a sequence by its kind (paper, sections 2.2, C.2 and C.3).
+
+Shapes: B rows, L positions, W width, P patches and N tensors of all rows together, D tensor size.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from gato_dist.config import ModelConfig
+from gato_dist.kinds import Kind
+from gato_dist.tokens.images import PATCH, POSITION_BINS
+
+GRID_VALUES = 16
+STEM = 4
+GROUPS = 32
+
+
+class PatchEmbedding(nn.Module):
+    """One pre-activation residual block turns a 16×16 patch into a vector; its place in the image is added.
+
+    The paper gives the block (ResNet v2, GroupNorm with 32 groups, GELU) but not its stem: here a convolution of
+    4×4 pixels a step, which keeps the block at 4×4 places and its cost near that of the transformer.
+    """
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        groups = min(GROUPS, channels)
+        self.stem = nn.Conv2d(3, channels, STEM, stride=STEM)
+        self.block = nn.Sequential(
+            nn.GroupNorm(groups, channels), nn.GELU(), nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GroupNorm(groups, channels), nn.GELU(), nn.Conv2d(channels, channels, 3, padding=1),
+        )  # fmt: skip
+        self.out = nn.Linear(channels * (PATCH // STEM) ** 2, width)
+        self.rows = nn.Embedding(POSITION_BINS, width)
+        self.columns = nn.Embedding(POSITION_BINS, width)
+
+    def forward(self, patches: Tensor, places: Tensor) -> Tensor:
+        """patches uint8 [P, 16, 16, 3], places uint8 [P, 2, 2] (row, column) × (first, last bin) → [P, W]."""
+        # Pixels to [−1, 1], divided by √16 (paper, section 2.1).
+        pixels = (patches.permute(0, 3, 1, 2).to(self.stem.weight.dtype) / 127.5 - 1.0) / PATCH**0.5
+        x = self.stem(pixels.contiguous(memory_format=torch.channels_last))
+        vector = self.out((x + self.block(x)).flatten(1))
+        first, last = places.long().unbind(-1)
+        if self.training:
+            draw = torch.rand(first.shape, device=first.device)
+            bins = first + (draw * (last - first + 1)).long()
+        else:
+            bins = (first + last + 1) // 2
+        return vector + self.rows(bins[:, 0]) + self.columns(bins[:, 1])
+
+
+class TensorEmbedding(nn.Module):
+    """One vector for a whole tensor, whatever its task and length: the `compact` encoding.
+
+    Its place inside the step enters before the non-linearity, so that equal numbers of different parts differ.
+    """
+
+    def __init__(self, width: int, tensor_size: int, places: int) -> None:
+        super().__init__()
+        self.numbers = nn.Linear(tensor_size, 2 * width)
+        # A row for each value at each index: what a linear layer on the one-hot grid would learn, without the zeros.
+        self.values = nn.EmbeddingBag(tensor_size * GRID_VALUES, 2 * width, mode="sum")
+        nn.init.normal_(self.values.weight, std=tensor_size**-0.5)
+        self.place = nn.Embedding(places, 2 * width)
+        self.out = nn.Sequential(nn.GELU(), nn.Linear(2 * width, width))
+        self._row: Tensor
+        self.register_buffer("_row", torch.arange(tensor_size) * GRID_VALUES, persistent=False)
+
+    def forward(self, tensors: Tensor, is_grid: Tensor, place: Tensor) -> Tensor:
+        """tensors float32 [N, D], is_grid bool [N], place int64 [N] → [N, W]."""
+        hidden = self.place(place)
+        numeric = (~is_grid).nonzero().squeeze(1)
+        grid = is_grid.nonzero().squeeze(1)
+        hidden = hidden.index_add(0, numeric, self.numbers(tensors[numeric]).to(hidden.dtype))
+        indices = tensors[grid].long().clamp(0, GRID_VALUES - 1) + self._row
+        hidden = hidden.index_add(0, grid, self.values(indices).to(hidden.dtype))
+        return self.out(hidden)
+
+
+class SequenceEmbedding(nn.Module):
+    """Token lookup, patches or tensors by kind, plus the position inside the time step."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, tensor_size: int) -> None:
+        super().__init__()
+        width = config.width
+        self.action_positions = config.action_positions
+        self.tokens = nn.Embedding(vocabulary_size, width)
+        nn.init.normal_(self.tokens.weight, std=0.02)
+        self.local = nn.Embedding(config.local_positions, width)
+        nn.init.normal_(self.local.weight, std=0.02)
+        self.actions = nn.Embedding(config.local_positions, width)
+        nn.init.normal_(self.actions.weight, std=0.02)
+        self.patches = PatchEmbedding(width, config.patch_channels)
+        self.tensors = TensorEmbedding(width, max(tensor_size, 1), config.local_positions)
+
+    def forward(
+        self, token: Tensor, kind: Tensor, local_position: Tensor, patches: Tensor, places: Tensor, tensors: Tensor
+    ) -> Tensor:
+        """token, kind, local_position [B, L]; patches [P, 16, 16, 3]; places [P, 2, 2]; tensors [N, D] → [B, L, W]."""
+        kind, local_position = kind.long(), local_position.long()
+        x = self.tokens(token.long())
+        if len(patches):
+            x = _place(x, kind == Kind.PATCH, self.patches(patches, places))
+        is_tensor = (kind == Kind.TENSOR) | (kind == Kind.GRID)
+        if len(tensors):
+            vectors = self.tensors(tensors, kind[is_tensor] == Kind.GRID, local_position[is_tensor])
+            x = _place(x, is_tensor, vectors)
+        is_action = (kind >= Kind.ACTION).unsqueeze(-1)
+        x = x + self.local(local_position) * ~is_action
+        if self.action_positions != "none":
+            index = local_position if self.action_positions == "index" else torch.zeros_like(local_position)
+            x = x + self.actions(index) * is_action
+        return x
+
+
+def _place(x: Tensor, where: Tensor, vectors: Tensor) -> Tensor:
+    """Puts vectors [n, W], in order, at the n positions of `where` [B, L]."""
+    return x.masked_scatter(where.unsqueeze(-1), vectors.to(x.dtype))

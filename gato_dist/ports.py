@@ -1,0 +1,90 @@
+"""What the parts of the system ask of one another. Infrastructure implements these; `run.py` hands it in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from gato_dist.episode import Observations
+from gato_dist.sequence import Batch
+from gato_dist.specs import TaskSpec
+
+Info = dict[str, np.ndarray]
+State = dict[str, np.ndarray]  # a model's weights by name
+
+
+@dataclass
+class TimeStep:
+    """What N environments return at once: observations [N, ...], rewards float32 [N], flags bool [N].
+
+    success: bool [N], None where the task reports none. info: what the environment says beside, arrays [N, ...].
+    """
+
+    observations: Observations
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    success: np.ndarray | None
+    info: Info
+
+    @property
+    def done(self) -> np.ndarray:
+        return self.terminated | self.truncated
+
+
+class VectorEnv(Protocol):
+    """N environments of one task, stepped together; environment i draws its worlds from `seeds[i]`.
+
+    After a step with `done`, the next step of that environment ignores its action and returns the first
+    observation of the next episode, with `done` false: it is no step of any episode.
+    """
+
+    spec: TaskSpec
+    seeds: list[int]
+
+    def reset(self) -> TimeStep: ...
+
+    def step(self, actions: np.ndarray) -> TimeStep:
+        """actions: [N, *action shape]."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Policy(Protocol):
+    """Acts in N environments at once."""
+
+    def reset(self, env_ids: np.ndarray) -> None:
+        """These environments begin a new episode with the next `act`."""
+        ...
+
+    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
+        """Actions [N, *action shape] for observations [N, ...]; rows where `active` is false may hold anything."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """JSON types: `name`, `kind` and whatever else decides its behaviour; their hash is its provenance."""
+        ...
+
+
+class BatchSource(Protocol):
+    """Batches for one learner worker, without end."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+class LearnerHost(Protocol):
+    """Where a learner worker publishes and asks: the rest of the system, as the learner sees it."""
+
+    def publish(self, version: int, step: int, weights: State) -> None:
+        """A new version of the weights, for actors."""
+        ...
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """Figures of the newest steps; must not block."""
+        ...
+
+    def should_stop(self) -> bool:
+        """Whether the run was asked to end: the learner then writes a checkpoint and returns."""
+        ...

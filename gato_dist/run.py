@@ -1,0 +1,201 @@
+"""`gato-dist train`: closes the circle from experts to replay, learner, weights and scores, and watches it turn."""
+
+import time
+from dataclasses import dataclass, field
+
+from actors.board import EvaluationResult
+from gato_dist.config import RunConfig
+from gato_dist.envs.registry import task_spec
+from gato_dist.errors import InputError
+from gato_dist.report import write_report
+from gato_dist.run_folder import RunFolder
+from gato_dist.scores import Reference, ScoreRow, ScoreTable, load_reference
+from gato_dist.status import Status, TaskStatus, View, score_table
+from gato_dist.system import System
+from gato_dist.tokens.packing import min_step_tokens
+from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
+
+TICK_SECONDS = 1.0
+GRACE_SECONDS = 6.0
+
+
+def make_tokenizer(config: RunConfig, references: dict[str, Reference]) -> Tokenizer:
+    """The run's tokenizer. Raises InputError where a task's window does not fit a sequence."""
+    specs = [task_spec(task.name) for task in config.tasks]
+    for task, spec in zip(config.tasks, specs, strict=True):
+        needed = min_step_tokens(spec, config.tokens.encoding) * max(task.window_steps, 1)
+        if needed > config.tokens.length:
+            raise InputError(
+                f"tokens.length: {config.tokens.length} is too short for a window of {task.name}, which takes {needed} tokens"
+            )
+    moments = {task: reference.moments for task, reference in references.items()}
+    text = TextTokenizer.load(config.tokens.text)
+    try:
+        return Tokenizer(
+            specs,
+            text,
+            config.tokens.vocabulary,
+            config.tokens.encoding,
+            pooled_statistics(specs, moments),
+            config.tokens.text_size,
+        )
+    except ValueError as error:
+        raise InputError(f"tokens: {error}") from error
+
+
+def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
+    """Runs the whole circle until the learner is done and its last weights are scored; the last score of each task.
+
+    Raises InputError for what the user can mend, RunFailed where a part died for good, KeyboardInterrupt where it
+    was interrupted: then a checkpoint has been written and no process is left.
+    """
+    references = {task.name: load_reference(task.name) for task in config.tasks}
+    tokenizer = make_tokenizer(config, references)
+    folder.open(config, resume)
+    system = System(config, tokenizer, folder)
+    with View(folder.log) as view:
+        loop = _Loop(config, folder, references, system, view)
+        try:
+            system.start()
+            loop.learn()
+            loop.evaluate_finally()
+        finally:
+            system.stop(GRACE_SECONDS)
+            loop.close()
+        rows = [loop.scores.latest()[task.name] for task in config.tasks]
+        view.console.print(score_table(rows))
+        view.note(f"run folder: {folder.root}   report: {write_report(folder.root)}")
+        view.note(f"tensorboard --logdir {folder.tensorboard}")
+    return rows
+
+
+@dataclass
+class _Rates:
+    """Turns counters that only grow into rates over the last moments."""
+
+    seen: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    window: float = 10.0
+
+    def __call__(self, name: str, total: float) -> float:
+        now = time.monotonic()
+        history = self.seen.setdefault(name, [])
+        history.append((now, total))
+        while now - history[0][0] > self.window and len(history) > 2:
+            history.pop(0)
+        elapsed = now - history[0][0]
+        return max(total - history[0][1], 0.0) / elapsed if elapsed > 0 else 0.0
+
+
+class _Loop:
+    """Once a second: what the parts report goes to the view, TensorBoard and scores.csv."""
+
+    def __init__(
+        self, config: RunConfig, folder: RunFolder, references: dict[str, Reference], system: System, view: View
+    ) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._config, self._references, self._system, self._view = config, references, system, view
+        self.scores = ScoreTable(folder.scores)
+        self._writer = SummaryWriter(str(folder.tensorboard))
+        self._began = time.monotonic()
+        self._rates = _Rates()
+        self._status = Status(tasks={task.name: TaskStatus() for task in config.tasks})
+        for name, row in self.scores.latest().items():
+            if name in self._status.tasks:
+                self._status.tasks[name].score = row
+        self._scored = -1
+
+    def learn(self) -> None:
+        """Until the learner has returned."""
+        while self._system.learning:
+            self._tick()
+            time.sleep(TICK_SECONDS)
+        self._tick()
+
+    def evaluate_finally(self) -> None:
+        """Until every task is scored with the last weights."""
+        import ray
+
+        self._system.end_experts()
+        for _ in range(self._config.evaluation.final_actors - self._config.evaluation.actors):
+            self._system.add_evaluator()
+        version = ray.get(self._system.board.evaluate_finally.remote())
+        missing = {task.name for task in self._config.tasks}
+        self._status.phase = "final evaluation"
+        while missing:
+            missing -= {result.task for result in self._tick() if result.final and result.version == version}
+            time.sleep(TICK_SECONDS if missing else 0)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _tick(self) -> list[EvaluationResult]:
+        import ray
+
+        self._system.check(self._view.note)
+        board = self._system.board
+        figures, newest, results = ray.get([board.figures.remote(), board.newest.remote(), board.take_results.remote()])
+        self._status.weights_version = newest.version if newest else 0
+        for result in results:
+            self._score(result)
+        self._status.lag = (
+            self._status.weights_version - self._scored if self._scored >= 0 else self._status.weights_version
+        )
+        self._gather(figures)
+        if self._system.learning:
+            self._gather_replay(self._system.replay_figures(), figures)
+        self._write_scalars()
+        self._view.show(self._status)
+        return results
+
+    def _score(self, result: EvaluationResult) -> None:
+        row = ScoreRow.of(result.step, result.version, result.task, list(result.returns), self._references[result.task])
+        self.scores.append(row)
+        self._status.tasks[result.task].score = row
+        self._scored = max(self._scored, result.version)
+        if row.fraction is not None:
+            self._writer.add_scalar(f"fraction/{result.task}", row.fraction, result.step)
+        self._writer.add_scalar(f"return/{result.task}", row.mean, result.step)
+        self._writer.add_scalar("weights/lag", self._status.weights_version - result.version, result.step)
+        self._writer.add_scalar(f"seconds/evaluate/{result.task}", result.seconds, result.step)
+
+    def _gather(self, figures: dict[str, dict[str, float]]) -> None:
+        status = self._status
+        status.seconds = time.monotonic() - self._began
+        learner = figures.get("learner", {})
+        if learner:
+            status.phase = "training" if status.phase == "starting" else status.phase
+            status.step, status.progress = int(learner["step"]), learner["progress"]
+            status.loss = learner.get("loss", status.loss)
+            status.learner_tokens_per_second = learner.get("tokens_per_second", status.learner_tokens_per_second)
+        experts = {name: values for name, values in figures.items() if name.startswith("expert/")}
+        status.env_steps_per_second = sum(self._rates(f"{n}/env", v["env_steps"]) for n, v in experts.items())
+        status.tokens_in_per_second = sum(self._rates(f"{n}/tokens", v["tokens"]) for n, v in experts.items())
+        for name, task in status.tasks.items():
+            task.loss = learner.get(f"loss/{name}", task.loss)
+            task.episodes = int(sum(v["episodes"] for n, v in experts.items() if n.startswith(f"expert/{name}/")))
+
+    def _gather_replay(self, tables: dict[str, dict[str, int]], figures: dict[str, dict[str, float]]) -> None:
+        out = 0.0
+        for name, table in tables.items():
+            self._status.tasks[name].fill = table["size"] / self._config.replay.size
+            written = sum(v["tokens"] for n, v in figures.items() if n.startswith(f"expert/{name}/"))
+            tokens_per_row = written / max(table["inserted"], 1)
+            out += self._rates(f"{name}/sampled", table["sampled"]) * tokens_per_row
+        self._status.tokens_out_per_second = out
+
+    def _write_scalars(self) -> None:
+        status = self._status
+        scalars = {
+            "learner/loss": status.loss,
+            "learner/tokens_per_second": status.learner_tokens_per_second,
+            "actors/env_steps_per_second": status.env_steps_per_second,
+            "replay/tokens_in_per_second": status.tokens_in_per_second,
+            "replay/tokens_out_per_second": status.tokens_out_per_second,
+        }
+        scalars |= {f"loss/{name}": task.loss for name, task in status.tasks.items()}
+        scalars |= {f"replay_fill/{name}": task.fill for name, task in status.tasks.items()}
+        for name, value in scalars.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, status.step)

@@ -1,0 +1,155 @@
+"""The expert-score fraction, its interval, and the table of scores that a run keeps."""
+
+import csv
+import json
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gato_dist.episode import Episode
+from gato_dist.errors import InputError
+from gato_dist.tokens.tokenizer import Moments
+
+RESAMPLES = 2000
+
+
+def expert_score_fraction(score: float, random: float, expert: float) -> float | None:
+    """(score − random) / (expert − random); None where the expert is not better than random."""
+    return (score - random) / (expert - random) if expert > random else None
+
+
+def bootstrap_interval(values: list[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean, from 2000 seeded resamples (Efron, 1979)."""
+    sample = np.asarray(values, np.float64)
+    draws = np.random.default_rng(seed).integers(len(sample), size=(RESAMPLES, len(sample)))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(sample[draws].mean(axis=1), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one policy scored on a task: mean and standard deviation of episode returns, and how it was measured."""
+
+    mean: float
+    std: float
+    episodes: int
+    seed: int
+    policy: str
+    policy_hash: str
+    success: float | None
+    date: str
+
+    @classmethod
+    def of(cls, episodes: list[Episode], seed: int, date: str) -> "Score":
+        returns = [episode.episode_return for episode in episodes]
+        successes = [episode.success for episode in episodes if episode.success is not None]
+        source = episodes[0].provenance
+        return cls(
+            float(np.mean(returns)), float(np.std(returns)), len(episodes), seed, source.policy, source.policy_hash,
+            float(np.mean(successes)) if successes else None, date,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a task's scores are measured against, and the moments of its observations, as measured by this system."""
+
+    random: Score
+    expert: Score
+    moments: dict[str, Moments]
+
+
+def load_reference(task: str) -> Reference:
+    """The shipped reference of a task. Raises InputError where none was measured."""
+    path = files("gato_dist") / "assets" / "references" / f"{task.replace('/', '.')}.json"
+    if not path.is_file():
+        raise InputError(f"{task}: no reference scores; measure them with: gato-dist experts score '{task}'")
+    data = json.loads(path.read_text())
+    moments = {name: Moments(**values) for name, values in data["moments"].items()}
+    return Reference(Score(**data["random"]), Score(**data["expert"]), moments)
+
+
+def save_reference(task: str, reference: Reference) -> Path:
+    """Writes a task's reference where `load_reference` finds it; returns the path."""
+    folder = Path(str(files("gato_dist") / "assets" / "references"))
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{task.replace('/', '.')}.json"
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(reference), indent=1) + "\n")
+    partial.rename(path)
+    return path
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One line of scores.csv: one weights version on one task. `fraction` and its interval are None if undefined."""
+
+    step: int
+    weights_version: int
+    task: str
+    suite: str
+    episodes: int
+    random: float
+    expert: float
+    mean: float
+    std: float
+    fraction: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+    @classmethod
+    def of(cls, step: int, version: int, task: str, returns: list[float], reference: Reference) -> "ScoreRow":
+        random, expert = reference.random.mean, reference.expert.mean
+        low, high = bootstrap_interval(returns)
+        fraction, ci_low, ci_high = (expert_score_fraction(v, random, expert) for v in (float(np.mean(returns)), low, high))
+        return cls(
+            step, version, task, task.split("/", 1)[0], len(returns), random, expert,
+            float(np.mean(returns)), float(np.std(returns)), fraction, ci_low, ci_high,
+        )  # fmt: skip
+
+
+class ScoreTable:
+    """scores.csv: appended a row at a time, never rewritten."""
+
+    COLUMNS = tuple(field.name for field in fields(ScoreRow))
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = self.read(path) if path.exists() else []
+        if not path.exists():
+            path.write_text(",".join(self.COLUMNS) + "\n")
+
+    def append(self, row: ScoreRow) -> None:
+        self.rows.append(row)
+        values = [
+            "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
+            for value in asdict(row).values()
+        ]
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerow(values)
+
+    @classmethod
+    def read(cls, path: Path) -> list[ScoreRow]:
+        """All rows. Raises InputError where the file is no scores.csv."""
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != cls.COLUMNS:
+                raise InputError(f"{path}: not a scores.csv; its first line must be {','.join(cls.COLUMNS)}")
+            return [_parse(line) for line in reader]
+
+    def latest(self) -> dict[str, ScoreRow]:
+        """The newest row of each task."""
+        return {row.task: row for row in self.rows}
+
+
+def _parse(line: dict[str, str]) -> ScoreRow:
+    convert: dict[str, Any] = {"step": int, "weights_version": int, "task": str, "suite": str, "episodes": int}
+    return ScoreRow(**{name: convert.get(name, _number)(value) for name, value in line.items()})
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None

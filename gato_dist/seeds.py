@@ -1,0 +1,25 @@
+"""Seeds of environments, by who uses them: no two uses ever share one.
+
+envpool takes seeds below 2³¹. Evaluation owns the upper half, so that no expert of any run or collection ever
+demonstrates a world that Gato is scored on; reference scores are measured on worlds of their own.
+"""
+
+EVALUATION_START = 2**30
+REFERENCE_START = 2**29
+BLOCK = 1024
+
+
+def expert_seeds(run_seed: int, block: int, count: int) -> list[int]:
+    """Seeds of one expert actor's environments. block: a number that no other actor of the run was given."""
+    first = (run_seed * 7919 + block) * BLOCK
+    return [(first + i) % REFERENCE_START for i in range(count)]
+
+
+def evaluation_seeds(count: int, first: int = 0) -> list[int]:
+    """Held-out seeds `first` … `first + count − 1`: the same for every version, so that curves compare."""
+    return [EVALUATION_START + first + i for i in range(count)]
+
+
+def reference_seeds(count: int, seed: int = 0) -> list[int]:
+    """Seeds on which random and expert scores are measured."""
+    return [REFERENCE_START + seed * BLOCK + i for i in range(count)]

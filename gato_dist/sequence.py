@@ -1,0 +1,140 @@
+"""Sequences: fixed rows of L tokens that replay holds, and the batch that the learner eats."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from gato_dist.kinds import Kind
+
+
+@dataclass(frozen=True)
+class RowShape:
+    """Sizes of one task's rows: length L, patches P and compact tensors N of width D that ride beside."""
+
+    length: int
+    patches: int
+    tensors: int
+    tensor_size: int
+
+
+@dataclass
+class Rows:
+    """R rows of one task, each with one or more segments: windows of an episode that do not see one another.
+
+    token int32, kind uint8, local_position int16, segment int16 (−1: padding), step int16 (inside the segment),
+    loss_mask bool: all [R, L]. patches uint8 [R, P, 16, 16, 3], places uint8 [R, P, 2, 2], tensors float32
+    [R, N, D]: zero-padded, consumed in order by the positions that need them.
+    item_id int64 [R]; weights_version int32 [R, 2]: lowest and highest that acted in the row (−1: an expert).
+    """
+
+    token: np.ndarray
+    kind: np.ndarray
+    local_position: np.ndarray
+    segment: np.ndarray
+    step: np.ndarray
+    loss_mask: np.ndarray
+    patches: np.ndarray
+    places: np.ndarray
+    tensors: np.ndarray
+    item_id: np.ndarray
+    weights_version: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are not padding."""
+        return int(np.count_nonzero(self.segment >= 0))
+
+    def row(self, index: int) -> dict[str, np.ndarray]:
+        """One row as a dict of arrays: what a replay item holds."""
+        return {field.name: getattr(self, field.name)[index] for field in fields(self)}
+
+    @classmethod
+    def signature(cls, shape: RowShape) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Shape and dtype of each array of one row."""
+        length, count, tensors = (shape.length,), shape.patches, (shape.tensors, shape.tensor_size)
+        layout = {
+            "token": (length, np.int32),
+            "kind": (length, np.uint8),
+            "local_position": (length, np.int16),
+            "segment": (length, np.int16),
+            "step": (length, np.int16),
+            "loss_mask": (length, np.bool_),
+            "patches": ((count, 16, 16, 3), np.uint8),
+            "places": ((count, 2, 2), np.uint8),
+            "tensors": (tensors, np.float32),
+            "item_id": ((), np.int64),
+            "weights_version": ((2,), np.int32),
+        }
+        return {name: (dims, np.dtype(kind)) for name, (dims, kind) in layout.items()}
+
+
+@dataclass
+class Batch:
+    """B rows of several tasks. token, kind, local_position, segment, step, position, loss_mask: [B, L] as in `Rows`.
+
+    position int16: index inside the segment. patches uint8 [ΣP, 16, 16, 3], places uint8 [ΣP, 2, 2] and tensors
+    float32 [ΣN, D] are those of all rows, in the order of the positions that consume them.
+    weights_version int32 [B, 2]; task int16 [B]: index into the mixture's tasks.
+    """
+
+    token: np.ndarray
+    kind: np.ndarray
+    local_position: np.ndarray
+    segment: np.ndarray
+    step: np.ndarray
+    position: np.ndarray
+    loss_mask: np.ndarray
+    patches: np.ndarray
+    places: np.ndarray
+    tensors: np.ndarray
+    weights_version: np.ndarray
+    task: np.ndarray
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are not padding."""
+        return int(np.count_nonzero(self.segment >= 0))
+
+
+def collate(parts: list[tuple[int, Rows]], tensor_size: int) -> Batch:
+    """One batch of the rows of several tasks, given as (task index, rows); tensors are padded to `tensor_size`.
+
+    Raises ValueError where there is no row.
+    """
+    parts = [(task, rows) for task, rows in parts if len(rows)]
+    if not parts:
+        raise ValueError("a batch needs at least one row")
+
+    def stack(name: str) -> np.ndarray:
+        return np.concatenate([getattr(rows, name) for _, rows in parts])
+
+    segment, kind = stack("segment"), stack("kind")
+    patches, places, tensors = [], [], []
+    for _, rows in parts:
+        used = _used((rows.kind == Kind.PATCH).sum(1), rows.patches.shape[1])
+        patches.append(rows.patches[used])
+        places.append(rows.places[used])
+        compact = ((rows.kind == Kind.TENSOR) | (rows.kind == Kind.GRID)).sum(1)
+        ride = rows.tensors[_used(compact, rows.tensors.shape[1])]
+        tensors.append(np.pad(ride, ((0, 0), (0, tensor_size - ride.shape[1]))))
+    return Batch(
+        stack("token"), kind, stack("local_position"), segment, stack("step"), segment_positions(segment),
+        stack("loss_mask"), np.concatenate(patches), np.concatenate(places), np.concatenate(tensors),
+        stack("weights_version"), np.concatenate([np.full(len(rows), task, np.int16) for task, rows in parts]),
+    )  # fmt: skip
+
+
+def _used(counts: np.ndarray, room: int) -> np.ndarray:
+    """Mask [R, room] of the first `counts[r]` slots of each row."""
+    return np.arange(room) < counts[:, None]
+
+
+def segment_positions(segment: np.ndarray) -> np.ndarray:
+    """Index of each position inside its segment: int16 [B, L] from segment ids [B, L]."""
+    index = np.broadcast_to(np.arange(segment.shape[1]), segment.shape)
+    starts = np.ones(segment.shape, bool)
+    starts[:, 1:] = segment[:, 1:] != segment[:, :-1]
+    return (index - np.maximum.accumulate(np.where(starts, index, 0), axis=1)).astype(np.int16)

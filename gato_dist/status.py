@@ -1,0 +1,139 @@
+"""The state of a run at one moment, and how it is shown: a live table on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from gato_dist.scores import ScoreRow
+
+PLAIN_SECONDS = 10.0
+
+
+@dataclass
+class TaskStatus:
+    """fill: share of the replay table in use; the rest from the newest score, if there is one."""
+
+    fill: float = 0.0
+    episodes: int = 0
+    loss: float | None = None
+    score: ScoreRow | None = None
+
+
+@dataclass
+class Status:
+    """Rates are per second, over the last moments. lag: versions between the newest weights and the last scored."""
+
+    phase: str = "starting"
+    seconds: float = 0.0
+    progress: float = 0.0
+    step: int = 0
+    loss: float | None = None
+    env_steps_per_second: float = 0.0
+    tokens_in_per_second: float = 0.0
+    tokens_out_per_second: float = 0.0
+    learner_tokens_per_second: float = 0.0
+    weights_version: int = 0
+    lag: int = 0
+    tasks: dict[str, TaskStatus] = field(default_factory=dict)
+
+    def line(self) -> str:
+        """Everything in one line, for logs."""
+        loss = f"{self.loss:.3f}" if self.loss is not None else "–"
+        fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in self.tasks.items())
+        fills = " ".join(f"{task.fill:.0%}" for task in self.tasks.values())
+        return (
+            f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {loss} | "
+            f"env {self.env_steps_per_second:,.0f}/s, tokens in {self.tokens_in_per_second:,.0f}/s "
+            f"out {self.tokens_out_per_second:,.0f}/s, learner {self.learner_tokens_per_second:,.0f}/s | "
+            f"replay {fills} | weights v{self.weights_version} lag {self.lag} | fraction {fractions}"
+        )
+
+
+def render(status: Status) -> Group:
+    """The live view: rates, then a row for every task."""
+    loss = f"{status.loss:.3f}" if status.loss is not None else "–"
+    head = Text.assemble(
+        (f"{status.phase} ", "bold"), f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {loss}\n",
+        f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
+        f"out {status.tokens_out_per_second:,.0f} tokens/s · learner {status.learner_tokens_per_second:,.0f} tokens/s\n",
+        f"weights version {status.weights_version}, last scored {status.lag} behind",
+    )  # fmt: skip
+    table = Table(box=None, pad_edge=False)
+    for name in ("task", "replay", "episodes", "loss", "fraction", "95 % interval"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for name, task in status.tasks.items():
+        loss = f"{task.loss:.3f}" if task.loss is not None else "–"
+        table.add_row(
+            name, f"{task.fill:.0%}", f"{task.episodes:,}", loss, _fraction(task.score), _interval(task.score)
+        )
+    return Group(head, table)
+
+
+def score_table(rows: list[ScoreRow]) -> Table:
+    """The last table of a run: random, expert and Gato score, fraction and interval of every task."""
+    table = Table(title="expert-score fraction", box=None, pad_edge=False)
+    for name in ("task", "episodes", "random", "expert", "gato", "fraction", "95 % interval"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for row in rows:
+        numbers = [f"{value:,.2f}" for value in (row.random, row.expert, row.mean)]
+        table.add_row(row.task, str(row.episodes), *numbers, _fraction(row), _interval(row))
+    return table
+
+
+class View:
+    """Shows statuses as they come, and keeps every plain line in `log`."""
+
+    def __init__(self, log: Path, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self._log = log.open("a", buffering=1)
+        self._live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        self._printed = float("-inf")
+
+    def __enter__(self) -> "View":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        self._log.close()
+
+    def show(self, status: Status) -> None:
+        if self._live:
+            self._live.update(render(status), refresh=True)
+        if time.monotonic() - self._printed >= PLAIN_SECONDS:
+            self._printed = time.monotonic()
+            self._log.write(status.line() + "\n")
+            if not self._live:
+                self.console.print(status.line(), markup=False)
+
+    def note(self, message: str) -> None:
+        """One line of news."""
+        self._log.write(message + "\n")
+        self.console.print(message, markup=False)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
+
+
+def _fraction(row: ScoreRow | None) -> str:
+    if row is None:
+        return "–"
+    return "no expert" if row.fraction is None else f"{row.fraction:.2f}"
+
+
+def _interval(row: ScoreRow | None) -> str:
+    if row is None or row.ci_low is None or row.ci_high is None:
+        return "–"
+    return f"{row.ci_low:.2f} … {row.ci_high:.2f}"

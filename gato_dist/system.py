@@ -1,0 +1,217 @@
+"""The processes of a live run under Ray: started, watched, and ended together."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError, RayTaskError
+
+from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost, ReplayActor
+from gato_dist.config import RayConfig, RunConfig
+from gato_dist.errors import InputError
+from gato_dist.run_folder import RunFolder
+from gato_dist.tokens.packing import row_shape
+from gato_dist.tokens.tokenizer import Tokenizer
+from learner.checkpoint import CheckpointFolder
+from learner.ray_train import fit
+from learner.train import train
+from replay.mixture import MixtureBatches
+from replay.sampler import table_rows
+from replay.tables import start_server, table_figures
+from replay.writer import RowWriter
+
+MAX_RESTARTS = 5
+# One thread for each of the libraries that would otherwise take every core in every process.
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", "RAY_TRAIN_V2_ENABLED": "1"}
+
+
+def connect(config: RayConfig, cpus: float) -> None:
+    """Joins the cluster at `config.address`, or starts Ray on this machine, on the loopback interface.
+
+    cpus: what the run's parts will ask for; a Ray started here offers at least that much, since experts mostly wait.
+    Raises InputError where no cluster answers.
+    """
+    environment = {"env_vars": THREADS | QUIET}
+    common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": environment}
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if config.address:
+        try:
+            ray.init(address=config.address, **common)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"ray.address: no Ray cluster answers at {config.address} ({str(error).splitlines()[0]})"
+            ) from error
+        return
+    offered = config.cpus or max(os.cpu_count() or 1, int(cpus + 1))
+    ray.init(
+        address="local", num_cpus=offered, include_dashboard=False, _node_ip_address="127.0.0.1",
+        object_store_memory=512 * 2**20, **common,
+    )  # fmt: skip
+
+
+@dataclass
+class _Worker:
+    """An actor whose `start` returns the reference of its endless work."""
+
+    name: str
+    actor: ActorHandle
+    start: Callable[[ActorHandle], Any]
+    work: Any = None
+    failures: int = 0
+
+
+class RunFailed(RuntimeError):
+    """A part of the run died and could not be brought back."""
+
+
+class System:
+    """Board, replay, learner, experts and evaluators of one run; `check` surfaces what died."""
+
+    def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder) -> None:
+        self._config, self._tokenizer, self._folder = config, tokenizer, folder
+        self._workers: list[_Worker] = []
+        self._learner: threading.Thread | None = None
+        self._learner_error: BaseException | None = None
+
+    def start(self) -> None:
+        """Starts every process; returns before the experts have made their environments."""
+        config, tokenizer = self._config, self._tokenizer
+        connect(config.ray, self._cpus())
+        names = [task.name for task in config.tasks]
+        self.board = BoardActor.remote(names, config.evaluation.every_seconds, self._folder.claim_seed_blocks())
+        shapes = {name: row_shape(tokenizer.tasks[name], config.tokens.length) for name in names}
+        self.replay = ReplayActor.remote(partial(start_server, shapes, config.replay))
+        address = self._ask(self.replay.address.remote())
+        for index, task in enumerate(config.tasks):
+            for copy in range(config.actors.copies):
+                actor = ExpertActor.options(num_cpus=config.actors.threads).remote(
+                    config, index, copy, tokenizer, self.board
+                )
+                self._add(f"expert of {task.name}", actor, lambda a: a.run.remote(partial(RowWriter, address)))
+        for _ in range(config.evaluation.actors):
+            self.add_evaluator()
+        job = partial(_learn, config, tokenizer, address, self._folder.root.absolute(), self.board)
+        self._learner = threading.Thread(target=self._fit, args=(job,), name="learner", daemon=True)
+        self._learner.start()
+
+    def add_evaluator(self) -> None:
+        actor = EvaluatorActor.options(num_cpus=self._config.evaluation.threads).remote(
+            self._config, self._tokenizer, self.board
+        )
+        self._add("evaluator", actor, lambda a: a.run.remote())
+
+    def end_experts(self) -> None:
+        """Kills the experts: nobody trains on what they would still write."""
+        for worker in self._workers:
+            if worker.name.startswith("expert"):
+                ray.kill(worker.actor)
+        self._workers = [worker for worker in self._workers if not worker.name.startswith("expert")]
+
+    @property
+    def learning(self) -> bool:
+        """Until the learner's job is done. Taking its worker group down may last longer, and nobody needs to wait."""
+        return self._learner is not None and self._learner.is_alive() and not ray.get(self.board.learner_done.remote())
+
+    def check(self, note: Callable[[str], None]) -> None:
+        """Starts dead actors again, up to 5 times each. Raises RunFailed, or InputError, for what cannot be mended."""
+        if self._learner_error is not None:
+            raise _mendable(self._learner_error) or RunFailed(
+                f"learner: {_brief(self._learner_error)}"
+            ) from self._learner_error
+        for worker in self._workers:
+            ready, _ = ray.wait([worker.work], timeout=0)
+            if not ready:
+                continue
+            try:
+                ray.get(worker.work)
+            except RayActorError as error:
+                worker.failures += 1
+                if worker.failures > MAX_RESTARTS:
+                    raise RunFailed(f"{worker.name} died {worker.failures} times: {_brief(error)}") from error
+                note(f"{worker.name} died; starting it again ({worker.failures} of {MAX_RESTARTS})")
+            except RayTaskError as error:
+                raise _mendable(error) or RunFailed(f"{worker.name}: {_brief(error)}") from error
+            worker.work = worker.start(worker.actor)
+
+    def replay_figures(self) -> dict[str, dict[str, int]]:
+        return self._ask(self.replay.figures.remote(table_figures))
+
+    def stop(self, grace_seconds: float) -> None:
+        """Asks everything to end, gives the learner time for its checkpoint, then ends Ray and all that it started."""
+        if ray.is_initialized():
+            board = getattr(self, "board", None)
+            if board is not None:
+                board.stop.remote()
+                until = time.monotonic() + grace_seconds
+                while self.learning and time.monotonic() < until:
+                    time.sleep(0.1)
+            ray.shutdown()
+
+    def _cpus(self) -> float:
+        config = self._config
+        experts = len(config.tasks) * config.actors.copies * config.actors.threads
+        evaluators = max(config.evaluation.actors, config.evaluation.final_actors) * config.evaluation.threads
+        return experts + evaluators + config.learner.workers * config.learner.threads
+
+    def _add(self, name: str, actor: ActorHandle, start: Callable[[ActorHandle], Any]) -> None:
+        self._workers.append(_Worker(name, actor, start, start(actor)))
+
+    def _fit(self, job: Callable[[int], None]) -> None:
+        learner = self._config.learner
+        try:
+            fit(job, learner.workers, learner.gpu, learner.threads, self._folder.replay.absolute() / "ray_train")
+        except BaseException as error:
+            self._learner_error = error
+
+    @staticmethod
+    def _ask(reference: Any) -> Any:
+        try:
+            return ray.get(reference, timeout=120)
+        except RayTaskError as error:
+            raise _mendable(error) or RunFailed(_brief(error)) from error
+
+
+def _learn(config: RunConfig, tokenizer: Tokenizer, address: str, root: Path, board: ActorHandle, rank: int) -> None:
+    """One learner worker's job: the circle's last arc, from replay to the board."""
+    import torch
+
+    torch.set_num_threads(config.learner.threads)
+    folder = RunFolder(root)
+    weights = {task.name: task.weight for task in config.tasks}
+    streams = {name: table_rows(address, name) for name in weights}
+    share = config.learner.batch // config.learner.workers
+    batches = MixtureBatches(streams, weights, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
+    device = "cuda" if config.learner.gpu else "cpu"
+    train(
+        config,
+        tokenizer,
+        batches,
+        RayHost(board),
+        CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints),
+        device,
+    )
+    if rank == 0:
+        ray.get(board.finish_learning.remote())
+
+
+def _mendable(error: BaseException) -> InputError | None:
+    """The InputError behind an error that crossed processes, if there is one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, InputError):
+            return InputError(str(seen).splitlines()[-1].removeprefix("gato_dist.errors.InputError: "))
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return None
+
+
+def _brief(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1][:300]

@@ -1,0 +1,243 @@
+"""Where each kind of token lies in the vocabulary, and the order of a time step's tokens (paper, appendix B)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from gato_dist.episode import Observations
+from gato_dist.kinds import Kind
+from gato_dist.specs import Modality, ObservationSpec, TaskSpec
+from gato_dist.tokens.images import patch_intervals, patches_per_image, to_patches
+from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.values import BINS, decode_action, encode_action, encode_continuous
+
+Scheme = Literal["paper", "disjoint"]
+Encoding = Literal["paper", "compact"]
+STANDARD_CLIP = 10.0
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """First ids of each range. `paper` reuses text ids for integers; `disjoint` gives each range its own ids.
+
+    Raises ValueError where `paper` ranges would overlap: its text_size must hold the 1024 integers.
+    """
+
+    text_size: int = 32000
+    scheme: Scheme = "paper"
+
+    def __post_init__(self) -> None:
+        if self.scheme == "paper" and self.text_size < BINS:
+            raise ValueError(f"the paper's vocabulary needs text_size ≥ {BINS}, got {self.text_size}")
+
+    @property
+    def discrete(self) -> int:
+        return 0 if self.scheme == "paper" else self.text_size
+
+    @property
+    def continuous(self) -> int:
+        return self.text_size
+
+    def action(self, modality: Modality) -> int:
+        if self.scheme == "disjoint":
+            return self.text_size + BINS
+        return 0 if modality is Modality.DISCRETE else self.text_size
+
+    @property
+    def separator(self) -> int:
+        return self.text_size + (BINS if self.scheme == "paper" else 2 * BINS)
+
+    @property
+    def size(self) -> int:
+        return self.separator + 1
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of each number of a part, float64 [size]; they standardise compact tensors."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+
+@dataclass
+class StepTokens:
+    """The tokens of T time steps, K positions each; texts of unequal length leave positions that are not valid.
+
+    token int32 [T, K]; kind uint8 [T, K]; local_position int16 [T, K]: an observation token's index inside its
+    step, an action token's index inside its action; valid bool [T, K].
+    patches uint8 [T, P, 16, 16, 3] and their places uint8 [P, 2, 2], for the positions of kind PATCH in order;
+    tensors float32 [T, N, D], zero-padded to D, for those of kind TENSOR and GRID in order.
+    """
+
+    token: np.ndarray
+    kind: np.ndarray
+    local_position: np.ndarray
+    valid: np.ndarray
+    patches: np.ndarray
+    places: np.ndarray
+    tensors: np.ndarray
+
+
+class TaskTokenizer:
+    """Turns one task's observations and actions into tokens, and action tokens into actions.
+
+    statistics: for every continuous part, needed by the compact encoding only. tensor_size D: the width to which
+    compact tensors are padded, shared by all tasks of a run.
+    """
+
+    def __init__(
+        self,
+        spec: TaskSpec,
+        vocabulary: Vocabulary,
+        text: TextTokenizer,
+        encoding: Encoding,
+        statistics: dict[str, Statistics] | None = None,
+        tensor_size: int = 0,
+    ) -> None:
+        self.spec, self.vocabulary, self.text = spec, vocabulary, text
+        self.encoding = encoding
+        self.statistics = statistics or {}
+        self.tensor_size = tensor_size
+        images = [part for part in spec.observations if part.modality is Modality.IMAGE]
+        places = [patch_intervals(*part.shape[:2]) for part in images]
+        self.places = np.concatenate(places) if places else np.zeros((0, 2, 2), np.uint8)
+        self.tensors_per_step = sum(_is_compact(part, encoding) for part in spec.observations)
+        self.action_offset = vocabulary.action(spec.action.modality)
+
+    def encode(self, observations: Observations, actions: np.ndarray | None = None) -> StepTokens:
+        """T observations (a time axis or a batch of environments) and, if given, their actions [T, *shape].
+
+        Without actions a step ends with its separator: the next token to predict is the first action's.
+        Raises ValueError that names the task and the part for NaN, infinity or a value outside its range.
+        """
+        parts = [self._encode_part(part, observations[part.name]) for part in self.spec.observations]
+        steps = len(parts[0].token)
+        separator = np.full((steps, 1), self.vocabulary.separator, np.int32)
+        parts.append(_Columns(separator, Kind.SEPARATOR))
+        valid = np.concatenate([part.valid_or_all() for part in parts], axis=1)
+        token = np.concatenate([part.token for part in parts], axis=1)
+        kind = np.concatenate([np.full(part.token.shape, part.kind, np.uint8) for part in parts], axis=1)
+        local = (np.cumsum(valid, axis=1) - 1).astype(np.int16)
+        if actions is not None:
+            action_token, action_kind, action_local = self._encode_actions(actions, steps)
+            token = np.concatenate([token, action_token], axis=1)
+            kind = np.concatenate([kind, action_kind], axis=1)
+            local = np.concatenate([local, action_local], axis=1)
+            valid = np.concatenate([valid, np.ones(action_token.shape, bool)], axis=1)
+        patches = [part.patches for part in parts if part.patches is not None]
+        tensors = [part.tensor for part in parts if part.tensor is not None]
+        return StepTokens(
+            token, kind, local, valid,
+            np.concatenate(patches, axis=1) if patches else np.zeros((steps, 0, 16, 16, 3), np.uint8),
+            self.places,
+            np.stack(tensors, axis=1) if tensors else np.zeros((steps, 0, self.tensor_size), np.float32),
+        )  # fmt: skip
+
+    def decode_actions(self, tokens: np.ndarray) -> np.ndarray:
+        """Action tokens [T, A] to actions [T, *shape]: int64 choices, or float32 at each bin's centre."""
+        action = self.spec.action
+        bins = np.asarray(tokens, np.int64) - self.action_offset
+        if action.modality is Modality.DISCRETE:
+            return bins.reshape(len(bins), *action.shape)
+        values = decode_action(bins, np.array(action.low), np.array(action.high))
+        return values.reshape(len(bins), *action.shape).astype(np.float32)
+
+    @property
+    def action_range(self) -> tuple[int, int]:
+        """[first, last) ids of this task's valid action tokens."""
+        count = self.spec.action.num_values or BINS
+        return self.action_offset, self.action_offset + count
+
+    def _encode_actions(self, actions: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        action = self.spec.action
+        flat = np.asarray(actions).reshape(steps, action.size)
+        if action.modality is Modality.DISCRETE:
+            bins = _checked_integers(flat, action.num_values, self.spec.name, "action")
+            kind = Kind.ACTION
+        else:
+            try:
+                bins = encode_action(flat, np.array(action.low), np.array(action.high))
+            except ValueError as error:
+                raise ValueError(f"{self.spec.name}, action: {error}") from error
+            kind = Kind.ACTION_CONTINUOUS
+        local = np.broadcast_to(np.arange(action.size, dtype=np.int16), bins.shape)
+        return bins + self.action_offset, np.full(bins.shape, kind, np.uint8), local
+
+    def _encode_part(self, part: ObservationSpec, values: np.ndarray | list[str]) -> "_Columns":
+        if part.modality is Modality.TEXT:
+            return self._encode_text(list(values))
+        array = np.asarray(values)
+        steps = len(array)
+        if part.modality is Modality.IMAGE:
+            patches = to_patches(array)
+            return _Columns(np.zeros(patches.shape[:2], np.int32), Kind.PATCH, patches=patches)
+        flat = array.reshape(steps, part.size)
+        if part.modality is Modality.DISCRETE:
+            bins = _checked_integers(flat, part.num_values, self.spec.name, part.name)
+            if self.encoding == "compact":
+                return self._compact(bins, Kind.GRID)
+            return _Columns(bins + self.vocabulary.discrete, Kind.DISCRETE)
+        if self.encoding == "compact":
+            stats = self.statistics[part.name]
+            if not np.isfinite(flat).all():
+                raise ValueError(f"{self.spec.name}, {part.name}: values must be finite, got NaN or infinity")
+            standard = np.clip((flat - stats.mean) / stats.std, -STANDARD_CLIP, STANDARD_CLIP)
+            return self._compact(standard, Kind.TENSOR)
+        try:
+            return _Columns(encode_continuous(flat) + self.vocabulary.continuous, Kind.CONTINUOUS)
+        except ValueError as error:
+            raise ValueError(f"{self.spec.name}, {part.name}: {error}") from error
+
+    def _encode_text(self, texts: list[str]) -> "_Columns":
+        ids = {text: self.text.encode(text) for text in set(texts)}
+        width = max(map(len, ids.values()))
+        rows = {text: np.pad(np.array(row, np.int32), (0, width - len(row))) for text, row in ids.items()}
+        lengths = np.array([len(ids[text]) for text in texts])
+        token = np.stack([rows[text] for text in texts])
+        return _Columns(token, Kind.TEXT, valid=np.arange(width) < lengths[:, None])
+
+    def _compact(self, flat: np.ndarray, kind: Kind) -> "_Columns":
+        steps, size = flat.shape
+        tensor = np.zeros((steps, self.tensor_size), np.float32)
+        tensor[:, :size] = flat
+        return _Columns(np.zeros((steps, 1), np.int32), kind, tensor=tensor)
+
+
+@dataclass
+class _Columns:
+    """Neighbouring positions of one part: token [T, k], its kind, and what rides beside."""
+
+    token: np.ndarray
+    kind: Kind
+    valid: np.ndarray | None = None
+    patches: np.ndarray | None = None
+    tensor: np.ndarray | None = None
+
+    def valid_or_all(self) -> np.ndarray:
+        return np.ones(self.token.shape, bool) if self.valid is None else self.valid
+
+
+def observation_tokens(spec: TaskSpec, encoding: Encoding) -> int:
+    """Observation tokens of one step, text and separator left out."""
+    total = 0
+    for part in spec.observations:
+        if part.modality is Modality.IMAGE:
+            total += patches_per_image(*part.shape[:2])
+        elif part.modality is not Modality.TEXT:
+            total += 1 if _is_compact(part, encoding) else part.size
+    return total
+
+
+def _is_compact(part: ObservationSpec, encoding: Encoding) -> bool:
+    return encoding == "compact" and part.modality in (Modality.DISCRETE, Modality.CONTINUOUS)
+
+
+def _checked_integers(values: np.ndarray, num_values: int, task: str, name: str) -> np.ndarray:
+    bins = values.astype(np.int32)
+    if bins.size and (bins.min() < 0 or bins.max() >= min(num_values, BINS)):
+        raise ValueError(
+            f"{task}, {name}: integers must lie in [0, {min(num_values, BINS)}), got {bins.min()} … {bins.max()}"
+        )
+    return bins

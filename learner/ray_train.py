@@ -1,0 +1,30 @@
+"""The learner under Ray Train: N data-parallel workers that all run the same job."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+
+def fit(job: Callable[[int], None], workers: int, gpu: bool, cpus: float, storage: Path) -> None:
+    """Runs `job(rank)` on every worker, with a torch process group between them; returns when all have returned.
+
+    cpus: Ray CPUs that each worker reserves. storage: where Ray Train keeps its own notes.
+    Raises what the first failing worker raised, wrapped by Ray Train.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    trainer = TorchTrainer(
+        _run,
+        train_loop_config={"job": job},
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": cpus} | ({"GPU": 1} if gpu else {})
+        ),
+        run_config=RunConfig(storage_path=str(storage), failure_config=FailureConfig(max_failures=0)),
+    )
+    trainer.fit()
+
+
+def _run(config: dict) -> None:
+    from ray.train import get_context
+
+    config["job"](get_context().get_world_rank())

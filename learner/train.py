@@ -1,0 +1,162 @@
+"""The training loop: batches in, weights, figures and checkpoints out."""
+
+import time
+from collections.abc import Iterable
+
+import torch
+
+from gato_dist.config import LearnerConfig, RunConfig
+from gato_dist.model.gato import Gato, Inputs
+from gato_dist.ports import LearnerHost, State
+from gato_dist.sequence import Batch
+from gato_dist.tokens.tokenizer import Tokenizer
+from learner import parallel
+from learner.checkpoint import CheckpointFolder, Counters, build_model, restore
+from learner.loss import LossModel
+from learner.metrics import Meter
+from learner.optim import learning_rate, make_optimizer
+
+REPORT_SECONDS = 2.0
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+class Learner:
+    """Model, optimizer and counters; `step` is one gradient step."""
+
+    def __init__(self, config: RunConfig, tokenizer: Tokenizer, device: torch.device | str = "cpu") -> None:
+        self.config, self.device = config.learner, device
+        self.model: Gato = build_model(config, tokenizer).to(device)
+        self.optimizer = make_optimizer(self.model, config.learner)
+        self.counters = Counters()
+        self.meter = Meter([task.name for task in config.tasks])
+        loss_model = LossModel(self.model, tokenizer.vocabulary, config.learner.target_spread)
+        self._loss_model = parallel.wrap(loss_model)
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done: by steps or by minutes, whichever is further."""
+        by_time = self.counters.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
+        return max(self.counters.step / self.config.steps, by_time)
+
+    def step(self, batch: Batch, wait_seconds: float = 0.0) -> float:
+        """One gradient step on this worker's share of a global batch; the mean loss of its targets.
+
+        Raises NonFiniteLoss before the weights change.
+        """
+        self.model.train()
+        inputs = Inputs.of(batch, self.device)
+        loss = self._loss_model(inputs)
+        targets = parallel.total(len(loss.per_token), self.device)
+        # Data-parallel wrappers average gradients over workers; the loss is a mean over all of their targets.
+        mean = loss.total / max(targets, 1) * parallel.world_size()
+        self.optimizer.zero_grad(set_to_none=True)
+        mean.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        if not torch.isfinite(norm):
+            raise NonFiniteLoss(
+                f"loss or gradient is not finite at step {self.counters.step}; lower learner.learning_rate"
+            )
+        rate = learning_rate(self.config, self.counters.step, self.progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.counters.step += 1
+        self.counters.tokens += int(parallel.total(batch.tokens, self.device))
+        self.meter.add(loss.per_token, batch.task[loss.row.cpu().numpy()], batch.tokens, wait_seconds)
+        return float(mean.detach())
+
+    def weights(self) -> State:
+        """A copy of the weights as float32 arrays by name."""
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.model.state_dict().items()}
+
+
+def train(
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    batches: Iterable[Batch],
+    host: LearnerHost,
+    folder: CheckpointFolder,
+    device: torch.device | str = "cpu",
+) -> Counters:
+    """Trains until the run's steps or minutes are used up, or the host asks to stop; returns the counters.
+
+    Begins from the newest checkpoint of `folder`, if there is one. Publishes the first weights at once, then every
+    `publish_seconds`, and the last ones; writes a checkpoint every `checkpoint_seconds` and at the end.
+    """
+    learner = Learner(config, tokenizer, device)
+    if newest := folder.newest():
+        learner.counters = restore(newest, learner.model, learner.optimizer, tokenizer)
+    tasks = _Periodic(learner, config, tokenizer, host, folder)
+    tasks.publish()
+    iterator = iter(batches)
+    while not _finished(learner, host, config.learner):
+        begin = time.monotonic()
+        batch = next(iterator)
+        waited = time.monotonic() - begin
+        learner.step(batch, waited)
+        # The wait for the very first batch is the experts' start, not training.
+        learner.counters.seconds += time.monotonic() - begin - (waited if tasks.steps == 0 else 0.0)
+        tasks.after_step()
+    tasks.finish()
+    return learner.counters
+
+
+class _Periodic:
+    """What the first worker does every so often between steps."""
+
+    def __init__(
+        self, learner: Learner, config: RunConfig, tokenizer: Tokenizer, host: LearnerHost, folder: CheckpointFolder
+    ) -> None:
+        self._learner, self._config, self._tokenizer = learner, config, tokenizer
+        self._host, self._folder = host, folder
+        self._reported = self._published = self._saved = time.monotonic()
+        self.steps = 0
+
+    def after_step(self) -> None:
+        self.steps += 1
+        now, config = time.monotonic(), self._config.learner
+        if now - self._reported >= REPORT_SECONDS:
+            self.report()
+        if now - self._published >= config.publish_seconds:
+            self.publish()
+        if now - self._saved >= config.checkpoint_seconds:
+            self.save()
+
+    def finish(self) -> None:
+        if self.steps:
+            self.publish()
+            self.save()
+        self.report()
+
+    def report(self) -> None:
+        self._reported = time.monotonic()
+        learner = self._learner
+        counters = {name: float(value) for name, value in vars(learner.counters).items()}
+        rate = learning_rate(self._config.learner, learner.counters.step, learner.progress)
+        if parallel.is_first():
+            figures = (
+                counters | learner.meter.report() | {"learning_rate": rate, "progress": min(learner.progress, 1.0)}
+            )
+            self._host.report(figures)
+
+    def publish(self) -> None:
+        self._published = time.monotonic()
+        counters = self._learner.counters
+        counters.weights_version += 1
+        if parallel.is_first():
+            self._host.publish(counters.weights_version, counters.step, self._learner.weights())
+
+    def save(self) -> None:
+        self._saved = time.monotonic()
+        learner = self._learner
+        if parallel.is_first():
+            self._folder.save(self._config, self._tokenizer, learner.model, learner.optimizer, learner.counters)
+
+
+def _finished(learner: Learner, host: LearnerHost, config: LearnerConfig) -> bool:
+    done = learner.counters.step >= config.steps or learner.progress >= 1.0
+    # Every worker must leave the loop at the same step.
+    return done or parallel.total(host.should_stop()) > 0

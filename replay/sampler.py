@@ -1,0 +1,53 @@
+"""Reads rows of one table of a replay server, in blocks."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+import numpy as np
+
+from gato_dist.sequence import Rows
+from replay.tables import import_reverb
+
+BLOCK = 16
+
+
+def table_rows(address: str, table: str, block: int = BLOCK) -> Iterator[Rows]:
+    """Uniform samples of a table, `block` rows at a time, without end. Waits for the table's first rows."""
+    reverb = import_reverb()
+    import tensorflow as tf
+
+    # Other processes need the cores more than TensorFlow does.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    dataset = reverb.TrajectoryDataset.from_table_signature(
+        address, table, max_in_flight_samples_per_worker=2 * block, num_workers_per_iterator=1
+    )
+    for sample in dataset.batch(block, drop_remainder=True).as_numpy_iterator():
+        yield Rows(**sample.data)
+
+
+class RowStream:
+    """Any number of rows at a time from an iterator of blocks."""
+
+    def __init__(self, blocks: Iterator[Rows]) -> None:
+        self._blocks = blocks
+        self._rest: Rows | None = None
+
+    def take(self, count: int) -> Rows:
+        """The next `count` rows. Raises StopIteration where the blocks end."""
+        parts: list[Rows] = []
+        while count:
+            block = self._rest if self._rest is not None else next(self._blocks)
+            parts.append(_slice(block, 0, count))
+            self._rest = _slice(block, count, len(block)) if len(block) > count else None
+            count -= len(parts[-1])
+        return _join(parts)
+
+
+def _slice(rows: Rows, start: int, stop: int) -> Rows:
+    return Rows(**{field.name: getattr(rows, field.name)[start:stop] for field in fields(Rows)})
+
+
+def _join(parts: list[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(**{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Rows)})

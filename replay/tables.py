@@ -1,0 +1,63 @@
+"""The replay server: one Reverb table per task, with its signature, limits and sampling decided here together."""
+
+import os
+import sys
+from typing import Any
+
+from gato_dist.config import ReplayConfig
+from gato_dist.sequence import Rows, RowShape
+
+
+def import_reverb() -> Any:
+    """The reverb module, TensorFlow's chatter silenced. Raises ImportError that names what to install."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import reverb
+    except ImportError as error:
+        raise ImportError(
+            f"live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]' ({error})"
+        ) from error
+    return reverb
+
+
+def make_table(name: str, shape: RowShape, config: ReplayConfig) -> Any:
+    """A uniform table that forgets its oldest rows.
+
+    Sampling waits for `min_size` rows and never again: a slow expert must not hold up the mixture. Inserting waits
+    while rows·samples_per_insert − samples exceeds ahead·samples_per_insert: that is the experts' backpressure.
+    """
+    reverb = import_reverb()
+    import tensorflow as tf
+
+    signature = {key: tf.TensorSpec(dims, dtype) for key, (dims, dtype) in Rows.signature(shape).items()}
+    limiter = reverb.rate_limiters.RateLimiter(
+        samples_per_insert=config.samples_per_insert,
+        min_size_to_sample=config.min_size,
+        min_diff=-sys.float_info.max,
+        max_diff=config.ahead * config.samples_per_insert,
+    )
+    return reverb.Table(
+        name, reverb.selectors.Uniform(), reverb.selectors.Fifo(), config.size, limiter, signature=signature
+    )
+
+
+def start_server(shapes: dict[str, RowShape], config: ReplayConfig) -> Any:
+    """A Reverb server with a table per task; its `port` is `config.port`, or a free one where that is 0.
+
+    Reverb binds every interface and authenticates nobody: keep it inside a private network.
+    """
+    reverb = import_reverb()
+    tables = [make_table(name, shape, config) for name, shape in shapes.items()]
+    return reverb.Server(tables, port=config.port or None)
+
+
+def table_figures(server_info: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Rows held, inserted and sampled, by table, from `reverb.Client.server_info`."""
+    return {
+        name: {
+            "size": info.current_size,
+            "inserted": info.rate_limiter_info.insert_stats.completed,
+            "sampled": info.rate_limiter_info.sample_stats.completed,
+        }
+        for name, info in server_info.items()
+    }

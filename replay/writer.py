@@ -1,0 +1,49 @@
+"""Writes rows into a table of a replay server, no faster than the table takes them."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from gato_dist.sequence import Rows
+from replay.tables import import_reverb
+
+WAIT_MS = 500
+
+
+class RowWriter:
+    """Appends rows to one table. `write` returns when all but `in_flight` of them have been taken."""
+
+    def __init__(self, address: str, table: str, should_stop: Callable[[], bool], in_flight: int = 16) -> None:
+        self._reverb = import_reverb()
+        self._table, self._should_stop, self._in_flight = table, should_stop, in_flight
+        self._writer: Any = self._reverb.Client(address).trajectory_writer(num_keep_alive_refs=1)
+
+    def write(self, rows: Rows) -> bool:
+        """Appends rows and waits for room. False where it was told to stop while it waited: rows may be lost."""
+        for index in range(len(rows)):
+            self._writer.append(rows.row(index))
+            whole = {key: column[-1] for key, column in self._writer.history.items()}
+            self._writer.create_item(self._table, priority=1.0, trajectory=whole)
+            # Appending never blocks: only a flush keeps an expert from running ahead of the table.
+            if not self._flush():
+                return False
+        return True
+
+    def _flush(self) -> bool:
+        while not self._should_stop():
+            try:
+                self._writer.flush(block_until_num_items=self._in_flight, timeout_ms=WAIT_MS)
+            except self._reverb.errors.DeadlineExceededError:
+                continue
+            return True
+        return False
+
+    def __enter__(self) -> "RowWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Closing waits for every row in flight, which a full table may never take.
+        if kind is None and not self._should_stop():
+            self._writer.close()

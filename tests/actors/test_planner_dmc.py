@@ -1,0 +1,133 @@
+"""The control planner against envpool: its state, its reward and its plans must be the environment's own."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.experts.planner_dmc import TASKS, ControlPlanner, Simulator, improve, shifted, spline_basis, weighted_plan
+
+pytest.importorskip("dm_control")
+envpool = pytest.importorskip("envpool")
+
+ALL = np.ones(1, bool)
+
+
+def make_env(task: str, seed: int = 3, num_envs: int = 1) -> Any:
+    return envpool.make_gymnasium(task, num_envs=num_envs, num_threads=1, seed=seed)
+
+
+def row(observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {key: value[0] for key, value in observation.items()}
+
+
+def play(task: str, steps: int, seed: int) -> tuple[np.ndarray, float]:
+    """Actions [steps, A] and return of one planned episode's beginning."""
+    env, planner = make_env(task, seed), ControlPlanner(task, 1, seed)
+    observation, info = env.reset()
+    actions, total = [], 0.0
+    for _ in range(steps):
+        actions.append(planner.act(observation, info, ALL)[0])
+        observation, reward, _, _, info = env.step(actions[-1][None].astype(np.float64))
+        total += float(reward[0])
+    return np.array(actions), total
+
+
+def play_random(task: str, steps: int, seed: int) -> float:
+    env, random = make_env(task, seed), np.random.default_rng(seed)
+    env.reset()
+    return sum(float(env.step(random.uniform(-1, 1, (1, *env.action_space.shape)))[1][0]) for _ in range(steps))
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_the_rebuilt_state_predicts_the_next_observation_and_its_reward(task: str) -> None:
+    env, spec, random = make_env(task), TASKS[task], np.random.default_rng(0)
+    simulator = Simulator(spec.domain)
+    observation, _ = env.reset()
+    for _ in range(50):
+        state = spec.rebuild(row(observation))
+        action = random.uniform(-1, 1, (1, 1, simulator.model.nu))
+        qpos, qvel = simulator.rollout(state, action)
+        observation, reward, _, _, _ = env.step(action[0])
+        after = spec.rebuild(row(observation))
+        np.testing.assert_allclose(np.cos(qpos[0, 0]), np.cos(after.qpos), atol=1e-6)
+        np.testing.assert_allclose(qvel[0, 0], after.qvel, atol=1e-5)
+        np.testing.assert_allclose(after.target, state.target, atol=1e-9)
+        assert spec.reward(after.qpos, after.qvel, action[0, 0], after.target) == pytest.approx(reward[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_the_same_seed_gives_the_same_actions_within_bounds(task: str) -> None:
+    first, _ = play(task, 20, seed=5)
+    again, _ = play(task, 20, seed=5)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first).max() <= 1
+
+
+def test_the_planner_beats_random_actions_on_a_short_episode() -> None:
+    steps, seeds = 100, (7, 8, 9)
+    planned = np.mean([play("ReacherEasy-v1", steps, seed)[1] for seed in seeds])
+    random = np.mean([play_random("ReacherEasy-v1", steps, seed) for seed in seeds])
+    assert planned > random + 40
+
+
+def test_inactive_rows_cost_nothing_and_rows_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_env("ReacherEasy-v1", num_envs=2)
+    observation, info = env.reset()
+    both = ControlPlanner("ReacherEasy-v1", 2, 0).act(observation, info, np.array([True, True]))
+    planner = ControlPlanner("ReacherEasy-v1", 2, 0)
+    only = planner.act(observation, info, np.array([False, True]))
+    np.testing.assert_array_equal(only[1], both[1])
+    monkeypatch.setattr(planner, "_replan", None)
+    assert not planner.act(observation, info, np.array([False, False])).any()
+
+
+def test_reset_forgets_the_plan() -> None:
+    env, planner = make_env("ReacherEasy-v1"), ControlPlanner("ReacherEasy-v1", 1, 0)
+    observation, info = env.reset()
+    planner.act(observation, info, ALL)
+    assert planner._plans.any()
+    planner.reset(np.array([0]))
+    assert not planner._plans.any()
+
+
+def test_improving_a_plan_raises_its_objective() -> None:
+    spec = TASKS["ReacherEasy-v1"]
+    simulator, basis = Simulator(spec.domain), spline_basis(spec.knots, spec.horizon)
+    state = spec.rebuild(row(make_env("ReacherEasy-v1").reset()[0]))
+    random = np.random.default_rng(0)
+
+    def worth(plan: np.ndarray) -> float:
+        controls = (basis @ plan)[None]
+        return float(spec.objective(*simulator.rollout(state, controls), controls, state.target).sum())
+
+    plan = np.zeros((spec.knots, 2))
+    better = improve(spec, simulator, state, plan, random.standard_normal((64, spec.knots, 2)), basis)
+    assert worth(better) > worth(plan)
+
+
+def test_spline_weights_sum_to_one_and_a_shift_moves_the_plan_in_time() -> None:
+    basis = spline_basis(knots=3, horizon=5)
+    np.testing.assert_allclose(basis.sum(axis=1), 1)
+    np.testing.assert_allclose(shifted(np.array([[0.0], [1.0], [2.0]]), basis, steps=2)[:, 0], [1, 2, 2])
+
+
+def test_equal_returns_weigh_equally_and_a_cold_temperature_picks_the_best() -> None:
+    plans = np.array([[0.0], [1.0]])
+    assert weighted_plan(plans, np.array([5.0, 5.0]), 0.1) == pytest.approx(0.5)
+    assert weighted_plan(plans, np.array([0.0, 5.0]), 0.01) == pytest.approx(1.0)
+
+
+def test_the_description_is_plain_data_and_tells_budgets_apart() -> None:
+    import json
+
+    few, many = (ControlPlanner("ReacherEasy-v1", 1, 0, samples=samples).describe() for samples in (8, 16))
+    assert json.dumps(few) != json.dumps(many)
+    assert few["kind"] == "planner"
+
+
+def test_unknown_tasks_and_impossible_budgets_are_refused() -> None:
+    with pytest.raises(ValueError, match="CartpoleSwingup-v1"):
+        ControlPlanner("DogRun-v1", 1, 0)
+    with pytest.raises(ValueError, match="replan_every"):
+        ControlPlanner("ReacherEasy-v1", 1, 0, replan_every=0)

@@ -1,0 +1,52 @@
+"""Numbers to bins and back, against the paper's formulas worked out by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gato_dist.tokens.values import decode_action, decode_continuous, encode_action, encode_continuous, mu_law
+
+
+def test_mu_law_matches_the_papers_formula_by_hand():
+    # F(1) = ln 101 / ln 25601 = 4.61512 / 10.15038; F(0.01) = ln 2 / ln 25601.
+    assert mu_law([1.0, -1.0, 0.01, 0.0, 256.0]) == pytest.approx([0.454675, -0.454675, 0.068288, 0.0, 1.0], abs=1e-6)
+
+
+def test_continuous_golden_bins():
+    # 0 opens bin 512; F(1)=.454675 → floor(1.454675·512)=744; 256 and beyond clip to the last bin.
+    assert encode_continuous([0.0, 1.0, -1.0, 256.0, 1e9, -1e9]).tolist() == [512, 744, 279, 1023, 1023, 0]
+
+
+def test_both_ends_of_the_action_range_are_valid():
+    assert encode_action([-1.0, 1.0, 0.0]).tolist() == [0, 1023, 512]
+
+
+def test_an_action_bin_decodes_to_its_centre():
+    assert decode_action([0, 1023]).tolist() == pytest.approx([-1 + 1 / 1024, 1 - 1 / 1024])
+    assert decode_action([512], low=0.0, high=4.0)[0] == pytest.approx(4 * 512.5 / 1024)
+
+
+def test_degenerate_bounds_keep_their_value():
+    assert encode_action([3.0], low=3.0, high=3.0).tolist() == [512]
+    assert decode_action([512], low=3.0, high=3.0).tolist() == [3.0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(bad):
+    for encode in (encode_continuous, encode_action):
+        with pytest.raises(ValueError, match="finite"):
+            encode([0.0, bad])
+
+
+@given(st.floats(-1, 1), st.floats(-100, 100), st.floats(0.01, 100))
+def test_actions_round_trip_to_half_a_bin(unit, low, span):
+    value = low + (unit + 1) / 2 * span
+    back = decode_action(encode_action(value, low, low + span), low, low + span)
+    assert abs(back - value) <= span / 2048 * (1 + 1e-6)
+
+
+@given(st.integers(0, 1023))
+def test_every_bin_is_a_fixed_point(index):
+    assert encode_continuous(decode_continuous(index)) == index
+    assert encode_action(decode_action(index)) == index
