@@ -30,7 +30,7 @@ def demonstrate(
         figures["play_seconds"] += time.monotonic() - mark
         for episode in ended:
             mark = time.monotonic()
-            rows = packer.add(tokenizer.encode(episode.observations, episode.actions))
+            rows = packer.add(tokenizer.encode(episode.observations, episode.targets))
             figures["episodes"] += 1
             figures["return_sum"] += episode.episode_return
             encoded = time.monotonic()

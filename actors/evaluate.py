@@ -3,6 +3,7 @@
 from actors.experts.registry import make_expert, policy_provenance
 from actors.gato_policy import GatoPolicy
 from actors.rollout import episodes
+from gato_dist.config import EvaluationConfig
 from gato_dist.envs.registry import make_env
 from gato_dist.episode import Episode
 from gato_dist.model.gato import Gato
@@ -16,15 +17,14 @@ def evaluate_gato(
     model: Gato,
     tokenizer: TaskTokenizer,
     window_steps: int,
-    temperature: float,
+    settings: EvaluationConfig,
     count: int,
     version: int,
-    threads: int = 1,
 ) -> list[Episode]:
     """`count` episodes on the evaluation seeds, all played together by one version of the weights."""
     seeds = evaluation_seeds(count)
-    env = make_env(tokenizer.spec.name, seeds, threads)
-    policy = GatoPolicy(model, tokenizer, window_steps, temperature, seeds, version)
+    env = make_env(tokenizer.spec.name, seeds, settings.threads)
+    policy = GatoPolicy(model, tokenizer, window_steps, settings, seeds, version)
     try:
         return list(episodes(env, policy, policy_provenance(env.spec.name, policy, version), once=True))
     finally:

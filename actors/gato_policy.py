@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from gato_dist.config import EvaluationConfig
 from gato_dist.episode import Observations
 from gato_dist.model.decode import ActionDecoder
 from gato_dist.model.gato import Gato
@@ -19,12 +20,17 @@ class GatoPolicy:
         model: Gato,
         tokenizer: TaskTokenizer,
         window_steps: int,
-        temperature: float,
+        settings: EvaluationConfig,
         seeds: list[int],
         version: int,
     ) -> None:
-        self._decoder = ActionDecoder(model, tokenizer, window_steps, temperature, seeds)
-        self._text = {"name": "gato", "kind": "gato", "weights_version": version, "temperature": temperature}
+        self._decoder = ActionDecoder(model, tokenizer, window_steps, settings.temperature, seeds)
+        self._text = {
+            "name": "gato",
+            "kind": "gato",
+            "weights_version": version,
+            "temperature": settings.temperature,
+        }
 
     def reset(self, env_ids: np.ndarray) -> None:
         self._decoder.reset(env_ids)

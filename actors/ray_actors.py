@@ -100,15 +100,15 @@ class ExpertActor:
     def run(self, make_writer: Callable[[str, Callable[[], bool]], Any]) -> None:
         """make_writer: a row writer for (table, should_stop)."""
         from actors.demonstrate import demonstrate
-        from actors.experts.registry import make_expert
+        from actors.experts.registry import make_demonstrator
         from gato_dist.tokens.packing import Packer
 
         config, task = self._config, self._config.tasks[self._index]
         block: int = ray.get(self._board.claim_block.remote())
         seeds = expert_seeds(config.seed, block, task.num_envs)
-        demonstrator = make_expert(task.name, seeds, config.actors.threads, task.expert, task.expert_options)
+        demonstrator = make_demonstrator(task, seeds, config.actors.threads)
         tokenizer = self._tokenizer.tasks[task.name]
-        packer = Packer(tokenizer, config.tokens.length, task.window_steps, block, first_item=block << 32)
+        packer = Packer(tokenizer, config.tokens.length, task.window_steps, block, block << 32, task.keep_repeats)
         stop = StopSign(self._board)
         report = _Reporter(self._board, f"expert/{task.name}/{self._copy}")
         with make_writer(task.name, stop) as writer:
@@ -150,8 +150,7 @@ class EvaluatorActor:
         count = settings.final_episodes if job.final else settings.episodes
         began = time.monotonic()
         played = evaluate_gato(
-            self._model, self._tokenizer.tasks[job.task], task.window_steps, settings.temperature, count,
-            job.weights.version, settings.threads,
+            self._model, self._tokenizer.tasks[job.task], task.window_steps, settings, count, job.weights.version
         )  # fmt: skip
         played.sort(key=lambda episode: episode.provenance.seed)
         return EvaluationResult(

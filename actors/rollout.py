@@ -18,6 +18,7 @@ class Transition:
 
     observations: Observations
     actions: np.ndarray
+    targets: np.ndarray
     rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
@@ -38,8 +39,9 @@ def rollout(env: VectorEnv, policy: Policy, once: bool = False) -> Iterator[Tran
         actions = policy.act(now.observations, now.info, active)
         after = env.step(actions)
         done = after.done & active
+        targets = getattr(policy, "targets", actions)
         yield Transition(
-            now.observations, actions, after.rewards, after.terminated, after.truncated, after.success, active
+            now.observations, actions, targets, after.rewards, after.terminated, after.truncated, after.success, active
         )
         if once:
             finished |= done
@@ -66,13 +68,13 @@ class EpisodeRecorder:
         for i in np.flatnonzero(step.active):
             seen = tuple(step.observations[part.name][i] for part in self._spec.observations)
             success = None if step.success is None else bool(step.success[i])
-            self._steps[i].append((seen, step.actions[i], step.rewards[i], success))
+            self._steps[i].append((seen, step.actions[i], step.targets[i], step.rewards[i], success))
             if step.terminated[i] or step.truncated[i]:
                 ended.append(self._finish(i, bool(step.terminated[i])))
         return ended
 
     def _finish(self, i: int, terminated: bool) -> Episode:
-        seen, actions, rewards, successes = zip(*self._steps[i], strict=True)
+        seen, actions, targets, rewards, successes = zip(*self._steps[i], strict=True)
         observations: Observations = {
             part.name: list(values) if part.modality is Modality.TEXT else np.stack(values)
             for part, values in zip(self._spec.observations, zip(*seen, strict=True), strict=True)
@@ -86,7 +88,15 @@ class EpisodeRecorder:
         self._steps[i], self._began[i] = [], now
         self._episodes[i] += 1
         success = None if successes[0] is None else any(successes)
-        return Episode(observations, np.stack(actions), np.array(rewards, np.float32), terminated, success, provenance)
+        return Episode(
+            observations,
+            np.stack(actions),
+            np.stack(targets),
+            np.array(rewards, np.float32),
+            terminated,
+            success,
+            provenance,
+        )
 
 
 def episodes(env: VectorEnv, policy: Policy, source: Provenance, once: bool = False) -> Iterator[Episode]:

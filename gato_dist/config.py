@@ -26,6 +26,10 @@ class TaskConfig(_Section):
     expert: str | None = Field(None, description="expert kind; the task's own where not given")
     expert_options: dict[str, Any] = Field({}, description="keyword arguments of the expert, over the task's own")
     num_envs: Positive = Field(8, description="environments that one expert actor steps together")
+    demonstration_steps: Positive | None = Field(None, description="expert episodes are cut after so many steps")
+    noise: float = Field(0.0, ge=0, lt=1, description="share of steps at which the expert's action is disturbed")
+    noise_steps: Positive = Field(1, description="steps that a disturbance lasts")
+    keep_repeats: Share = Field(1.0, description="share kept of windows whose actions only repeat the step before")
 
     @model_validator(mode="after")
     def _known(self) -> "TaskConfig":

@@ -32,10 +32,12 @@ class Episode:
     observations: per part [T, ...] (text: T strings); actions [T, *action shape]; rewards float32 [T].
     terminated: the task ended by itself; otherwise it was cut off (truncated).
     success: whether the task reported success at any step, None where it reports none.
+    targets: like actions; what the policy would rather have done where something disturbed it: what is learned.
     """
 
     observations: Observations
     actions: np.ndarray
+    targets: np.ndarray
     rewards: np.ndarray
     terminated: bool
     success: bool | None

@@ -32,7 +32,9 @@ def score_experts(tasks: list[str], episodes: int, seed: int) -> None:
         path = save_reference(task, reference)
         e, r = reference.expert, reference.random
         CONSOLE.print(
-            f"{task}: random {r.mean:.2f} ± {r.std:.2f} ({r.episodes}), expert {e.mean:.2f} ± {e.std:.2f} ({e.episodes}) → {path.name}"
+            f"{task}: random {r.mean:.2f} ± {r.std:.2f} ({r.episodes} episodes), "
+            f"expert {e.mean:.2f} ± {e.std:.2f} ({e.episodes} episodes) → {path.name}",
+            soft_wrap=True,
         )
 
 

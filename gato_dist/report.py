@@ -4,37 +4,29 @@ import html
 import math
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import cycle, groupby
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
+from gato_dist.charts import (
+    FONT,
+    SCALARS,
+    Points,
+    escape,
+    fraction_bars_svg,
+    interval_of,
+    learning_curves_svg,
+    newest_rows,
+    number_text,
+    scalars_svg,
+    score_text,
+)
 from gato_dist.errors import InputError
 from gato_dist.scores import ScoreRow, ScoreTable
 
-Points = Sequence[tuple[float, float]]
 LEARNED = 0.2  # the fraction that the summary counts tasks above
-WIDTH = 860
-FONT = "system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
-# Okabe and Ito's colours, which the colour-blind can tell apart, less the two that a white or a dark page swallows.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LOOKS = [(colour, dash) for dash in ("none", "7 3", "2 3", "9 3 2 3") for colour in PALETTE]
-# Every drawing carries these, so that a saved .svg stands alone; on the page, STYLE's selectors are the stronger.
-SVG_STYLE = """.paper{fill:#fff} .ink,.bold,.title{fill:#1f2328;font-size:13px} .bold{font-weight:600}
-.title{font-weight:600;font-size:15px} .soft{fill:#59636e;font-size:12px} polyline{fill:none;stroke-linejoin:round}
-.grid{stroke:#d8dee4} .whisker{stroke:#1f2328;stroke-width:1.5}
-.dotted{stroke:#59636e;stroke-width:1.3;stroke-dasharray:1.5 3.5}"""
-SCALARS = {
-    "learner/loss": "Loss",
-    "learner/tokens_per_second": "Tokens learned per second",
-    "actors/env_steps_per_second": "Environment steps per second",
-    "replay/tokens_in_per_second": "Tokens into replay per second",
-    "weights/lag": "Weights lag (versions)",
-}
 STYLE = """:root{color-scheme:light dark;--page:#f6f8fa;--paper:#fff;--ink:#1f2328;--soft:#59636e;--grid:#d8dee4}
 @media(prefers-color-scheme:dark){:root{--page:#0d1117;--paper:#161b22;--ink:#e6edf3;--soft:#9aa4af;--grid:#30363d}}
 body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 FONT} h2{font-size:19px;margin:32px 0 8px}
@@ -71,213 +63,6 @@ def write_report(run: Path) -> Path:
         partial.unlink(missing_ok=True)
 
 
-def fraction_bars_svg(rows: list[ScoreRow]) -> str:
-    """A standalone SVG: each task's newest fraction as a bar, its 95 % interval as whiskers, grouped by suite.
-
-    Takes rows in file order. An undefined fraction reads 'no expert'. The axis shows −1 … 2 at most; what leaves it
-    ends in an arrow, and its value tells how far.
-    """
-    drawing, newest, looks = _Drawing(), _newest(rows), _looks(rows)
-    top, bottom = 72, 72 + 26 * len(newest) + 30 * len({row.suite for row in newest})
-    left = 44 + 7.4 * max((len(_name(row)) for row in newest), default=0)
-    scale = _Scale(*_fraction_range(newest), left, WIDTH - 184)
-    for tick in scale.ticks():
-        drawing.line([(scale(tick), top), (scale(tick), bottom)], 'class="grid"')
-        drawing.text(scale(tick), bottom + 18, _number(tick, "z.6g"), "soft", "middle")
-    y = top
-    for suite, tasks in groupby(newest, key=lambda row: row.suite):
-        drawing.text(16, y + 21, _shorten(suite), "bold")
-        y += 30
-        for row in tasks:
-            _bar(drawing, row, y + 13, scale, looks[row.task][0])
-            y += 26
-    for value, name in ((0.0, "random"), (1.0, "expert")):
-        drawing.line([(scale(value), top - 6), (scale(value), bottom)], 'class="dotted"')
-        drawing.text(scale(value), top - 12, name, "soft", "middle")
-    return drawing.svg(bottom + 32, "Expert-score fraction of the newest weights, with 95 % intervals")
-
-
-def learning_curves_svg(rows: list[ScoreRow]) -> str:
-    """A standalone SVG: every task's fraction and 95 % interval by learner step, each line named at its end.
-
-    Takes rows in file order; tasks whose fraction is undefined are left out. The axis shows −1 … 2 at most.
-    """
-    drawing, looks, curves = _Drawing(), _looks(rows), dict[str, dict[int, ScoreRow]]()
-    for row in rows:
-        if _interval(row):
-            curves.setdefault(row.task, {})[row.step] = row
-    steps = [step for curve in curves.values() for step in curve] or [0]
-    left, right = 84, WIDTH - 76 - 7.2 * max((len(_shorten(task)) for task in curves), default=0)
-    top, bottom = 52, 52 + max(300, 18 * len(curves))
-    across = _Scale(min(steps), max(*steps, min(steps) + 1), left, right)
-    up = _Scale(*_fraction_range(rows), bottom, top)
-    drawing.axes(across, up, "learner step", {0.0: "random ", 1.0: "expert "})
-    for value in (0.0, 1.0):
-        drawing.line([(left, up(value)), (right, up(value))], 'class="dotted"')
-    for task, curve in curves.items():
-        _curve(drawing, [curve[step] for step in sorted(curve)], across, up, *looks[task])
-    last = {task: curve[max(curve)] for task, curve in curves.items()}
-    ends = sorted((up(row.fraction or 0.0), across(row.step), task) for task, row in last.items())
-    for y, (end, x, task) in zip(_spread([end[0] for end in ends], 17, top, bottom), ends, strict=True):
-        drawing.line([(x + 4, end), (right + 16, y), (right + 22, y)], f'stroke="{looks[task][0]}"')
-        drawing.text(right + 26, y + 4, f"{_shorten(task)} {_number(last[task].fraction)}")
-    return drawing.svg(bottom + 46, "Expert-score fraction by learner step, with 95 % intervals")
-
-
-def scalars_svg(scalars: dict[str, Points]) -> str:
-    """A standalone SVG of small charts, two abreast, of the (step, value) points of those tags that SCALARS names."""
-    drawing, shown = _Drawing(), [tag for tag in SCALARS if scalars.get(tag)]
-    for place, tag in enumerate(shown):
-        _small_chart(drawing, 430 * (place % 2), 36 + 190 * (place // 2), tag, scalars[tag], PALETTE[place])
-    title = "Loss and throughput " + ("by learner step" if shown else "were not recorded")
-    return drawing.svg(40 + 190 * math.ceil(len(shown) / 2), title)
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """Maps low … high to start … end in the drawing; what lies outside lands on the edge."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
-
-    def ticks(self, most: int = 6) -> list[float]:
-        unit = 10.0 ** math.floor(math.log10((self.high - self.low) / most))
-        step = next(unit * m for m in (1, 2, 5, 10) if (self.high - self.low) / (unit * m) <= most)
-        return [step * n for n in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
-
-
-class _Drawing:
-    """An SVG in the making."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-
-    def text(self, x: float, y: float, text: str, look: str = "ink", anchor: str = "start") -> None:
-        self.parts.append(f'<text class="{look}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{_escape(text)}</text>')
-
-    def line(self, points: Points, look: str) -> None:
-        places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        self.parts.append(f'<polyline points="{places}" {look}/>')
-
-    def axes(self, across: _Scale, up: _Scale, name: str, named: dict[float, str]) -> None:
-        for tick in up.ticks():
-            self.line([(across.start, up(tick)), (across.end, up(tick))], 'class="grid"')
-            self.text(across.start - 8, up(tick) + 4, named.get(tick, "") + _number(tick, "z,.6g"), "soft", "end")
-        for tick in across.ticks():
-            if tick == int(tick):  # there is no half a step
-                self.text(across(tick), up.start + 18, _number(tick, "z,.0f"), "soft", "middle")
-        self.text((across.start + across.end) / 2, up.start + 37, name, "soft", "middle")
-
-    def svg(self, height: int, title: str) -> str:
-        self.text(16, 24, title, "title")
-        size = f'width="{WIDTH}" height="{height}"'
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {WIDTH} {height}" role="img" '
-        head += f'aria-label="{title}" font-family="{FONT}"><style>{SVG_STYLE}</style><rect {size} class="paper"/>'
-        return "\n".join([head, *self.parts, "</svg>"])
-
-
-def _bar(drawing: _Drawing, row: ScoreRow, y: float, scale: _Scale, colour: str) -> None:
-    """One task's line of the bar chart; y is its middle."""
-    drawing.text(32, y + 4, _name(row))
-    zero, measured = scale(0.0), _interval(row)
-    if measured is None:
-        drawing.text(zero + 8, y + 4, "no expert", "soft")
-        return
-    x, start, end = (scale(value) for value in measured)
-    shape = f'x="{min(x, zero)}" y="{y - 8}" width="{abs(x - zero):.1f}" height="16"'
-    drawing.parts.append(f'<rect {shape} fill="{colour}" fill-opacity=".7"/>')
-    drawing.line([(start, y - 5), (start, y + 5), (start, y), (end, y), (end, y - 5), (end, y + 5)], 'class="whisker"')
-    for beyond, edge, way in ((min(measured) < scale.low, scale.start, -1), (max(measured) > scale.high, scale.end, 1)):
-        if beyond:
-            drawing.parts.append(f'<path d="M{edge + way * 2:.1f},{y - 6} v12 l{way * 8},-6 z" class="ink"/>')
-    fraction, low, high = (_number(value) for value in measured)
-    drawing.text(WIDTH - 16, y + 4, f"{fraction} [{low}, {high}]", anchor="end")
-
-
-def _curve(drawing: _Drawing, rows: list[ScoreRow], across: _Scale, up: _Scale, colour: str, dash: str) -> None:
-    points = [(across(row.step), *(up(value) for value in _interval(row) or ())) for row in rows]
-    band = " ".join([f"{x},{low}" for x, _, low, _ in points] + [f"{x},{high}" for x, _, _, high in reversed(points)])
-    drawing.parts.append(f'<polygon points="{band}" fill="{colour}" fill-opacity=".12"/>')
-    look = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"'
-    drawing.line([(x, y) for x, y, _, _ in points], look)
-    drawing.parts += [f'<circle cx="{x}" cy="{y}" r="2.6" fill="{colour}"/>' for x, y, _, _ in points]
-
-
-def _small_chart(drawing: _Drawing, x: float, y: float, tag: str, points: Points, colour: str) -> None:
-    steps, values = np.array(points, np.float64).T
-    low, high = values.min() if tag == "learner/loss" else min(0.0, values.min()), values.max()
-    pad = (high - low) * 0.06 or 1.0
-    across = _Scale(steps[0], max(steps[-1], steps[0] + 1), x + 64, x + 410)
-    up = _Scale(low - pad if low else 0.0, high + pad, y + 146, y + 34)
-    drawing.axes(across, up, "", {})
-    drawing.text(x + 16, y + 20, SCALARS[tag], "bold")
-    drawing.text(x + 410, y + 20, f"last {_score(values[-1])}", "soft", "end")
-    look, count = f'stroke="{colour}" stroke-width="2"', min(len(steps), 60)
-    if count < len(steps):  # what was logged stays visible behind the means that the eye can follow
-        drawing.line([(across(step), up(value)) for step, value in points], f'stroke="{colour}" opacity=".3"')
-    means = zip(np.array_split(steps, count), np.array_split(values, count), strict=True)
-    drawing.line([(across(some.mean()), up(those.mean())) for some, those in means], look)
-
-
-def _spread(wanted: list[float], gap: float, top: float, bottom: float) -> list[float]:
-    """Heights near the sorted ones wanted, a gap apart and inside the frame."""
-    placed: list[float] = []
-    for height in wanted:
-        placed.append(max(height, placed[-1] + gap if placed else top))
-    for place in reversed(range(len(placed))):
-        placed[place] = min(placed[place], placed[place + 1] - gap if place + 1 < len(placed) else bottom)
-    return placed
-
-
-def _newest(rows: list[ScoreRow]) -> list[ScoreRow]:
-    """The newest row of each task, suite by suite."""
-    return sorted({row.task: row for row in rows}.values(), key=lambda row: row.suite)
-
-
-def _looks(rows: list[ScoreRow]) -> dict[str, tuple[str, str]]:
-    """Colour and dashes of each task, the same in every chart."""
-    return dict(zip((row.task for row in _newest(rows)), cycle(LOOKS), strict=False))
-
-
-def _interval(row: ScoreRow) -> tuple[float, float, float] | None:
-    """Fraction, low and high; None where the fraction is undefined."""
-    value, low, high = (math.nan if v is None else v for v in (row.fraction, row.ci_low, row.ci_high))
-    return (value, low, high) if math.isfinite(value + low + high) else None
-
-
-def _fraction_range(rows: list[ScoreRow]) -> tuple[float, float]:
-    """One task at −30 must not flatten all others: the axis shows −1 … 2 at most, and 0 … 1 at least."""
-    values = [value for row in rows for value in _interval(row) or ()]
-    return max(-1.0, min([0.0, *values]) - 0.04), min(2.0, max([1.0, *values]) + 0.04)
-
-
-def _number(value: float | None, form: str = "z.2f") -> str:
-    return "–" if value is None or not math.isfinite(value) else format(value, form).replace("-", "−")
-
-
-def _score(value: float | None) -> str:
-    return _number(value, "z,.0f" if abs(value or 0.0) >= 1000 else "z.3g")
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 36 else text[:35] + "…"
-
-
-def _name(row: ScoreRow) -> str:
-    return _shorten(row.task.removeprefix(f"{row.suite}/"))
-
-
-def _escape(text: str) -> str:
-    """Fit for HTML and for XML, which knows no control characters."""
-    return html.escape("".join(c if c.isprintable() else "\ufffd" for c in text))
-
-
 def _read_scalars(folder: Path) -> dict[str, Points]:
     """(step, value) points of the known tags; where a resumed run logged a step again, the later value counts."""
     if not any(folder.glob("*tfevents*")):
@@ -294,12 +79,12 @@ def _read_scalars(folder: Path) -> dict[str, Points]:
 
 def _summary(rows: list[ScoreRow], scalars: dict[str, Points]) -> str:
     """The page's first sentence."""
-    measured = [interval for row in _newest(rows) if (interval := _interval(row))]
+    measured = [interval for row in newest_rows(rows) if (interval := interval_of(row))]
     steps = max([row.step for row in rows] + [int(step) for step, _ in scalars.get("learner/loss", ())], default=0)
     if not measured:
         return f"No fraction has been measured yet; the learner has taken {steps:,} steps."
     above = sum(low > LEARNED for _, low, _ in measured)
-    mean = _number(float(np.mean([value for value, _, _ in measured])))
+    mean = number_text(float(np.mean([value for value, _, _ in measured])))
     tasks = f"{len(measured)} task{'s' * (len(measured) != 1)} with a valid expert"
     version = max(row.weights_version for row in rows)
     return (
@@ -311,23 +96,23 @@ def _summary(rows: list[ScoreRow], scalars: dict[str, Points]) -> str:
 def _table(rows: list[ScoreRow]) -> str:
     head = ("Task", "Random", "Expert", "Gato, mean ± std", "Fraction", "95 % interval", "Episodes")
     lines = ["<tr>" + "".join(f"<th>{name}</th>" for name in head) + "</tr>"]
-    for row in _newest(rows):
-        measured = [_number(value) for value in _interval(row) or ()]
+    for row in newest_rows(rows):
+        measured = [number_text(value) for value in interval_of(row) or ()]
         fraction, interval = (measured[0], f"{measured[1]} … {measured[2]}") if measured else ("no expert", "–")
-        gato = f"{_score(row.mean)} ± {_score(row.std)}"
-        cells = (row.task, _score(row.random), _score(row.expert), gato, fraction, interval, str(row.episodes))
-        lines.append("<tr>" + "".join(f"<td>{_escape(cell)}</td>" for cell in cells) + "</tr>")
+        gato = f"{score_text(row.mean)} ± {score_text(row.std)}"
+        cells = (row.task, score_text(row.random), score_text(row.expert), gato, fraction, interval, str(row.episodes))
+        lines.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
     return "<table>" + "\n".join(lines) + "</table>"
 
 
 def _page(folder: str, rows: list[ScoreRow], config: str, scalars: dict[str, Points]) -> str:
     found = re.search(r"^name:[ \t]*(\S.*)$", config, re.MULTILINE)
-    name = _escape(found[1].strip().strip("'\"") if found else folder)
+    name = escape(found[1].strip().strip("'\"") if found else folder)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>{name} · gato_dist report</title><style>{STYLE}</style></head><body><main>
-<small>gato_dist: report of a training run</small><h1>{name}</h1><p>{_escape(_summary(rows, scalars))}</p>
+<small>gato_dist: report of a training run</small><h1>{name}</h1><p>{escape(_summary(rows, scalars))}</p>
 <p><small>One transformer learned all the tasks below from episodes of their experts. Its score on a task is given as
 the expert-score fraction, (score − random) / (expert − random): 0 is what random actions score, 1 what the expert
 does. Where the expert is no better than random, it is undefined. Intervals are bootstraps over the evaluation's
@@ -338,6 +123,6 @@ episodes alone; the random and expert scores count as fixed.</small></p>
 <h2>Training</h2><section>{scalars_svg(scalars)}</section>
 <h2>Configuration</h2><section><details><summary>Every key of the run, resolved</summary>
 <pre>{html.escape(config)}</pre></details></section>
-<p><small>Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from the folder {_escape(folder)}.</small></p>
+<p><small>Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from the folder {escape(folder)}.</small></p>
 </main></body></html>
 """

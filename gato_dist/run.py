@@ -1,9 +1,12 @@
 """`gato-dist train`: closes the circle from experts to replay, learner, weights and scores, and watches it turn."""
 
+import importlib.util
+import socket
 import time
 from dataclasses import dataclass, field
 
 from actors.board import EvaluationResult
+from actors.experts.registry import find_maker
 from gato_dist.config import RunConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
@@ -27,7 +30,7 @@ def make_tokenizer(config: RunConfig, references: dict[str, Reference]) -> Token
         needed = min_step_tokens(spec, config.tokens.encoding) * max(task.window_steps, 1)
         if needed > config.tokens.length:
             raise InputError(
-                f"tokens.length: {config.tokens.length} is too short for a window of {task.name}, which takes {needed} tokens"
+                f"tokens.length: {config.tokens.length} is too short for {task.name}, whose window takes {needed} tokens"
             )
     moments = {task: reference.moments for task, reference in references.items()}
     text = TextTokenizer.load(config.tokens.text)
@@ -51,6 +54,7 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     was interrupted: then a checkpoint has been written and no process is left.
     """
     references = {task.name: load_reference(task.name) for task in config.tasks}
+    _check_parts(config)
     tokenizer = make_tokenizer(config, references)
     folder.open(config, resume)
     system = System(config, tokenizer, folder)
@@ -68,6 +72,24 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
         view.note(f"run folder: {folder.root}   report: {write_report(folder.root)}")
         view.note(f"tensorboard --logdir {folder.tensorboard}")
     return rows
+
+
+def _check_parts(config: RunConfig) -> None:
+    """What would only fail minutes later, in another process. Raises InputError."""
+    for task in config.tasks:
+        find_maker(task.name, task.expert)
+    if importlib.util.find_spec("reverb") is None:
+        raise InputError("live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]'")
+    if config.replay.port and not config.ray.address:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", config.replay.port))
+            except OSError as error:
+                message = (
+                    f"replay.port: {config.replay.port} is in use or not allowed; give another, or 0 for a free one"
+                )
+                raise InputError(message) from error
 
 
 @dataclass

@@ -105,7 +105,9 @@ class ScoreRow:
     def of(cls, step: int, version: int, task: str, returns: list[float], reference: Reference) -> "ScoreRow":
         random, expert = reference.random.mean, reference.expert.mean
         low, high = bootstrap_interval(returns)
-        fraction, ci_low, ci_high = (expert_score_fraction(v, random, expert) for v in (float(np.mean(returns)), low, high))
+        fraction, ci_low, ci_high = (
+            expert_score_fraction(v, random, expert) for v in (float(np.mean(returns)), low, high)
+        )
         return cls(
             step, version, task, task.split("/", 1)[0], len(returns), random, expert,
             float(np.mean(returns)), float(np.std(returns)), fraction, ci_low, ci_high,

@@ -59,12 +59,13 @@ class Status:
 def render(status: Status) -> Group:
     """The live view: rates, then a row for every task."""
     loss = f"{status.loss:.3f}" if status.loss is not None else "–"
-    head = Text.assemble(
-        (f"{status.phase} ", "bold"), f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {loss}\n",
+    rates = (
         f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
-        f"out {status.tokens_out_per_second:,.0f} tokens/s · learner {status.learner_tokens_per_second:,.0f} tokens/s\n",
-        f"weights version {status.weights_version}, last scored {status.lag} behind",
-    )  # fmt: skip
+        f"out {status.tokens_out_per_second:,.0f} · learner {status.learner_tokens_per_second:,.0f} tokens/s"
+    )
+    place = f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {loss}"
+    weights = f"weights version {status.weights_version}, last scored {status.lag} behind"
+    head = Text.assemble((f"{status.phase} ", "bold"), f"{place}\n{rates}\n{weights}")
     table = Table(box=None, pad_edge=False)
     for name in ("task", "replay", "episodes", "loss", "fraction", "95 % interval"):
         table.add_column(name, justify="left" if name == "task" else "right")

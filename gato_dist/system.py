@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -45,8 +46,9 @@ def connect(config: RayConfig, cpus: float) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if config.address:
         try:
+            _knock(config.address)
             ray.init(address=config.address, **common)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"ray.address: no Ray cluster answers at {config.address} ({str(error).splitlines()[0]})"
             ) from error
@@ -56,6 +58,13 @@ def connect(config: RayConfig, cpus: float) -> None:
         address="local", num_cpus=offered, include_dashboard=False, _node_ip_address="127.0.0.1",
         object_store_memory=512 * 2**20, **common,
     )  # fmt: skip
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens at host:port: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=5).close()
 
 
 @dataclass

@@ -83,14 +83,15 @@ def train(
 ) -> Counters:
     """Trains until the run's steps or minutes are used up, or the host asks to stop; returns the counters.
 
-    Begins from the newest checkpoint of `folder`, if there is one. Publishes the first weights at once, then every
-    `publish_seconds`, and the last ones; writes a checkpoint every `checkpoint_seconds` and at the end.
+    Begins from the newest checkpoint of `folder`, if there is one, and publishes it. Publishes every `publish_seconds`
+    and the last weights; writes a checkpoint every `checkpoint_seconds` and at the end.
     """
     learner = Learner(config, tokenizer, device)
+    tasks = _Periodic(learner, config, tokenizer, host, folder)
     if newest := folder.newest():
         learner.counters = restore(newest, learner.model, learner.optimizer, tokenizer)
-    tasks = _Periodic(learner, config, tokenizer, host, folder)
-    tasks.publish()
+        # New weights are not: scoring what never learned would only cost time.
+        tasks.publish()
     iterator = iter(batches)
     while not _finished(learner, host, config.learner):
         begin = time.monotonic()

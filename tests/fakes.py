@@ -54,7 +54,7 @@ def arm_actions(steps: int, seed: int = 0) -> np.ndarray:
 
 
 class CountingEnv:
-    """Observation: seed·100 + step of the episode. Environment i's episodes last `lengths[i]` steps; reward 1 a step."""
+    """Observation: seed·100 + step of the episode. Environment i's episodes last `lengths[i]` steps of reward 1."""
 
     def __init__(self, spec: TaskSpec, lengths: list[int]) -> None:
         self.spec, self.seeds, self._lengths = spec, list(range(len(lengths))), np.array(lengths)

@@ -8,6 +8,7 @@ arXiv 1707.02342; the spline plans follow predictive sampling, Howell et al. 202
 
 import dataclasses
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -165,6 +166,8 @@ class Simulator:
             import mujoco
             import mujoco.rollout
 
+            # Nothing is drawn here, and without a screen the default renderer complains.
+            os.environ.setdefault("MUJOCO_GL", "disable")
             suite = importlib.import_module(f"dm_control.suite.{domain}")
         except ImportError as error:
             raise ImportError("the DM Control planner needs MuJoCo: pip install 'gato-dist[suites]'") from error

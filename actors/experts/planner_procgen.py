@@ -253,6 +253,7 @@ class ProcgenPlanner:
         self._walker = Clones(self._game, 1, level_seed=0)
         self._shadows: list[Clones | None] = [None] * num_envs
         self._plans: list[list[int]] = [[] for _ in range(num_envs)]
+        self._played = np.full(num_envs, STAY, np.int64)
 
     def reset(self, env_ids: np.ndarray) -> None:
         """Forgets the shadows of env_ids [M], which begin a new episode at the next `act`."""
@@ -265,7 +266,8 @@ class ProcgenPlanner:
         """Actions int64 [N]; rows where `active` [N] is False are no-ops and cost nothing.
 
         observations: one uint8 image part [N, 64, 64, 3]; info: envpool's, of which `level_seed` [N] is read.
-        Every action must be played: the shadows play it too. Raises FrameMismatch when a shadow shows another frame.
+        The shadows play what was returned, unless `played` says otherwise. Raises FrameMismatch when a shadow shows
+        another frame.
         """
         (frames,) = observations.values()
         actions = np.full(len(active), STAY, np.int64)
@@ -274,12 +276,20 @@ class ProcgenPlanner:
             shadow = self._shadows[row]
             if shadow is None:
                 shadow = self._shadows[row] = Clones(self._game, 1, level)
+            else:
+                shadow.step(self._played[row : row + 1])
             self._check(row, level, frames[row], shadow.frame())
             if not self._plans[row]:
                 self._plans[row] = self._search(shadow.save())
             actions[row] = self._plans[row].pop(0)
-            shadow.step(actions[row : row + 1])
+        self._played = actions.copy()
         return actions
+
+    def played(self, actions: np.ndarray) -> None:
+        """What was done [N] in place of what `act` returned; where it differs, a plan is made anew."""
+        for row in np.flatnonzero(actions != self._played):
+            self._plans[row] = []
+        self._played = np.array(actions, np.int64)
 
     def describe(self) -> dict[str, Any]:
         """Name, kind and every parameter that shapes the behaviour, as plain values for a content hash."""

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from actors.experts.noise import NoisyExpert
+from actors.experts.random import RandomPolicy
+from gato_dist.config import TaskConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Provenance
 from gato_dist.errors import InputError
@@ -38,65 +41,99 @@ def policy_provenance(task: str, policy: Policy, weights_version: int = -1) -> P
     return Provenance(task, 0, text["name"], content, weights_version=weights_version, versions=versions)
 
 
-def make_expert(
-    task: str, seeds: list[int], threads: int = 1, kind: str | None = None, options: dict[str, Any] | None = None
-) -> Demonstrator:
-    """One environment per seed and the expert that acts in them.
+Maker = Callable[[TaskEntry, "_Worlds", dict[str, Any]], Demonstrator]
 
-    kind, options: over those of the task table. Raises InputError that names the task for an unknown kind, a wrong
-    option or a missing library.
-    """
+
+def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Demonstrator:
+    """The expert of a run's task as the run has it demonstrate: cut short, disturbed. Raises as `make_expert`."""
+    options, steps = config.expert_options, config.demonstration_steps
+    made = make_expert(config.name, seeds, threads, config.expert, options, steps)
+    if config.noise:
+        random = RandomPolicy(made.env.spec.action, seeds)
+        made.policy = NoisyExpert(made.policy, random, config.noise, config.noise_steps, seeds)
+    return made
+
+
+def find_maker(task: str, kind: str | None) -> "Maker":
+    """What makes this kind of expert for this task. Raises InputError that lists the kinds there are."""
     entry = task_entry(task)
     chosen = kind or entry.expert
-    merged = (entry.expert_options if chosen == entry.expert else {}) | (options or {})
     maker = _MAKERS.get((chosen, entry.suite)) or _MAKERS.get((chosen, "*"))
     if maker is None:
         known = sorted({name for name, suite in _MAKERS if suite in (entry.suite, "*")})
         raise InputError(f"{task}: no expert of kind {chosen!r}; there is {', '.join(known)}")
+    return maker
+
+
+def make_expert(
+    task: str,
+    seeds: list[int],
+    threads: int = 1,
+    kind: str | None = None,
+    options: dict[str, Any] | None = None,
+    max_steps: int | None = None,
+) -> Demonstrator:
+    """One environment per seed and the expert that acts in them.
+
+    kind, options: over those of the task table; max_steps: as in `make_env`.
+    Raises InputError that names the task for an unknown kind, a wrong option or a missing library.
+    """
+    entry = task_entry(task)
+    chosen = kind or entry.expert
+    maker = find_maker(task, chosen)
+    merged = (entry.expert_options if chosen == entry.expert else {}) | (options or {})
     try:
-        return maker(entry, seeds, threads, merged)
-    except (ImportError, TypeError) as error:
+        return maker(entry, _Worlds(seeds, threads, max_steps), merged)
+    except (ImportError, TypeError, ValueError) as error:
         raise InputError(f"{task}, {chosen} expert: {error}") from error
 
 
-def _scripted(entry: TaskEntry, seeds: list[int], threads: int, options: dict[str, Any]) -> Demonstrator:
+@dataclass(frozen=True)
+class _Worlds:
+    """How many environments an expert gets, and of which length."""
+
+    seeds: list[int]
+    threads: int
+    max_steps: int | None
+
+    def make(self, entry: TaskEntry) -> VectorEnv:
+        return make_env(entry.name, self.seeds, self.threads, self.max_steps)
+
+
+def _scripted(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
     from actors.experts.scripted import MetaWorldScript
 
-    return Demonstrator(make_env(entry.name, seeds, threads), MetaWorldScript(entry.name.split("/")[1], **options))
+    return Demonstrator(worlds.make(entry), MetaWorldScript(entry.name.split("/")[1], **options))
 
 
-def _bot(entry: TaskEntry, seeds: list[int], threads: int, options: dict[str, Any]) -> Demonstrator:
+def _bot(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
     from actors.experts.bot import BabyAIBotExpert
     from gato_dist.envs.minigrid_python import MinigridVector
 
-    env = MinigridVector(entry.env, task_spec(entry.name), seeds)
+    env = MinigridVector(entry.env, task_spec(entry.name), worlds.seeds, worlds.max_steps)
     return Demonstrator(env, BabyAIBotExpert(env, **options))
 
 
-def _random(entry: TaskEntry, seeds: list[int], threads: int, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.random import RandomPolicy
-
-    env = make_env(entry.name, seeds, threads)
-    return Demonstrator(env, RandomPolicy(env.spec.action, seeds, **options))
+def _random(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    env = worlds.make(entry)
+    return Demonstrator(env, RandomPolicy(env.spec.action, worlds.seeds, **options))
 
 
-def _planner(module: str, name: str, world: Callable[[TaskEntry], str]) -> Callable[..., Demonstrator]:
-    def make(entry: TaskEntry, seeds: list[int], threads: int, options: dict[str, Any]) -> Demonstrator:
+def _planner(module: str, name: str) -> Maker:
+    def make(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
         planner = getattr(importlib.import_module(f"actors.experts.{module}"), name)
-        return Demonstrator(make_env(entry.name, seeds, threads), planner(world(entry), len(seeds), seeds[0], **options))
+        env = worlds.make(entry)
+        return Demonstrator(env, planner(entry.env, len(worlds.seeds), worlds.seeds[0], **options))
 
     return make
 
 
-def _env_name(entry: TaskEntry) -> str:
-    return entry.env.rsplit("-", 1)[0]
-
-
-_MAKERS: dict[tuple[str, str], Callable[[TaskEntry, list[int], int, dict[str, Any]], Demonstrator]] = {
+_MAKERS: dict[tuple[str, str], Maker] = {
     ("scripted", "metaworld"): _scripted,
     ("bot", "babyai"): _bot,
-    ("planner", "ale"): _planner("planner_ale", "AlePlanner", _env_name),
-    ("planner", "procgen"): _planner("planner_procgen", "ProcgenPlanner", _env_name),
-    ("planner", "dm_control"): _planner("planner_dmc", "ControlPlanner", _env_name),
+    ("planner", "ale"): _planner("planner_ale", "AlePlanner"),
+    ("guided", "ale"): _planner("planner_ale_guided", "GuidedAlePlanner"),
+    ("planner", "procgen"): _planner("planner_procgen", "ProcgenPlanner"),
+    ("planner", "dm_control"): _planner("planner_dmc", "ControlPlanner"),
     ("random", "*"): _random,
 }

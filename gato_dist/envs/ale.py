@@ -12,7 +12,7 @@ OPTIONS: dict[str, Any] = {"gray_scale": False, "stack_num": 1, "img_height": HE
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
-    made = import_envpool().make_spec(entry.env, **OPTIONS, **entry.options)
+    made = import_envpool().make_spec(entry.env, **OPTIONS | entry.options)
     return TaskSpec(
         entry.name,
         (ObservationSpec("image", Modality.IMAGE, (HEIGHT, WIDTH, 3)),),

@@ -13,10 +13,10 @@ from gato_dist.specs import TaskSpec
 class MinigridVector:
     """The `VectorEnv` port over `len(seeds)` Python environments; `envs` are open to the expert.
 
-    env_id: minigrid's name. Episode k of environment i is seeded from (seeds[i], k).
+    env_id: minigrid's name; max_steps: over its own limit. Episode k of environment i is seeded from (seeds[i], k).
     """
 
-    def __init__(self, env_id: str, spec: TaskSpec, seeds: list[int]) -> None:
+    def __init__(self, env_id: str, spec: TaskSpec, seeds: list[int], max_steps: int | None = None) -> None:
         try:
             import gymnasium
             import minigrid  # noqa: F401  (registers its environments)
@@ -24,6 +24,8 @@ class MinigridVector:
             raise ImportError(f"the BabyAI bot needs minigrid: pip install 'gato-dist[suites]' ({error})") from error
         self.spec, self.seeds = spec, list(seeds)
         self.envs: list[Any] = [gymnasium.make(env_id, disable_env_checker=True).unwrapped for _ in seeds]
+        for env in self.envs if max_steps else ():
+            env.max_steps = max_steps
         self._streams = [np.random.default_rng(seed) for seed in seeds]
         self._resetting = np.zeros(len(seeds), bool)
         self._seen: list[dict[str, Any]] = [{} for _ in seeds]

@@ -1,6 +1,7 @@
 """Finds a suite's module by name; a suite is one file with `spec(entry)` and `make(entry, seeds, threads)`."""
 
 import importlib
+from dataclasses import replace
 from typing import Any
 
 from gato_dist.errors import InputError
@@ -16,9 +17,12 @@ def task_spec(task: str) -> TaskSpec:
     return _suite(task).spec(task_entry(task))
 
 
-def make_env(task: str, seeds: list[int], threads: int = 1) -> VectorEnv:
-    """One environment per seed. Raises as `task_spec` does."""
-    return _suite(task).make(task_entry(task), seeds, threads)
+def make_env(task: str, seeds: list[int], threads: int = 1, max_steps: int | None = None) -> VectorEnv:
+    """One environment per seed; `max_steps` cuts episodes shorter than the task's own limit. Raises as `task_spec`."""
+    entry = task_entry(task)
+    if max_steps:
+        entry = replace(entry, options=entry.options | {"max_episode_steps": max_steps})
+    return _suite(task).make(entry, seeds, threads)
 
 
 def _suite(task: str) -> Any:

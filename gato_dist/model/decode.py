@@ -22,7 +22,12 @@ class ActionDecoder:
     """
 
     def __init__(
-        self, model: Gato, tokenizer: TaskTokenizer, window_steps: int, temperature: float, seeds: list[int]
+        self,
+        model: Gato,
+        tokenizer: TaskTokenizer,
+        window_steps: int,
+        temperature: float,
+        seeds: list[int],
     ) -> None:
         self._model = model.eval()
         self._tokenizer = tokenizer

@@ -68,22 +68,31 @@ class Packer:
 
     Windows tile an episode from a random first cut, so that every action carries loss exactly once. They are
     shuffled before they are packed, and what does not fill a row waits for the next episode.
+    keep_repeats: the share that is kept of windows whose actions only repeat the step before them. Experts hold
+    actions for long, and what matters is when they change (Wen et al., 2021, arXiv 2106.06452).
     Raises ValueError where one window is longer than a row.
     """
 
     def __init__(
-        self, tokenizer: TaskTokenizer, length: int, window_steps: int, seed: int, first_item: int = 0
+        self,
+        tokenizer: TaskTokenizer,
+        length: int,
+        window_steps: int,
+        seed: int,
+        first_item: int = 0,
+        keep_repeats: float = 1.0,
     ) -> None:
+        self._keep_repeats = keep_repeats
         self._shape = row_shape(tokenizer, length)
         self._window_steps = window_steps
-        self._task = tokenizer.spec.name
+        self._task, self._action_size = tokenizer.spec.name, tokenizer.spec.action.size
         self._random = np.random.default_rng(seed)
         self._next_item = first_item
         self._pending: _Pool | None = None
 
     def add(self, steps: StepTokens, weights_version: int = -1) -> Rows | None:
         """One episode's tokens, actions included; the rows that it completes, if any."""
-        pool = self._cut(steps, weights_version)
+        pool = self._thin(self._cut(steps, weights_version))
         if self._pending is not None:
             pool = self._pending.join(pool)
         pool = pool.take(self._random.permutation(len(pool.versions)))
@@ -121,6 +130,19 @@ class Packer:
             steps.tensors.reshape(len(step) * steps.tensors.shape[1], steps.tensors.shape[2]),
             np.full(int(segment[-1]) + 1, version, np.int32),
         )  # fmt: skip
+
+    def _thin(self, pool: _Pool) -> _Pool:
+        """Drops windows without a change of action, all but the share that is kept."""
+        if self._keep_repeats >= 1.0:
+            return pool
+        acts = pool.kind >= Kind.ACTION
+        actions = pool.token[acts].reshape(-1, self._action_size)
+        changed = np.ones(len(actions), bool)
+        changed[1:] = (actions[1:] != actions[:-1]).any(axis=1)
+        window_of_action = pool.segment[acts].reshape(-1, self._action_size)[:, 0]
+        keep = np.bincount(window_of_action, weights=changed, minlength=len(pool.versions)) > 0
+        keep |= self._random.random(len(keep)) < self._keep_repeats
+        return pool.take(np.flatnonzero(keep))
 
     def _pack(self, pool: _Pool, row_of: np.ndarray) -> Rows:
         rows, length = int(row_of[-1]) + 1, self._shape.length

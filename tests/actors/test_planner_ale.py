@@ -16,8 +16,6 @@ BOXING = (0, 1, 10, 11, 12, 13)  # NOOP, FIRE, and FIRE while moving up, right, 
 class Track:
     """A toy on the integers: action 0 stays, 1 moves left, 2 right; `points` pay on arrival, falling below 0 kills."""
 
-    num_actions = 3
-
     def __init__(self, points: dict[int, float]) -> None:
         self.points = points
 
@@ -82,7 +80,7 @@ def test_search_names_the_actions_that_are_equally_good() -> None:
     assert look_ahead(Track({}), 0, horizon=4).equals == (0, 2)  # left is fatal
 
 
-@pytest.mark.parametrize("game", ["Boxing", "Pong", "Freeway"])
+@pytest.mark.parametrize("game", ["Boxing", "Freeway"])
 def test_shadow_follows_envpool_through_actions_of_another_policy(game: str) -> None:
     env, planner = make_env(game, seed=3), AlePlanner(game, num_envs=1, seed=0, nodes=1)
     draw = np.random.default_rng(0)
@@ -122,12 +120,11 @@ def test_wandering_differs_by_seed_and_returns_with_it() -> None:
     assert plans[0] != plans[2]
 
 
-def test_boxing_is_led_where_random_play_is_not() -> None:
-    _, score = play(AlePlanner("Boxing", 1, seed=0, actions=BOXING), make_env("Boxing", seed=7), 80)
-    env, draw = make_env("Boxing", seed=7), np.random.default_rng(0)
-    env.reset()
-    random_score = sum(float(env.step(draw.integers(18, size=1))[1][0]) for _ in range(80))
-    assert score >= random_score + 8
+def test_boxing_ends_with_a_knockout() -> None:
+    """Random play ends at 1.4 points (deviation 9) after 1782 decisions; the winning blow must not be avoided."""
+    actions, score = play(AlePlanner("Boxing", 1, seed=0, actions=BOXING), make_env("Boxing", seed=7), 1700)
+    assert score >= 90
+    assert len(actions) < 1700
 
 
 def test_inactive_environments_cost_nothing_and_may_lag() -> None:
@@ -158,6 +155,8 @@ def test_joining_in_the_middle_of_an_episode_is_refused() -> None:
 def test_unknown_game_and_bad_parameters_are_refused() -> None:
     with pytest.raises(ValueError, match="Tetriss"):
         AlePlanner("Tetriss", num_envs=1, seed=0)
+    with pytest.raises(ValueError, match="0 to 5"):
+        AlePlanner("Pong", num_envs=1, seed=0, actions=(0, 6))
     with pytest.raises(ValueError, match="discount"):
         AlePlanner("Boxing", num_envs=1, seed=0, discount=0.0)
 

@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from gato_dist.charts import fraction_bars_svg, learning_curves_svg, scalars_svg
 from gato_dist.errors import InputError
-from gato_dist.report import fraction_bars_svg, learning_curves_svg, scalars_svg, write_report
+from gato_dist.report import write_report
 from gato_dist.scores import ScoreRow, ScoreTable
 
 SVG = "{http://www.w3.org/2000/svg}"

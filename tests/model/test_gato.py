@@ -98,7 +98,9 @@ def test_decoded_actions_are_the_models_own_argmax(past_actions, window):
             first = max(0, t - window + 1)
             seen = {name: part[first : t + 1] for name, part in observations[env].items()}
             packer = Packer(tokenizer, 96, t - first + 1, 0)
-            packer._random = type("NoCut", (), {"integers": lambda self, n: 0, "permutation": lambda self, n: np.arange(n)})()
+            packer._random = type(
+                "NoCut", (), {"integers": lambda self, n: 0, "permutation": lambda self, n: np.arange(n)}
+            )()
             packer.add(tokenizer.encode(seen, done[env, first : t + 1]))
             inputs = Inputs.of(collate([(0, packer.flush())], 4))
             where = (inputs.segment[0] >= 0).sum() - 3 + torch.arange(2)

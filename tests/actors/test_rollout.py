@@ -1,0 +1,87 @@
+"""Rollouts record what happened and nothing else."""
+
+import numpy as np
+
+from actors.experts.noise import NoisyExpert
+from actors.rollout import EpisodeRecorder, episodes, rollout
+from gato_dist.episode import Provenance
+from tests.fakes import BUTTONS, CountingEnv, EchoPolicy
+
+SOURCE = Provenance("toy/buttons", 0, "echo", "abc", weights_version=7)
+
+
+def play(lengths: list[int], steps: int):
+    env, policy = CountingEnv(BUTTONS, lengths), EchoPolicy()
+    recorder, ended = EpisodeRecorder(env, SOURCE), []
+    for _, step in zip(range(steps), rollout(env, policy), strict=False):
+        ended += recorder.add(step)
+    return ended, policy
+
+
+def test_t_steps_carry_t_observations_and_the_action_taken_at_each():
+    ended, _ = play([3], 8)
+    for episode in ended:
+        assert episode.observations["light"].tolist() == [0, 1, 2]
+        assert episode.actions.tolist() == [0, 1, 2]
+        assert episode.terminated
+
+
+def test_the_reset_step_and_its_reward_belong_to_no_episode():
+    ended, _ = play([2, 3], 30)
+    assert {(len(episode), episode.episode_return) for episode in ended} == {(2, 2.0), (3, 3.0)}
+
+
+def test_no_observation_of_the_next_episode_is_in_this_one():
+    ended, _ = play([2, 3], 30)
+    assert all(episode.observations["light"][0] == 100 * episode.provenance.seed for episode in ended)
+
+
+def test_policies_are_told_of_new_episodes_and_not_asked_at_resets():
+    _, policy = play([2, 5], 6)
+    assert policy.resets[0] == [0, 1]
+    assert [0] in policy.resets
+    assert policy.active == [[True, True], [True, True], [False, True], [True, True], [True, True], [False, False]]
+
+
+def test_episodes_carry_their_seed_index_and_weights_version():
+    ended, _ = play([2], 10)
+    assert [(e.provenance.seed, e.provenance.episode, e.provenance.weights_version) for e in ended] == [
+        (0, 0, 7), (0, 1, 7), (0, 2, 7)
+    ]  # fmt: skip
+
+
+def test_once_plays_one_episode_of_each_environment():
+    played = list(episodes(CountingEnv(BUTTONS, [1, 4, 2]), EchoPolicy(), SOURCE, once=True))
+    assert sorted(len(episode) for episode in played) == [1, 2, 4]
+
+
+class ConstantPolicy(EchoPolicy):
+    def __init__(self, value: int) -> None:
+        super().__init__()
+        self.value, self.told = value, []
+
+    def act(self, observations, info, active):
+        return np.full(len(active), self.value)
+
+    def played(self, actions):
+        self.told.append(actions.tolist())
+
+
+def test_a_disturbed_expert_is_learned_from_by_what_it_would_have_done():
+    expert, count = ConstantPolicy(1), 400
+    noisy = NoisyExpert(expert, ConstantPolicy(2), 0.3, 4, seeds=[0])
+    env = CountingEnv(BUTTONS, [count])
+    (episode,) = episodes(env, noisy, SOURCE, once=True)
+    assert (episode.targets == 1).all()
+    disturbed = episode.actions == 2
+    assert 0.2 < disturbed.mean() < 0.4
+    assert np.concatenate(expert.told).tolist() == episode.actions.tolist()
+
+
+def test_a_disturbance_lasts_as_long_as_asked():
+    noisy = NoisyExpert(ConstantPolicy(1), ConstantPolicy(2), 0.1, 5, seeds=[3])
+    (episode,) = episodes(CountingEnv(BUTTONS, [600]), noisy, SOURCE, once=True)
+    edges = np.flatnonzero(np.diff(np.concatenate([[1], episode.actions, [1]])))
+    runs = edges[1::2] - edges[::2]
+    assert len(runs) > 3
+    assert set(runs[:-1] % 5) == {0}

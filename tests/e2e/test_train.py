@@ -1,0 +1,117 @@
+"""The whole circle as a user runs it: the command, its folder, its exit codes, and what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gato_dist.scores import ScoreTable
+
+COMMAND = Path(sys.executable).parent / "gato-dist"
+
+
+def start(small: Path, *words: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [str(COMMAND), "train", str(small), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process: subprocess.Popen, seconds: float = 300) -> str:
+    output, _ = process.communicate(timeout=seconds)
+    return output
+
+
+def wait_for_checkpoint(run: Path, process: subprocess.Popen) -> str:
+    """The name of the first whole checkpoint."""
+    for _ in range(600):
+        whole = [path.name for path in (run / "checkpoints").glob("step-*") if path.suffix != ".partial"]
+        if whole:
+            return sorted(whole)[0]
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.2)
+    raise AssertionError("no checkpoint in two minutes")
+
+
+def descendants(process: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def alive(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    _, left = psutil.wait_procs(processes, timeout=seconds)
+    return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_the_circle_turns_and_leaves_a_whole_run_folder(small, tmp_path):
+    run = tmp_path / "run"
+    process = start(small, "--run", str(run))
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert {"config.yaml", "checkpoints", "replay", "tensorboard", "scores.csv", "report.html", "log.txt"} <= {
+        path.name for path in run.iterdir()
+    }
+    rows = ScoreTable.read(run / "scores.csv")
+    last = max(row.weights_version for row in rows)
+    assert {row.task for row in rows if row.weights_version == last} == {
+        "metaworld/reach-v3", "procgen/coinrun", "babyai/go-to-red-ball-grey"
+    }  # fmt: skip
+    assert all(row.step == 60 for row in rows if row.weights_version == last)
+    assert "tensorboard --logdir" in output
+    assert any((run / "tensorboard").iterdir())
+    again = finish(start(small, "--run", str(run)))
+    assert "--resume" in again
+    assert "Traceback" not in again
+    scored = subprocess.run(
+        [str(COMMAND), "evaluate", str(run / "checkpoints/step-00000060"), "--tasks", "babyai/*", "--episodes", "2"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert scored.returncode == 0, scored.stderr
+
+
+def test_a_run_killed_halfway_goes_on_where_its_checkpoint_was(small, tmp_path):
+    run = tmp_path / "run"
+    process = start(small, "--run", str(run), "learner.steps=100000")
+    first = wait_for_checkpoint(run, process)
+    family = descendants(process)
+    process.kill()
+    process.wait()
+    assert not alive(family, 30)
+    step = int(first.removeprefix("step-"))
+    process = start(small, "--run", str(run), "--resume", f"learner.steps={step + 200}")
+    output = finish(process)
+    assert process.returncode == 0, output
+    rows = ScoreTable.read(run / "scores.csv")
+    assert rows[-1].step == step + 200
+    versions = [row.weights_version for row in rows]
+    assert versions == sorted(versions)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_it_in_ten_seconds_with_a_checkpoint(small, tmp_path, number):
+    run = tmp_path / "run"
+    process = start(small, "--run", str(run), "learner.steps=100000", "learner.checkpoint_seconds=2")
+    wait_for_checkpoint(run, process)
+    family = descendants(process)
+    began = time.monotonic()
+    os.kill(process.pid, number)
+    output = finish(process, 60)
+    assert time.monotonic() - began < 20, output
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert not alive(family, 10)
+
+
+def test_an_expert_that_is_killed_comes_back_with_other_seeds(small, tmp_path):
+    run = tmp_path / "run"
+    process = start(small, "--run", str(run), "learner.steps=150")
+    wait_for_checkpoint(run, process)
+    experts = [child for child in descendants(process) if "ray::ExpertActor" in " ".join(child.cmdline())]
+    assert experts
+    experts[0].kill()
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert "died; starting it again" in (run / "log.txt").read_text()
