@@ -104,7 +104,7 @@ class ExpertActor:
         from gato_dist.tokens.packing import Packer
 
         config, task = self._config, self._config.tasks[self._index]
-        block: int = ray.get(self._board.claim_block.remote())
+        block: Any = ray.get(self._board.claim_block.remote())
         seeds = expert_seeds(config.seed, block, task.num_envs)
         demonstrator = make_demonstrator(task, seeds, config.actors.threads)
         tokenizer = self._tokenizer.tasks[task.name]

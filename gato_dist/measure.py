@@ -70,7 +70,7 @@ def evaluate_checkpoint(path: Path, glob: str, episodes: int) -> list[ScoreRow]:
             model,
             tokenizer.tasks[task.name],
             task.window_steps,
-            config.evaluation.temperature,
+            config.evaluation,
             episodes,
             counters.weights_version,
         )

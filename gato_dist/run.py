@@ -30,7 +30,7 @@ def make_tokenizer(config: RunConfig, references: dict[str, Reference]) -> Token
         needed = min_step_tokens(spec, config.tokens.encoding) * max(task.window_steps, 1)
         if needed > config.tokens.length:
             raise InputError(
-                f"tokens.length: {config.tokens.length} is too short for {task.name}, whose window takes {needed} tokens"
+                f"tokens.length: {config.tokens.length} is too short: a window of {task.name} takes {needed} tokens"
             )
     moments = {task: reference.moments for task, reference in references.items()}
     text = TextTokenizer.load(config.tokens.text)

@@ -44,6 +44,8 @@ def connect(config: RayConfig, cpus: float) -> None:
     environment = {"env_vars": THREADS | QUIET}
     common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": environment}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray starts workers at niceness 15, from where experts could not give way to the learner.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     if config.address:
         try:
             _knock(config.address)
