@@ -61,12 +61,13 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     with View(folder.log) as view:
         loop = _Loop(config, folder, references, system, view)
         try:
-            system.start()
+            system.start(min_version=max((row.weights_version for row in loop.scores.rows), default=0))
             loop.learn()
             loop.evaluate_finally()
         finally:
             system.stop(GRACE_SECONDS)
             loop.close()
+        view.note(loop.where_time_went())
         rows = [loop.scores.latest()[task.name] for task in config.tasks]
         view.console.print(score_table(rows))
         view.note(f"run folder: {folder.root}   report: {write_report(folder.root)}")
@@ -127,6 +128,8 @@ class _Loop:
             if name in self._status.tasks:
                 self._status.tasks[name].score = row
         self._scored = -1
+        self._figures: dict[str, dict[str, float]] = {}
+        self._evaluation_seconds = 0.0
 
     def learn(self) -> None:
         """Until the learner has returned."""
@@ -152,6 +155,18 @@ class _Loop:
     def close(self) -> None:
         self._writer.close()
 
+    def where_time_went(self) -> str:
+        """Seconds of this start, added up over processes; the learner's since the run began."""
+        experts = [values for name, values in self._figures.items() if name.startswith("expert/")]
+        learner = self._figures.get("learner", {})
+        play, encode, write = (sum(v[f"{name}_seconds"] for v in experts) for name in ("play", "encode", "write"))
+        trained, waited = (learner.get(name, 0.0) for name in ("seconds", "wait_seconds"))
+        return (
+            f"seconds: experts and environments {play:.0f}, tokens {encode:.0f}, waiting on replay {write:.0f}; "
+            f"learner {trained:.0f}, of which waiting for batches {waited:.0f}; "
+            f"evaluation {self._evaluation_seconds:.0f}; in all {time.monotonic() - self._began:.0f}"
+        )
+
     def _tick(self) -> list[EvaluationResult]:
         import ray
 
@@ -176,6 +191,7 @@ class _Loop:
         self.scores.append(row)
         self._status.tasks[result.task].score = row
         self._scored = max(self._scored, result.version)
+        self._evaluation_seconds += result.seconds
         if row.fraction is not None:
             self._writer.add_scalar(f"fraction/{result.task}", row.fraction, result.step)
         self._writer.add_scalar(f"return/{result.task}", row.mean, result.step)
@@ -183,6 +199,7 @@ class _Loop:
         self._writer.add_scalar(f"seconds/evaluate/{result.task}", result.seconds, result.step)
 
     def _gather(self, figures: dict[str, dict[str, float]]) -> None:
+        self._figures |= figures
         status = self._status
         status.seconds = time.monotonic() - self._began
         learner = figures.get("learner", {})

@@ -93,8 +93,11 @@ class System:
         self._learner: threading.Thread | None = None
         self._learner_error: BaseException | None = None
 
-    def start(self) -> None:
-        """Starts every process; returns before the experts have made their environments."""
+    def start(self, min_version: int) -> None:
+        """Starts every process; returns before the experts have made their environments.
+
+        min_version: the highest weights version that was scored before; the learner publishes later ones only.
+        """
         config, tokenizer = self._config, self._tokenizer
         connect(config.ray, self._cpus())
         names = [task.name for task in config.tasks]
@@ -110,7 +113,7 @@ class System:
                 self._add(f"expert of {task.name}", actor, lambda a: a.run.remote(partial(RowWriter, address)))
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
-        job = partial(_learn, config, tokenizer, address, self._folder.root.absolute(), self.board)
+        job = partial(_learn, config, tokenizer, address, self._folder.root.absolute(), self.board, min_version)
         self._learner = threading.Thread(target=self._fit, args=(job,), name="learner", daemon=True)
         self._learner.start()
 
@@ -191,7 +194,9 @@ class System:
             raise _mendable(error) or RunFailed(_brief(error)) from error
 
 
-def _learn(config: RunConfig, tokenizer: Tokenizer, address: str, root: Path, board: ActorHandle, rank: int) -> None:
+def _learn(
+    config: RunConfig, tokenizer: Tokenizer, address: str, root: Path, board: ActorHandle, min_version: int, rank: int
+) -> None:
     """One learner worker's job: the circle's last arc, from replay to the board."""
     import torch
 
@@ -209,6 +214,7 @@ def _learn(config: RunConfig, tokenizer: Tokenizer, address: str, root: Path, bo
         RayHost(board),
         CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints),
         device,
+        min_version,
     )
     if rank == 0:
         ray.get(board.finish_learning.remote())

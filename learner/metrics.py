@@ -12,6 +12,7 @@ class Meter:
 
     def __init__(self, tasks: Sequence[str]) -> None:
         self._tasks = tasks
+        self._waited = 0.0
         self._reset()
 
     def add(self, loss_per_token: Tensor, task_of_token: np.ndarray, tokens: int, wait_seconds: float) -> None:
@@ -22,6 +23,7 @@ class Meter:
         self._tokens += tokens
         self._steps += 1
         self._wait += wait_seconds
+        self._waited += wait_seconds
 
     def report(self) -> dict[str, float]:
         """Figures since the last report, which begin anew. Empty before the first batch."""
@@ -33,6 +35,7 @@ class Meter:
             "tokens_per_second": self._tokens / seconds,
             "steps_per_second": self._steps / seconds,
             "wait_share": self._wait / seconds,
+            "wait_seconds": self._waited,
         }
         for index, task in enumerate(self._tasks):
             if self._targets[index]:

@@ -80,16 +80,19 @@ def train(
     host: LearnerHost,
     folder: CheckpointFolder,
     device: torch.device | str = "cpu",
+    min_version: int = 0,
 ) -> Counters:
     """Trains until the run's steps or minutes are used up, or the host asks to stop; returns the counters.
 
     Begins from the newest checkpoint of `folder`, if there is one, and publishes it. Publishes every `publish_seconds`
-    and the last weights; writes a checkpoint every `checkpoint_seconds` and at the end.
+    and the last weights, all with versions above `min_version`: a run that was killed may have published more than its
+    newest checkpoint knows of. Writes a checkpoint every `checkpoint_seconds` and at the end.
     """
     learner = Learner(config, tokenizer, device)
     tasks = _Periodic(learner, config, tokenizer, host, folder)
     if newest := folder.newest():
         learner.counters = restore(newest, learner.model, learner.optimizer, tokenizer)
+        learner.counters.weights_version = max(learner.counters.weights_version, min_version)
         # New weights are not: scoring what never learned would only cost time.
         tasks.publish()
     iterator = iter(batches)

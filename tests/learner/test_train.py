@@ -158,3 +158,13 @@ def test_another_runs_tokenizer_is_refused(tmp_path):
     other = Tokenizer([BUTTONS], TextTokenizer.load(), "disjoint", "paper", {})
     with pytest.raises(InputError, match="tokenizer"):
         train(make_config(steps=9), other, iter([]), FakeHost(), CheckpointFolder(tmp_path, 2))
+
+
+def test_versions_published_after_the_last_checkpoint_are_not_given_again(tmp_path):
+    run(tmp_path, FakeHost(steps=3))
+    host = FakeHost()
+    folder = CheckpointFolder(tmp_path, 2)
+    train(
+        make_config(steps=6), make_tokenizer(), (make_batch(s) for s in itertools.count()), host, folder, min_version=9
+    )
+    assert [version for version, _, _ in host.versions] == [10, 11]

@@ -1,0 +1,86 @@
+"""What every suite promises, on real environments."""
+
+import numpy as np
+import pytest
+
+from actors.experts.registry import make_expert
+from actors.rollout import episodes
+from gato_dist.envs.registry import make_env, task_spec
+from gato_dist.specs import Modality
+from gato_dist.tasks import task_table
+
+TASKS = ["ale/pong", "procgen/coinrun", "dm_control/cartpole-swingup", "metaworld/reach-v3", "babyai/go-to-local"]
+STEPS = 40
+
+
+def play(task: str, seeds: list[int], kind: str | None = "random"):
+    """One short episode of each seed."""
+    made = make_expert(task, seeds, kind=kind, max_steps=STEPS)
+    played = list(episodes(made.env, made.policy, made.provenance(), once=True))
+    made.env.close()
+    return sorted(played, key=lambda episode: episode.provenance.seed)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_episodes_are_as_the_task_says(task):
+    spec = task_spec(task)
+    for episode in play(task, [11, 12, 13]):
+        length = len(episode)
+        assert 0 < length <= STEPS
+        assert len(episode.actions) == len(episode.targets) == length
+        for part in spec.observations:
+            values = episode.observations[part.name]
+            assert len(values) == length
+            if part.modality is Modality.TEXT:
+                assert all(isinstance(text, str) and text.isprintable() and text for text in values)
+                continue
+            assert values.shape[1:] == part.shape
+            if part.modality is Modality.IMAGE:
+                assert values.dtype == np.uint8
+                assert values.std() > 1
+            elif part.modality is Modality.DISCRETE:
+                assert values.min() >= 0
+                assert values.max() < part.num_values
+            else:
+                assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_same_seed_gives_the_same_episode(task):
+    first, second = play(task, [21, 22]), play(task, [22, 21])
+    for one, other in zip(first, second, strict=True):
+        assert one.provenance.seed == other.provenance.seed
+        assert np.array_equal(one.actions, other.actions)
+        assert np.array_equal(one.rewards, other.rewards)
+        for name, values in one.observations.items():
+            assert np.array_equal(values, other.observations[name])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_other_seeds_give_other_episodes(task):
+    one, *others = play(task, [31, 32, 33, 34])
+    name = task_spec(task).observations[-1].name
+    starts = [np.asarray(episode.observations[name][min(10, len(episode) - 1)]) for episode in (one, *others)]
+    assert any(not np.array_equal(starts[0], start) for start in starts[1:])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_episode_that_ran_into_the_limit_is_truncated_not_terminated(task):
+    env = make_env(task, [41], max_steps=5)
+    env.reset()
+    idle = np.zeros((1, *env.spec.action.shape), int if env.spec.action.num_values else float)
+    steps = [env.step(idle) for _ in range(5)]
+    env.close()
+    assert [step.truncated[0] for step in steps] == [False] * 4 + [True]
+    assert not any(step.terminated[0] for step in steps)
+
+
+def test_only_tasks_that_report_success_have_it():
+    assert play("metaworld/reach-v3", [51])[0].success is False
+    assert play("procgen/coinrun", [51])[0].success is None
+
+
+def test_every_task_of_the_table_has_a_spec_and_an_expert_kind():
+    for name, entry in task_table().items():
+        assert task_spec(name).name == name
+        assert entry.expert

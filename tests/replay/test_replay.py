@@ -1,0 +1,132 @@
+"""Replay on a real Reverb server: what is written is read, no faster than it is wanted, in the right mixture."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from gato_dist.config import ReplayConfig
+from gato_dist.sequence import Rows, RowShape
+from replay.mixture import MixtureBatches
+from replay.sampler import RowStream, table_rows
+from replay.tables import start_server, table_figures
+from replay.writer import RowWriter
+
+SHAPES = {"a/state": RowShape(16, 0, 2, 3), "b/image": RowShape(16, 4, 0, 0)}
+CONFIG = ReplayConfig(size=64, ahead=20, min_size=4, samples_per_insert=2.0)
+
+
+def make_rows(shape: RowShape, count: int, first: int = 0) -> Rows:
+    rng = np.random.default_rng(first)
+    arrays = {
+        name: rng.integers(0, 2, size=(count, *dims)).astype(dtype)
+        for name, (dims, dtype) in Rows.signature(shape).items()
+    }
+    arrays["item_id"] = np.arange(first, first + count)
+    arrays["segment"][:] = 0
+    return Rows(**arrays)
+
+
+@pytest.fixture
+def server():
+    made = start_server(SHAPES, CONFIG)
+    yield made
+    made.stop()
+
+
+def address(server) -> str:
+    return f"localhost:{server.port}"
+
+
+def inserted(server, table: str) -> int:
+    return table_figures(server.localhost_client().server_info())[table]["inserted"]
+
+
+def never() -> bool:
+    return False
+
+
+def test_what_is_read_is_what_was_written(server):
+    for table, shape in SHAPES.items():
+        rows = make_rows(shape, 12)
+        with RowWriter(address(server), table, never) as writer:
+            assert writer.write(rows)
+        read = RowStream(table_rows(address(server), table, block=4)).take(6)
+        for index, item in enumerate(read.item_id):
+            written, found = rows.row(int(item)), read.row(index)
+            assert all(np.array_equal(written[name], found[name]) for name in written)
+
+
+def test_a_writer_waits_for_the_reader(server):
+    stop, written = threading.Event(), []
+
+    def write_for_ever() -> None:
+        with RowWriter(address(server), "a/state", stop.is_set, in_flight=1) as writer:
+            while writer.write(make_rows(SHAPES["a/state"], 1, len(written))):
+                written.append(time.monotonic())
+
+    thread = threading.Thread(target=write_for_ever)
+    thread.start()
+    time.sleep(2)
+    held = inserted(server, "a/state")
+    assert held == CONFIG.ahead
+    stream = RowStream(table_rows(address(server), "a/state", block=4))
+    stream.take(16)
+    time.sleep(2)
+    # Two samples let one more row in; the sampler itself fetches a few blocks ahead.
+    assert held + 8 <= inserted(server, "a/state") <= held + 40
+    stop.set()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+
+
+def test_sampling_waits_for_the_first_rows_and_then_never_again(server):
+    got = threading.Event()
+
+    def read() -> None:
+        RowStream(table_rows(address(server), "a/state", block=4)).take(64)
+        got.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    with RowWriter(address(server), "a/state", never) as writer:
+        writer.write(make_rows(SHAPES["a/state"], CONFIG.min_size - 1))
+        assert not got.wait(1)
+        writer.write(make_rows(SHAPES["a/state"], 1, 50))
+    assert got.wait(20)
+
+
+def test_rows_that_do_not_fit_their_table_are_refused(server):
+    with pytest.raises(ValueError, match="signature"), RowWriter(address(server), "a/state", never) as writer:
+        writer.write(make_rows(SHAPES["b/image"], 1))
+
+
+def blocks(task: int):
+    shape = list(SHAPES.values())[task]
+    first = 0
+    while True:
+        yield make_rows(shape, 3 + task, first)
+        first += 10
+
+
+def test_the_mixture_follows_the_weights():
+    streams = dict(zip(SHAPES, map(blocks, range(2)), strict=True))
+    batches = iter(MixtureBatches(streams, {"a/state": 1.0, "b/image": 3.0}, 32, 3, seed=0))
+    drawn = np.concatenate([next(batches).task for _ in range(100)])
+    # 3200 draws of probability 3/4: a standard deviation of 0.008.
+    assert np.mean(drawn == 1) == pytest.approx(0.75, abs=0.03)
+
+
+def test_a_mixture_reproduces_from_its_seed():
+    def draw(seed: int) -> list[list[int]]:
+        streams = dict(zip(SHAPES, map(blocks, range(2)), strict=True))
+        batches = iter(MixtureBatches(streams, {"a/state": 1.0, "b/image": 1.0}, 8, 3, seed))
+        return [next(batches).task.tolist() for _ in range(5)]
+
+    assert draw(1) == draw(1) != draw(2)
+
+
+def test_a_stream_hands_out_every_row_once_and_in_order():
+    stream = RowStream(blocks(0))
+    ids = np.concatenate([stream.take(count).item_id for count in (1, 5, 2, 7)])
+    assert ids.tolist() == [10 * (i // 3) + i % 3 for i in range(15)]

@@ -1,0 +1,76 @@
+"""The tokenizer of a run: its text, its statistics, its fingerprint."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gato_dist.errors import InputError
+from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.tokenizer import Moments, Tokenizer, pooled_statistics
+
+TEXT = TextTokenizer.load()
+
+
+def spec(name: str) -> TaskSpec:
+    return TaskSpec(
+        name, (ObservationSpec("state", Modality.CONTINUOUS, (2,)),), ActionSpec(Modality.DISCRETE, (), 3), 9
+    )
+
+
+def make(encoding: str = "compact") -> Tokenizer:
+    specs = [spec("arm/left"), spec("arm/right"), spec("leg/left")]
+    moments = {
+        "arm/left": {"state": Moments.of(np.array([[0.0, 5.0], [2.0, 5.0]]))},
+        "arm/right": {"state": Moments.of(np.array([[0.0, 7.0], [2.0, 7.0]]))},
+        "leg/left": {"state": Moments.of(np.array([[10.0, 1.0], [30.0, 1.0]]))},
+    }
+    return Tokenizer(specs, TEXT, "disjoint", encoding, pooled_statistics(specs, moments))
+
+
+@given(st.text())
+def test_any_text_round_trips(text):
+    ids = TEXT.encode(text)
+    assert all(0 <= i < TEXT.size for i in ids)
+    assert TEXT.decode(ids).removeprefix(" ") == text.removeprefix(" ")
+
+
+def test_missions_are_words():
+    assert len(TEXT.encode("go to the red ball")) == 5
+
+
+def test_statistics_are_pooled_within_a_suite_so_that_its_tasks_stay_apart():
+    tokenizer = make()
+    left, right = (
+        tokenizer.tasks[name].encode({"state": np.array([[1.0, v]])})
+        for name, v in (("arm/left", 5.0), ("arm/right", 7.0))
+    )
+    assert left.tensors[0, 0].tolist() == pytest.approx([0.0, -1.0])
+    assert right.tensors[0, 0].tolist() == pytest.approx([0.0, 1.0])
+
+
+def test_a_number_that_never_moves_is_not_blown_up():
+    tokens = make().tasks["leg/left"].encode({"state": np.array([[20.0, 1.5]])})
+    assert tokens.tensors[0, 0].tolist() == pytest.approx([0.0, 0.5])
+
+
+def test_a_saved_tokenizer_is_the_same_one(tmp_path):
+    for encoding in ("paper", "compact"):
+        tokenizer = make(encoding)
+        tokenizer.save(tmp_path)
+        assert Tokenizer.load(tmp_path).fingerprint == tokenizer.fingerprint
+    assert make("paper").fingerprint != make("compact").fingerprint
+
+
+def test_pooled_moments_are_those_of_all_samples():
+    values = np.random.default_rng(0).normal(size=(30, 2))
+    pooled = Moments.pooled([Moments.of(values[:10]), Moments.of(values[10:])])
+    assert pooled.mean == pytest.approx(values.mean(0))
+    assert pooled.variance == pytest.approx(values.var(0))
+
+
+def test_a_file_that_is_no_text_model_is_refused(tmp_path):
+    (tmp_path / "x.model").write_text("no model")
+    with pytest.raises(InputError, match=r"tokens\.text.*x\.model"):
+        TextTokenizer.load(tmp_path / "x.model")
