@@ -92,12 +92,12 @@ class ReplayActor:
 class ExpertActor:
     """One expert of one task; `run` returns when the board says stop."""
 
-    def __init__(self, config: RunConfig, index: int, copy: int, tokenizer: Tokenizer, board: ActorHandle) -> None:
+    def __init__(self, config: RunConfig, index: int, copy: int, board: ActorHandle) -> None:
         os.nice(config.actors.niceness)
         self._config, self._index, self._copy = config, index, copy
-        self._tokenizer, self._board = tokenizer, board
+        self._board = board
 
-    def run(self, make_writer: Callable[[str, Callable[[], bool]], Any]) -> None:
+    def run(self, tokenizers: Tokenizer, make_writer: Callable[[str, Callable[[], bool]], Any]) -> None:
         """make_writer: a row writer for (table, should_stop)."""
         from actors.demonstrate import demonstrate
         from actors.experts.registry import make_demonstrator
@@ -107,7 +107,7 @@ class ExpertActor:
         block: Any = ray.get(self._board.claim_block.remote())
         seeds = expert_seeds(config.seed, block, task.num_envs)
         demonstrator = make_demonstrator(task, seeds, config.actors.threads)
-        tokenizer = self._tokenizer.tasks[task.name]
+        tokenizer = tokenizers.tasks[task.name]
         packer = Packer(tokenizer, config.tokens.length, task.window_steps, block, block << 32, task.keep_repeats)
         stop = StopSign(self._board)
         report = _Reporter(self._board, f"expert/{task.name}/{self._copy}")
@@ -122,19 +122,20 @@ class ExpertActor:
 class EvaluatorActor:
     """Acts with the newest weights and scores them; `run` returns when the board says stop."""
 
-    def __init__(self, config: RunConfig, tokenizer: Tokenizer, board: ActorHandle) -> None:
+    def __init__(self, config: RunConfig, board: ActorHandle) -> None:
         import torch
 
         os.nice(config.evaluation.niceness)
         torch.set_num_threads(config.evaluation.threads)
-        from gato_dist.model.gato import Gato
-
-        self._config, self._tokenizer, self._board = config, tokenizer, board
+        self._config, self._board = config, board
         self._tasks: dict[str, TaskConfig] = {task.name: task for task in config.tasks}
-        self._model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
         self._version = -1
 
-    def run(self) -> None:
+    def run(self, tokenizer: Tokenizer) -> None:
+        from gato_dist.model.gato import Gato
+
+        self._tokenizer = tokenizer
+        self._model = Gato(self._config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
         while not ray.get(self._board.stopping.remote()):
             job = ray.get(self._board.next_job.remote())
             if job is None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -100,6 +101,9 @@ class System:
         """
         config, tokenizer = self._config, self._tokenizer
         connect(config.ray, self._cpus())
+        # Ray's own handler aborts on SIGTERM: put back what was there, so that it ends like an interrupt.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        self._shared_tokenizer = ray.put(tokenizer)
         names = [task.name for task in config.tasks]
         self.board = BoardActor.remote(names, config.evaluation.every_seconds, self._folder.claim_seed_blocks())
         shapes = {name: row_shape(tokenizer.tasks[name], config.tokens.length) for name in names}
@@ -107,10 +111,12 @@ class System:
         address = self._ask(self.replay.address.remote())
         for index, task in enumerate(config.tasks):
             for copy in range(config.actors.copies):
-                actor = ExpertActor.options(num_cpus=config.actors.threads).remote(
-                    config, index, copy, tokenizer, self.board
+                actor = ExpertActor.options(num_cpus=config.actors.threads).remote(config, index, copy, self.board)
+                self._add(
+                    f"expert of {task.name}",
+                    actor,
+                    lambda a: a.run.remote(self._shared_tokenizer, partial(RowWriter, address)),
                 )
-                self._add(f"expert of {task.name}", actor, lambda a: a.run.remote(partial(RowWriter, address)))
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
         job = partial(_learn, config, tokenizer, address, self._folder.root.absolute(), self.board, min_version)
@@ -118,10 +124,8 @@ class System:
         self._learner.start()
 
     def add_evaluator(self) -> None:
-        actor = EvaluatorActor.options(num_cpus=self._config.evaluation.threads).remote(
-            self._config, self._tokenizer, self.board
-        )
-        self._add("evaluator", actor, lambda a: a.run.remote())
+        actor = EvaluatorActor.options(num_cpus=self._config.evaluation.threads).remote(self._config, self.board)
+        self._add("evaluator", actor, lambda a: a.run.remote(self._shared_tokenizer))
 
     def end_experts(self) -> None:
         """Kills the experts: nobody trains on what they would still write."""

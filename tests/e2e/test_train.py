@@ -79,7 +79,8 @@ def test_a_run_killed_halfway_goes_on_where_its_checkpoint_was(small, tmp_path):
     family = descendants(process)
     process.kill()
     process.wait()
-    assert not alive(family, 30)
+    # Ray's own agents notice only later that their node is gone; whatever works for the run must be gone by now.
+    assert not [left for left in alive(family, 30) if not left.name().endswith("Agent")]
     step = int(first.removeprefix("step-"))
     process = start(small, "--run", str(run), "--resume", f"learner.steps={step + 200}")
     output = finish(process)
