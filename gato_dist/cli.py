@@ -2,18 +2,18 @@
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
 from gato_dist.errors import InputError
+from gato_dist.signals import interrupt_on_terminate
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parses and runs one command; returns its exit code. Errors are one line on stderr."""
     # Set before torch or TensorFlow are loaded: later they no longer listen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    interrupt_on_terminate()
     options = _parse(arguments)
     try:
         return options.command(options) or 0

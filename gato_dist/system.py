@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -20,6 +19,7 @@ from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost, 
 from gato_dist.config import RayConfig, RunConfig
 from gato_dist.errors import InputError
 from gato_dist.run_folder import RunFolder
+from gato_dist.signals import interrupt_on_terminate
 from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import CheckpointFolder
@@ -101,8 +101,8 @@ class System:
         """
         config, tokenizer = self._config, self._tokenizer
         connect(config.ray, self._cpus())
-        # Ray's own handler aborts on SIGTERM: put back what was there, so that it ends like an interrupt.
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        # Ray sets a handler of its own, which only exits.
+        interrupt_on_terminate()
         self._shared_tokenizer = ray.put(tokenizer)
         names = [task.name for task in config.tasks]
         self.board = BoardActor.remote(names, config.evaluation.every_seconds, self._folder.claim_seed_blocks())

@@ -14,7 +14,8 @@ GROUND = {
     for name in ("specs", "episode", "sequence", "kinds", "tasks", "scores", "config", "ports", "errors", "seeds")
 }
 WIRING = {
-    f"gato_dist.{name}" for name in ("cli", "run", "run_folder", "system", "status", "report", "charts", "measure")
+    f"gato_dist.{name}"
+    for name in ("cli", "run", "run_folder", "system", "status", "report", "charts", "measure", "signals")
 }
 
 

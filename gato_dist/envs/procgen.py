@@ -3,6 +3,7 @@
 from typing import Any
 
 from gato_dist.envs.vector import EnvpoolVector, import_envpool
+from gato_dist.errors import InputError
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import TaskEntry
@@ -21,6 +22,11 @@ def spec(entry: TaskEntry) -> TaskSpec:
 
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
+    """Raises InputError for a limit of the user's: envpool's Procgen ignores it and plays on to its own."""
+    if "max_episode_steps" in entry.options:
+        raise InputError(
+            f"{entry.name}: Procgen episodes cannot be cut (demonstration_steps); their limit is 1000 steps"
+        )
     return EnvpoolVector(
         entry.env, spec(entry), seeds, threads, OPTIONS | entry.options, lambda frames: {"image": frames}
     )

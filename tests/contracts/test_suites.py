@@ -6,16 +6,18 @@ import pytest
 from actors.experts.registry import make_expert
 from actors.rollout import episodes
 from gato_dist.envs.registry import make_env, task_spec
+from gato_dist.errors import InputError
 from gato_dist.specs import Modality
 from gato_dist.tasks import task_table
 
 TASKS = ["ale/pong", "procgen/coinrun", "dm_control/cartpole-swingup", "metaworld/reach-v3", "babyai/go-to-local"]
 STEPS = 40
+UNCUT = {"procgen/coinrun": 1000}
 
 
 def play(task: str, seeds: list[int], kind: str | None = "random"):
     """One short episode of each seed."""
-    made = make_expert(task, seeds, kind=kind, max_steps=STEPS)
+    made = make_expert(task, seeds, kind=kind, max_steps=None if task in UNCUT else STEPS)
     played = list(episodes(made.env, made.policy, made.provenance(), once=True))
     made.env.close()
     return sorted(played, key=lambda episode: episode.provenance.seed)
@@ -26,7 +28,7 @@ def test_episodes_are_as_the_task_says(task):
     spec = task_spec(task)
     for episode in play(task, [11, 12, 13]):
         length = len(episode)
-        assert 0 < length <= STEPS
+        assert 0 < length <= UNCUT.get(task, STEPS)
         assert len(episode.actions) == len(episode.targets) == length
         for part in spec.observations:
             values = episode.observations[part.name]
@@ -66,13 +68,19 @@ def test_other_seeds_give_other_episodes(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_an_episode_that_ran_into_the_limit_is_truncated_not_terminated(task):
-    env = make_env(task, [41], max_steps=5)
+    limit = UNCUT.get(task, 5)
+    env = make_env(task, [41], max_steps=None if task in UNCUT else limit)
     env.reset()
-    idle = np.zeros((1, *env.spec.action.shape), int if env.spec.action.num_values else float)
-    steps = [env.step(idle) for _ in range(5)]
+    idle = np.full((1, *env.spec.action.shape), 4 if task in UNCUT else 0)
+    steps = [env.step(idle) for _ in range(limit)]
     env.close()
-    assert [step.truncated[0] for step in steps] == [False] * 4 + [True]
+    assert [step.truncated[0] for step in steps] == [False] * (limit - 1) + [True]
     assert not any(step.terminated[0] for step in steps)
+
+
+def test_procgen_refuses_a_limit_that_envpool_would_ignore():
+    with pytest.raises(InputError, match="1000 steps"):
+        make_env("procgen/coinrun", [0], max_steps=5)
 
 
 def test_only_tasks_that_report_success_have_it():
