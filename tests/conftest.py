@@ -1,7 +1,12 @@
-"""One thread a library: two cores serve every process of a test."""
+"""One thread a library: two cores serve every process of a test. No deadlines: machines are noisy."""
 
 import os
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from hypothesis import settings  # noqa: E402  (threads are set first)
+
+settings.register_profile("noisy", deadline=None)
+settings.load_profile("noisy")
