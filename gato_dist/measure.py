@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from actors.evaluate import evaluate_expert, evaluate_gato
@@ -13,11 +12,11 @@ from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.scores import Reference, Score, ScoreRow, load_reference, save_reference
 from gato_dist.specs import Modality
-from gato_dist.status import score_table
+from gato_dist.status import make_console, score_table
 from gato_dist.tasks import task_entry
 from gato_dist.tokens.tokenizer import Moments
 
-CONSOLE = Console(highlight=False)
+CONSOLE = make_console()
 
 
 def score_experts(tasks: list[str], episodes: int, seed: int) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 from gato_dist.scores import ScoreRow
 
 PLAIN_SECONDS = 10.0
+WIDTH = 120
 
 
 @dataclass
@@ -88,11 +89,16 @@ def score_table(rows: list[ScoreRow]) -> Table:
     return table
 
 
+def make_console() -> Console:
+    """Where commands print: as wide as the terminal, and wide enough for any table where there is none."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+
+
 class View:
     """Shows statuses as they come, and keeps every plain line in `log`."""
 
     def __init__(self, log: Path, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.console = console or make_console()
         self._log = log.open("a", buffering=1)
         self._live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         self._printed = float("-inf")
@@ -116,12 +122,12 @@ class View:
             self._printed = time.monotonic()
             self._log.write(status.line() + "\n")
             if not self._live:
-                self.console.print(status.line(), markup=False)
+                self.console.print(status.line(), markup=False, soft_wrap=True)
 
     def note(self, message: str) -> None:
         """One line of news."""
         self._log.write(message + "\n")
-        self.console.print(message, markup=False)
+        self.console.print(message, markup=False, soft_wrap=True)
 
 
 def _clock(seconds: float) -> str:
