@@ -1,7 +1,6 @@
 """An episode: what one policy saw, did and was given in one life of one task."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -49,16 +48,3 @@ class Episode:
     @property
     def episode_return(self) -> float:
         return float(np.sum(self.rewards, dtype=np.float64))
-
-    def summary(self) -> dict[str, Any]:
-        """The scalars of this episode, without its arrays."""
-        return {
-            "task": self.provenance.task,
-            "seed": self.provenance.seed,
-            "policy": self.provenance.policy,
-            "weights_version": self.provenance.weights_version,
-            "length": len(self),
-            "return": self.episode_return,
-            "terminated": self.terminated,
-            "success": self.success,
-        }

@@ -39,14 +39,15 @@ class ObservationSpec:
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """Actions of one step: integers in [0, num_values), or floats in [low, high] per element, row-major.
+    """Actions of one step, row-major: element i is an integer in [0, num_values[i]), or a float in [low[i], high[i]].
 
-    A discrete action of shape () is a single choice. `low` and `high` are empty for discrete actions.
+    A discrete action of shape () is a single choice. `low` and `high` are empty for discrete actions, and may be
+    infinite for others; `num_values` is empty for continuous ones.
     """
 
     modality: Modality
     shape: tuple[int, ...] = ()
-    num_values: int = 0
+    num_values: tuple[int, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
 
@@ -95,6 +96,6 @@ class TaskSpec:
         )
         a = data["action"]
         action = ActionSpec(
-            Modality(a["modality"]), tuple(a["shape"]), a["num_values"], tuple(a["low"]), tuple(a["high"])
+            Modality(a["modality"]), tuple(a["shape"]), tuple(a["num_values"]), tuple(a["low"]), tuple(a["high"])
         )
         return cls(data["name"], observations, action, data["max_steps"])

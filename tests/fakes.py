@@ -24,7 +24,7 @@ ARM = TaskSpec(
 BUTTONS = TaskSpec(
     "toy/buttons",
     (ObservationSpec("light", Modality.DISCRETE, (), 3),),
-    ActionSpec(Modality.DISCRETE, num_values=3),
+    ActionSpec(Modality.DISCRETE, num_values=(3,)),
     max_steps=20,
 )
 

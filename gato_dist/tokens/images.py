@@ -17,8 +17,11 @@ def to_patches(images: np.ndarray) -> np.ndarray:
     """uint8 [T, H, W, 3] to uint8 [T, n, 16, 16, 3], patches in raster order."""
     steps, height, width, channels = images.shape
     patches_per_image(height, width)
-    grid = images.reshape(steps, height // PATCH, PATCH, width // PATCH, PATCH, channels)
-    return grid.swapaxes(2, 3).reshape(steps, -1, PATCH, PATCH, channels)
+    # A patch's row of pixels is copied as one value of many bytes, not byte by byte.
+    line = np.dtype((np.void, PATCH * channels))
+    lines = np.ascontiguousarray(images).reshape(steps, -1).view(line)
+    grid = lines.reshape(steps, height // PATCH, PATCH, width // PATCH).swapaxes(2, 3)
+    return np.ascontiguousarray(grid).view(np.uint8).reshape(steps, -1, PATCH, PATCH, channels)
 
 
 def from_patches(patches: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -8,13 +8,15 @@ import numpy as np
 from gato_dist.episode import Observations
 from gato_dist.kinds import Kind
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
-from gato_dist.tokens.images import patch_intervals, patches_per_image, to_patches
+from gato_dist.tokens.images import from_patches, patch_intervals, patches_per_image, to_patches
+from gato_dist.tokens.steps import StepTokens
 from gato_dist.tokens.text import TextTokenizer
-from gato_dist.tokens.values import BINS, decode_action, encode_action, encode_continuous
+from gato_dist.tokens.values import BINS, decode_action, decode_continuous, encode_action, encode_continuous
 
 Scheme = Literal["paper", "disjoint"]
 Encoding = Literal["paper", "compact"]
 STANDARD_CLIP = 10.0
+GRID_VALUES = 16  # of a compact grid's numbers
 
 
 @dataclass(frozen=True)
@@ -59,25 +61,6 @@ class Statistics:
 
     mean: np.ndarray
     std: np.ndarray
-
-
-@dataclass
-class StepTokens:
-    """The tokens of T time steps, K positions each; texts of unequal length leave positions that are not valid.
-
-    token int32 [T, K]; kind uint8 [T, K]; local_position int16 [T, K]: an observation token's index inside its
-    step, an action token's index inside its action; valid bool [T, K].
-    patches uint8 [T, P, 16, 16, 3] and their places uint8 [P, 2, 2], for the positions of kind PATCH in order;
-    tensors float32 [T, N, D], zero-padded to D, for those of kind TENSOR and GRID in order.
-    """
-
-    token: np.ndarray
-    kind: np.ndarray
-    local_position: np.ndarray
-    valid: np.ndarray
-    patches: np.ndarray
-    places: np.ndarray
-    tensors: np.ndarray
 
 
 class TaskTokenizer:
@@ -135,6 +118,49 @@ class TaskTokenizer:
             np.stack(tensors, axis=1) if tensors else np.zeros((steps, 0, self.tensor_size), np.float32),
         )  # fmt: skip
 
+    def decode(self, steps: StepTokens) -> tuple[Observations, np.ndarray | None]:
+        """The inverse of `encode`, up to the width of bins: observations, and actions where the steps hold them.
+
+        Compact numbers come back to float32 precision, clipped to 10 standard deviations.
+        """
+        has_actions = bool((steps.kind[0] >= Kind.ACTION).any())
+        count, size = len(steps), self.spec.action.size
+        sizes = [part_tokens(part, self.encoding) for part in self.spec.observations]
+        texts = sum(part.modality is Modality.TEXT for part in self.spec.observations)
+        # Texts are padded to the longest: what the other parts leave of the columns is theirs.
+        text_width = (steps.token.shape[1] - sum(sizes) - 1 - size * has_actions) // max(texts, 1)
+        observations: Observations = {}
+        column = patch = tensor = 0
+        for part, width in zip(self.spec.observations, sizes, strict=True):
+            width = text_width if part.modality is Modality.TEXT else width
+            tokens, valid = (array[:, column : column + width] for array in (steps.token, steps.valid))
+            column += width
+            if part.modality is Modality.TEXT:
+                rows = zip(tokens, valid, strict=True)
+                observations[part.name] = [self.text.decode(row[real].tolist()) for row, real in rows]
+            elif part.modality is Modality.IMAGE:
+                image = steps.patches[:, patch : patch + width]
+                observations[part.name] = from_patches(image, *part.shape[:2])
+                patch += width
+            elif _is_compact(part, self.encoding):
+                observations[part.name] = self._decode_compact(part, steps.tensors[:, tensor, : part.size])
+                tensor += 1
+            else:
+                observations[part.name] = self._decode_numbers(part, tokens)
+        actions = self.decode_actions(steps.token[:, column + 1 :].reshape(count, size)) if has_actions else None
+        return observations, actions
+
+    def _decode_compact(self, part: ObservationSpec, flat: np.ndarray) -> np.ndarray:
+        if part.modality is Modality.DISCRETE:
+            return flat.astype(np.int64).reshape(-1, *part.shape)
+        stats = self.statistics[part.name]
+        return (flat * stats.std + stats.mean).reshape(-1, *part.shape)
+
+    def _decode_numbers(self, part: ObservationSpec, tokens: np.ndarray) -> np.ndarray:
+        if part.modality is Modality.DISCRETE:
+            return (tokens - self.vocabulary.discrete).astype(np.int64).reshape(-1, *part.shape)
+        return decode_continuous(tokens - self.vocabulary.continuous).reshape(-1, *part.shape)
+
     def decode_actions(self, tokens: np.ndarray) -> np.ndarray:
         """Action tokens [T, A] to actions [T, *shape]: int64 choices, or float32 at each bin's centre."""
         action = self.spec.action
@@ -145,16 +171,16 @@ class TaskTokenizer:
         return values.reshape(len(bins), *action.shape).astype(np.float32)
 
     @property
-    def action_range(self) -> tuple[int, int]:
-        """[first, last) ids of this task's valid action tokens."""
-        count = self.spec.action.num_values or BINS
-        return self.action_offset, self.action_offset + count
+    def action_ranges(self) -> list[tuple[int, int]]:
+        """[first, last) ids of the valid tokens of each element of an action."""
+        counts = self.spec.action.num_values or (BINS,) * self.spec.action.size
+        return [(self.action_offset, self.action_offset + count) for count in counts]
 
     def _encode_actions(self, actions: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         action = self.spec.action
         flat = np.asarray(actions).reshape(steps, action.size)
         if action.modality is Modality.DISCRETE:
-            bins = _checked_integers(flat, action.num_values, self.spec.name, "action")
+            bins = _checked_integers(flat, np.array(action.num_values), self.spec.name, "action")
             kind = Kind.ACTION
         else:
             try:
@@ -175,8 +201,8 @@ class TaskTokenizer:
             return _Columns(np.zeros(patches.shape[:2], np.int32), Kind.PATCH, patches=patches)
         flat = array.reshape(steps, part.size)
         if part.modality is Modality.DISCRETE:
-            bins = _checked_integers(flat, part.num_values, self.spec.name, part.name)
-            if self.encoding == "compact":
+            bins = _checked_integers(flat, np.array(part.num_values), self.spec.name, part.name)
+            if _is_compact(part, self.encoding):
                 return self._compact(bins, Kind.GRID)
             return _Columns(bins + self.vocabulary.discrete, Kind.DISCRETE)
         if self.encoding == "compact":
@@ -191,12 +217,13 @@ class TaskTokenizer:
             raise ValueError(f"{self.spec.name}, {part.name}: {error}") from error
 
     def _encode_text(self, texts: list[str]) -> "_Columns":
-        ids = {text: self.text.encode(text) for text in set(texts)}
-        width = max(map(len, ids.values()))
-        rows = {text: np.pad(np.array(row, np.int32), (0, width - len(row))) for text, row in ids.items()}
-        lengths = np.array([len(ids[text]) for text in texts])
-        token = np.stack([rows[text] for text in texts])
-        return _Columns(token, Kind.TEXT, valid=np.arange(width) < lengths[:, None])
+        distinct, which = np.unique(np.array(texts, dtype=object), return_inverse=True)
+        ids = [self.text.encode(text) for text in distinct]
+        lengths = np.array([len(row) for row in ids])
+        table = np.zeros((len(ids), lengths.max()), np.int32)
+        for row, tokens in enumerate(ids):
+            table[row, : len(tokens)] = tokens
+        return _Columns(table[which], Kind.TEXT, valid=np.arange(table.shape[1]) < lengths[which, None])
 
     def _compact(self, flat: np.ndarray, kind: Kind) -> "_Columns":
         steps, size = flat.shape
@@ -221,23 +248,35 @@ class _Columns:
 
 def observation_tokens(spec: TaskSpec, encoding: Encoding) -> int:
     """Observation tokens of one step, text and separator left out."""
-    total = 0
-    for part in spec.observations:
-        if part.modality is Modality.IMAGE:
-            total += patches_per_image(*part.shape[:2])
-        elif part.modality is not Modality.TEXT:
-            total += 1 if _is_compact(part, encoding) else part.size
-    return total
+    return sum(part_tokens(part, encoding) for part in spec.observations)
+
+
+def tensor_width(spec: TaskSpec, encoding: Encoding) -> int:
+    """Numbers of the task's largest compact tensor; 0 where it has none."""
+    return max((part.size for part in spec.observations if _is_compact(part, encoding)), default=0)
+
+
+def part_tokens(part: ObservationSpec, encoding: Encoding) -> int:
+    """Tokens of one step of this part; 0 for text, whose length varies."""
+    if part.modality is Modality.TEXT:
+        return 0
+    if part.modality is Modality.IMAGE:
+        return patches_per_image(*part.shape[:2])
+    return 1 if _is_compact(part, encoding) else part.size
 
 
 def _is_compact(part: ObservationSpec, encoding: Encoding) -> bool:
-    return encoding == "compact" and part.modality in (Modality.DISCRETE, Modality.CONTINUOUS)
+    """Larger integers than a grid's stay tokens of their own."""
+    small = part.modality is Modality.DISCRETE and part.num_values <= GRID_VALUES
+    return encoding == "compact" and (small or part.modality is Modality.CONTINUOUS)
 
 
-def _checked_integers(values: np.ndarray, num_values: int, task: str, name: str) -> np.ndarray:
-    bins = values.astype(np.int32)
-    if bins.size and (bins.min() < 0 or bins.max() >= min(num_values, BINS)):
-        raise ValueError(
-            f"{task}, {name}: integers must lie in [0, {min(num_values, BINS)}), got {bins.min()} … {bins.max()}"
-        )
-    return bins
+def _checked_integers(values: np.ndarray, num_values: np.ndarray, task: str, name: str) -> np.ndarray:
+    """int32 of `values` [T, n]; num_values: of each element, or of all."""
+    limit = np.broadcast_to(np.minimum(num_values, BINS), values.shape[1:])
+    # Before the cast, which would make integers of fractions and of NaN.
+    wrong = np.argwhere(~((values >= 0) & (values < limit) & (values == np.floor(values))))
+    if len(wrong):
+        row, element = wrong[0]
+        raise ValueError(f"{task}, {name}: integers must lie in [0, {limit[element]}), got {values[row, element]}")
+    return values.astype(np.int32)

@@ -2,11 +2,45 @@
 
 import hashlib
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 
 from gato_dist.errors import InputError
 
 DEFAULT = "default"
+
+
+def train_text_model(inputs: list[Path], vocab_size: int, out: Path) -> "TextTokenizer":
+    """Trains a byte-pair model on lines of text and writes it to `out`; what it does not know falls back to bytes.
+
+    Text comes back as it was: no normalisation, spaces kept. Raises InputError for a file that cannot be read or a
+    size that the text does not support.
+    """
+    from sentencepiece import SentencePieceTrainer
+
+    for path in inputs:
+        try:
+            path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--input: {path} cannot be read as UTF-8 text ({error.__class__.__name__})") from error
+    model = BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            input=[str(path) for path in inputs], model_writer=model, vocab_size=vocab_size, model_type="bpe",
+            byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
+            character_coverage=1.0, minloglevel=2,
+        )  # fmt: skip
+    except (RuntimeError, OSError) as error:
+        raise InputError(
+            f"--vocab-size: {vocab_size} does not suit this text: {' '.join(str(error).split())}"
+        ) from error
+    partial = out.with_name(out.name + ".partial")
+    try:
+        partial.write_bytes(model.getvalue())
+        partial.rename(out)
+    except OSError as error:
+        raise InputError(f"--out: {out} cannot be written ({error.__class__.__name__})") from error
+    return TextTokenizer(model.getvalue())
 
 
 class TextTokenizer:

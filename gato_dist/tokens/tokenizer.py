@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.specs import Modality, TaskSpec
-from gato_dist.tokens.layout import Encoding, Scheme, Statistics, TaskTokenizer, Vocabulary
+from gato_dist.tokens.layout import Encoding, Scheme, Statistics, TaskTokenizer, Vocabulary, tensor_width
 from gato_dist.tokens.text import TextTokenizer
 
 # A number that hardly moves carries no scale of its own; dividing by its noise would make it shout.
@@ -61,9 +61,7 @@ class Tokenizer:
         if self.vocabulary.text_size < text.size:
             raise ValueError(f"tokens.text_size {text_size} is smaller than the text model's {text.size}")
         self.statistics = statistics if encoding == "compact" else {}
-        compact = (Modality.DISCRETE, Modality.CONTINUOUS)
-        sizes = [part.size for spec in specs for part in spec.observations if part.modality in compact]
-        self.tensor_size = max(sizes, default=0) if encoding == "compact" else 0
+        self.tensor_size = max((tensor_width(spec, encoding) for spec in specs), default=0)
         self.tasks = {
             spec.name: TaskTokenizer(
                 spec, self.vocabulary, text, encoding, self.statistics.get(spec.name), self.tensor_size

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 BINS = 1024
 MU = 100.0
 M = 256.0
+UNBOUNDED = 1e30  # environments write infinity as the largest float32, too
 _LOG_SCALE = np.log(M * MU + 1.0)
 
 
@@ -32,19 +33,28 @@ def decode_continuous(bins: ArrayLike) -> np.ndarray:
 def encode_action(x: ArrayLike, low: ArrayLike = -1.0, high: ArrayLike = 1.0) -> np.ndarray:
     """Actions to bins: scaled from [low, high] to [−1, 1], clipped, 1024 equal bins; no mu-law. int32.
 
-    `low` and `high` broadcast over the last axes; where they are equal every value is the middle bin.
+    `low` and `high` broadcast over the last axes; where they are equal every value is the middle bin. An element
+    without two usable bounds cannot be scaled: it is encoded like an observation, by the mu-law.
     Raises ValueError on NaN or infinity.
     """
-    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    span = high - low
-    unit = 2.0 * (_finite(x) - low) / np.where(span > 0, span, 1.0) - 1.0
-    return _to_bins(np.where(span > 0, unit, 0.0))
+    x, (low, span, bounded) = _finite(x), _scale(low, high)
+    unit = 2.0 * (x - low) / np.where(span > 0, span, 1.0) - 1.0
+    unit = np.where(span > 0, unit, 0.0)
+    return _to_bins(unit if bounded.all() else np.where(bounded, unit, mu_law(x)))
 
 
 def decode_action(bins: ArrayLike, low: ArrayLike = -1.0, high: ArrayLike = 1.0) -> np.ndarray:
     """Bins to actions in [low, high]: each bin's centre. float64; where low equals high, that value."""
+    finite_low, span, bounded = _scale(low, high)
+    values = finite_low + (_to_centres(bins) + 1.0) / 2.0 * span
+    return values if bounded.all() else np.clip(np.where(bounded, values, decode_continuous(bins)), low, high)
+
+
+def _scale(low: ArrayLike, high: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lower bound, span and whether both bounds are usable; 0 and 1 where they are not."""
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    return low + (_to_centres(bins) + 1.0) / 2.0 * (high - low)
+    bounded = np.maximum(np.abs(low), np.abs(high)) < UNBOUNDED
+    return np.where(bounded, low, 0.0), np.where(bounded, high, 1.0) - np.where(bounded, low, 0.0), bounded
 
 
 def _finite(x: ArrayLike) -> np.ndarray:

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gato_dist.kinds import Kind
-from gato_dist.specs import Modality
+from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.images import from_patches, patch_intervals, to_patches
 from gato_dist.tokens.layout import Vocabulary
+from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.values import encode_continuous
 from tests.fakes import ARM, arm_actions, arm_observations, tokenizer_of
 
@@ -94,3 +97,86 @@ def test_patch_intervals_tile_the_image():
 def test_image_sides_must_be_multiples_of_a_patch():
     with pytest.raises(ValueError, match="multiples of 16"):
         patch_intervals(60, 80)
+
+
+def test_a_multi_discrete_action_has_a_range_for_each_element():
+    spec = TaskSpec(
+        "toy/keys",
+        (ObservationSpec("light", Modality.DISCRETE, (), 3),),
+        ActionSpec(Modality.DISCRETE, (3,), (2, 5, 3)),
+        9,
+    )
+    tokenizer = tokenizer_of(spec)
+    actions = np.array([[1, 4, 0], [0, 2, 2]])
+    steps = tokenizer.encode({"light": np.zeros(2, int)}, actions)
+    tokens = steps.token[steps.kind == Kind.ACTION].reshape(2, 3)
+    assert (tokenizer.decode_actions(tokens) == actions).all()
+    first = tokenizer.action_offset
+    assert tokenizer.action_ranges == [(first, first + 2), (first, first + 5), (first, first + 3)]
+    with pytest.raises(ValueError, match=r"toy/keys, action.*\[0, 2\), got 2"):
+        tokenizer.encode({"light": np.zeros(1, int)}, np.array([[2, 0, 0]]))
+
+
+def test_parts_are_ordered_by_modality_and_name_whatever_their_order_in_the_spec():
+    shuffled = TaskSpec(ARM.name, ARM.observations[::-1], ARM.action, ARM.max_steps)
+    assert [part.name for part in shuffled.observations] == ["mission", "camera", "gripper", "pose"]
+
+
+def test_texts_of_unequal_length_share_an_episode():
+    observations = arm_observations(3)
+    observations["mission"] = ["a", "go to the red ball", ""]
+    steps = tokenizer_of(ARM).encode(observations)
+    assert [int((row == Kind.TEXT)[valid].sum()) for row, valid in zip(steps.kind, steps.valid, strict=True)][1] == 5
+    for row in range(3):
+        ids = steps.token[row][steps.valid[row] & (steps.kind[row] == Kind.TEXT)]
+        assert TextTokenizer.load().decode(ids.tolist()) == observations["mission"][row]
+
+
+MISSIONS = st.text(alphabet="abc dé", max_size=12)
+FLOATS = st.floats(-300, 300, width=32)
+
+
+@st.composite
+def episodes(draw):
+    """Observations and actions of an arm that has a large and a small integer as well."""
+    steps = draw(st.integers(1, 4))
+    seen = arm_observations(steps, draw(st.integers(0, 9)))
+    seen["mission"] = draw(st.lists(MISSIONS, min_size=steps, max_size=steps))
+    seen["pose"] = np.array(draw(st.lists(st.lists(FLOATS, min_size=3, max_size=3), min_size=steps, max_size=steps)))
+    seen["count"] = np.array(draw(st.lists(st.integers(0, 99), min_size=steps, max_size=steps)))
+    return seen, arm_actions(steps, draw(st.integers(0, 9)))
+
+
+COUNTING_ARM = TaskSpec(
+    ARM.name, (*ARM.observations, ObservationSpec("count", Modality.DISCRETE, (), 100)), ARM.action, ARM.max_steps
+)
+
+
+@given(episodes(), st.sampled_from(["paper", "compact"]), st.booleans())
+def test_an_episode_comes_back_from_its_tokens(episode, encoding, acted):
+    seen, actions = episode
+    tokenizer = tokenizer_of(COUNTING_ARM, encoding)
+    found, done = tokenizer.decode(tokenizer.encode(seen, actions if acted else None))
+    assert found["mission"] == seen["mission"]
+    for name in ("camera", "gripper", "count"):
+        assert np.array_equal(found[name], seen[name])
+    if encoding == "paper":
+        assert (encode_continuous(found["pose"]) == encode_continuous(seen["pose"])).all()
+    else:
+        assert found["pose"] == pytest.approx(np.clip(seen["pose"], -10, 10), abs=1e-5)
+    assert (done is not None) == acted
+    if acted:
+        assert np.abs(done - actions).max(0) == pytest.approx([0, 0], abs=4 / 2048 + 1e-6)
+
+
+def test_integers_too_large_for_a_grid_keep_a_token_each():
+    steps = tokenizer_of(COUNTING_ARM, "compact").encode(arm_observations(2) | {"count": np.array([15, 99])})
+    assert steps.tensors.shape[1] == 2
+    assert (steps.token[steps.kind == Kind.DISCRETE] - tokenizer_of(ARM).vocabulary.discrete).tolist() == [15, 99]
+
+
+@pytest.mark.parametrize("bad", [2.5, np.nan, 2.0**32 + 1, -0.5])
+def test_what_is_no_integer_is_refused_before_it_is_made_one(bad):
+    observations = arm_observations(2) | {"gripper": np.array([1.0, bad])}
+    with pytest.raises(ValueError, match="toy/arm, gripper"):
+        tokenizer_of(ARM).encode(observations)

@@ -7,15 +7,22 @@ from hypothesis import strategies as st
 
 from gato_dist.kinds import Kind
 from gato_dist.sequence import Rows, collate
-from gato_dist.tokens.packing import Packer, row_shape
+from gato_dist.tokens.packing import Packer, Prompting, cut_prompt, row_shape
 from tests.fakes import ARM, arm_actions, arm_observations, tokenizer_of
 
 LENGTH = 96
 
 
-def pack(episodes: list[int], window: int, encoding: str = "compact", seed: int = 0) -> list[Rows]:
+def pack(
+    episodes: list[int],
+    window: int,
+    encoding: str = "compact",
+    seed: int = 0,
+    length: int = LENGTH,
+    prompting: Prompting | None = None,
+) -> list[Rows]:
     tokenizer = tokenizer_of(ARM, encoding)
-    packer = Packer(tokenizer, LENGTH, window, seed)
+    packer = Packer(tokenizer, length, window, seed, prompting=prompting or Prompting())
     rows = []
     for index, steps in enumerate(episodes):
         rows.append(packer.add(tokenizer.encode(arm_observations(steps, index), arm_actions(steps, index)), index))
@@ -24,9 +31,14 @@ def pack(episodes: list[int], window: int, encoding: str = "compact", seed: int 
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=5), st.integers(0, 4), st.sampled_from(["paper", "compact"]))
-def test_every_action_carries_loss_exactly_once(episodes, window, encoding):
-    rows = pack(episodes, window, encoding)
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=5),
+    st.integers(0, 4),
+    st.sampled_from(["paper", "compact"]),
+    st.sampled_from([Prompting(), Prompting(0.5, 48), Prompting(1.0, 10_000)]),
+)
+def test_every_action_carries_loss_exactly_once(episodes, window, encoding, prompting):
+    rows = pack(episodes, window, encoding, prompting=prompting)
     tokens = np.concatenate([part.token[part.loss_mask] for part in rows])
     tokenizer = tokenizer_of(ARM, encoding)
     written = [tokenizer.encode(arm_observations(n, i), arm_actions(n, i)) for i, n in enumerate(episodes)]
@@ -81,9 +93,112 @@ def test_item_ids_never_repeat():
     assert len(set(ids)) == len(ids)
 
 
-def test_a_window_longer_than_a_row_is_refused_by_name():
+def test_a_step_longer_than_a_row_is_refused_by_name():
     with pytest.raises(ValueError, match=r"toy/arm.*tokens\.length"):
-        pack([20], window=10)
+        pack([20], window=1, length=10)
+
+
+@pytest.mark.parametrize("window", [0, 1, 7])
+def test_short_episodes_leave_under_five_percent_of_padding(window):
+    """Episodes of 8 steps or so in rows of 1024 tokens; windows that meet a row's end are split."""
+    lengths = np.random.default_rng(0).integers(1, 16, size=150).tolist()
+    rows = pack(lengths, window, length=1024)[:-1]
+    assert sum(part.tokens for part in rows) / sum(part.token.size for part in rows) > 0.95
+
+
+def test_a_window_split_by_the_end_of_a_row_goes_on_as_another():
+    rows = [part for part in pack([40], window=0) if part is not None]
+    assert sum(len(part) for part in rows) > 1
+    for part in rows:
+        assert (part.segment[:, 0] == 0).all()
+        assert (part.step[:, 0] == 0).all()
+
+
+def prompted(part: Rows, row: int) -> bool:
+    """Whether the first action of a row carries no loss."""
+    first = np.flatnonzero(part.kind[row] >= Kind.ACTION)[0]
+    return not part.loss_mask[row, first]
+
+
+def test_a_quarter_of_rows_begins_with_a_prompt_of_another_episode():
+    rows = pack([25] * 300, window=0, prompting=Prompting(0.25, 48))
+    whole = [(part, row) for part in rows for row in range(len(part))]
+    assert len(whole) > 1000
+    assert sum(prompted(part, row) for part, row in whole) / len(whole) == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_prompt_is_the_first_windows_context_and_carries_no_loss():
+    first, second = 12, 6
+    rows = pack([first, second], window=0, prompting=Prompting(1.0, 40))
+    seen = {tuple(t) for t in action_tokens(first, 0)}
+    # The first row cannot be prompted: there is no other episode yet. The last begins in the first episode.
+    part = rows[-1]
+    row = len(part) - 1
+    acts = part.kind[row] >= Kind.ACTION
+    without = part.token[row][acts & ~part.loss_mask[row]].reshape(-1, 2)
+    assert len(without)
+    assert {tuple(pair) for pair in without} <= seen
+    prompt_positions = np.flatnonzero(acts & ~part.loss_mask[row])
+    window_positions = np.flatnonzero(part.loss_mask[row])
+    assert prompt_positions.max() < window_positions.min()
+    assert part.segment[row, prompt_positions].tolist() == [0] * len(prompt_positions)
+    assert part.segment[row, window_positions[0]] == 0
+    lengths = tokenizer_of(ARM).encode(arm_observations(first), arm_actions(first)).lengths
+    assert prompt_positions.max() < 40 + lengths.max()
+
+
+def action_tokens(steps: int, seed: int) -> np.ndarray:
+    encoded = tokenizer_of(ARM).encode(arm_observations(steps, seed), arm_actions(steps, seed))
+    return encoded.token[encoded.kind >= Kind.ACTION].reshape(steps, 2)
+
+
+def test_an_episode_does_not_prompt_itself():
+    rows = pack([60], window=0, prompting=Prompting(1.0, 40))
+    assert not any(prompted(part, row) for part in rows for row in range(len(part)))
+
+
+@given(st.integers(1, 40), st.integers(0, 600), st.integers(0, 10**6))
+def test_a_prompt_is_as_many_whole_steps_as_fit(steps, tokens, seed):
+    episode = tokenizer_of(ARM).encode(arm_observations(steps), arm_actions(steps))
+    for random in (None, np.random.default_rng(seed)):
+        cut = cut_prompt(episode, tokens, random)
+        length = int(cut.lengths.sum()) if cut else 0
+        assert length <= tokens
+        longest = int(episode.lengths.max())
+        if tokens >= episode.lengths.sum():
+            assert len(cut) == steps
+        else:
+            assert length > tokens - 2 * longest
+    assert cut is None or any((cut.token[0] == episode.token[t]).all() for t in range(steps))
+
+
+def test_half_of_a_packers_prompts_are_the_end_of_an_episode():
+    """Uniform cuts are rarely the end: 25 steps leave some twenty starts."""
+    ends = {tuple(action_tokens(25, seed)[-1]) for seed in range(300)}
+    rows = pack([25] * 300, window=0, prompting=Prompting(1.0, 48))
+    last = []
+    for part in rows:
+        for row in range(len(part)):
+            if prompted(part, row):
+                tokens = part.token[row][(part.kind[row] >= Kind.ACTION) & ~part.loss_mask[row]]
+                last.append(tuple(tokens[-2:]) in ends)
+    assert len(last) > 500
+    assert 0.45 < np.mean(last) < 0.6
+
+
+def test_a_prompt_leaves_half_of_its_row():
+    rows = pack([40] * 30, window=0, prompting=Prompting(1.0, 10_000))
+    whole = [(part, row) for part in rows for row in range(len(part)) if prompted(part, row)]
+    assert len(whole) > 30
+    for part, row in whole:
+        assert np.flatnonzero((part.kind[row] >= Kind.ACTION) & ~part.loss_mask[row]).max() < LENGTH // 2
+
+
+def test_half_of_the_prompts_end_with_their_episode_and_the_others_begin_anywhere():
+    episode = tokenizer_of(ARM).encode(arm_observations(30), arm_actions(30))
+    assert (cut_prompt(episode, 100, None).token[-1] == episode.token[-1]).all()
+    starts = {cut_prompt(episode, 100, np.random.default_rng(seed)).token[0].tobytes() for seed in range(300)}
+    assert len(starts) >= 20
 
 
 def test_rows_fit_the_signature_of_their_table():

@@ -15,7 +15,7 @@ TEXT = TextTokenizer.load()
 
 def spec(name: str) -> TaskSpec:
     return TaskSpec(
-        name, (ObservationSpec("state", Modality.CONTINUOUS, (2,)),), ActionSpec(Modality.DISCRETE, (), 3), 9
+        name, (ObservationSpec("state", Modality.CONTINUOUS, (2,)),), ActionSpec(Modality.DISCRETE, (), (3,)), 9
     )
 
 

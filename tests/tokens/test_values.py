@@ -32,6 +32,22 @@ def test_degenerate_bounds_keep_their_value():
     assert decode_action([512], low=3.0, high=3.0).tolist() == [3.0]
 
 
+@pytest.mark.parametrize("bound", [np.inf, 3.4028235e38])
+def test_actions_without_bounds_are_encoded_like_observations(bound):
+    values = np.array([0.0, 1.0, -1.0, 1000.0])
+    assert (encode_action(values, -bound, bound) == encode_continuous(values)).all()
+    assert decode_action([744], -bound, bound) == pytest.approx(decode_continuous([744]))
+    # A single bound is no scale, but it still holds.
+    assert decode_action(encode_action([-5.0], 0.0, bound), 0.0, bound).tolist() == [0.0]
+
+
+def test_bounded_and_unbounded_elements_stand_side_by_side():
+    low, high = np.array([-1.0, -np.inf, 3.0]), np.array([1.0, np.inf, 3.0])
+    bins = encode_action(np.array([[1.0, 1.0, 3.0]]), low, high)
+    assert bins.tolist() == [[1023, 744, 512]]
+    assert decode_action(bins, low, high)[0, 2] == 3.0
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused(bad):
     for encode in (encode_continuous, encode_action):

@@ -1,0 +1,42 @@
+"""Text tokenizers: trained here or loaded, every text comes back."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gato_dist.errors import InputError
+from gato_dist.tokens.text import TextTokenizer, train_text_model
+
+LINES = "go to the red ball\npick up the blue key\nput the green box next to the grey door\n" * 20
+SHIPPED = TextTokenizer.load()
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_size=40))
+def test_the_shipped_model_gives_any_text_back(text):
+    assert SHIPPED.decode(SHIPPED.encode(text)) == text
+
+
+def test_a_trained_model_is_written_loaded_and_gives_unseen_text_back(tmp_path):
+    (tmp_path / "lines.txt").write_text(LINES)
+    made = train_text_model([tmp_path / "lines.txt"], 320, tmp_path / "my.model")
+    loaded = TextTokenizer.load(tmp_path / "my.model")
+    assert loaded.size == made.size == 320
+    assert loaded.fingerprint == made.fingerprint
+    for text in ("go to the blue door", "Zürich 東京 ✓", "two  spaces"):
+        assert loaded.decode(loaded.encode(text)) == text
+    assert len(loaded.encode("pick up the red key")) <= 8
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_a_size_that_the_text_does_not_support_is_refused_and_nothing_written(tmp_path):
+    (tmp_path / "lines.txt").write_text(LINES)
+    with pytest.raises(InputError, match="--vocab-size: 32000"):
+        train_text_model([tmp_path / "lines.txt"], 32000, tmp_path / "my.model")
+    assert not (tmp_path / "my.model").exists()
+
+
+def test_an_input_that_is_no_text_is_refused_by_name(tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\xff\xfe\x00")
+    for name in ("photo.png", "nowhere.txt"):
+        with pytest.raises(InputError, match=name):
+            train_text_model([tmp_path / name], 300, tmp_path / "my.model")
