@@ -1,140 +1,242 @@
-"""Decodes actions: one pass over each environment's window, then one cached pass for each further action token."""
+"""Decodes actions with a key/value cache: a token is read once, and anew when its window slides."""
 
-from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gato_dist.episode import Observations
 from gato_dist.kinds import Kind
+from gato_dist.model.cache import KeyValueCache
 from gato_dist.model.gato import Gato, Inputs
-from gato_dist.sequence import segment_positions
 from gato_dist.specs import Modality
-from gato_dist.tokens.layout import StepTokens, TaskTokenizer
+from gato_dist.tokens.layout import TaskTokenizer
+from gato_dist.tokens.steps import StepTokens
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How actions are chosen, and what of the past they are chosen by.
+
+    length: room of a window in tokens. temperature 0 is greedy; otherwise slot i draws from its own generator.
+    valid_only: choose among the task's own action tokens; else any token may win, and the nearest valid one is taken.
+    """
+
+    length: int
+    temperature: float = 0.0
+    valid_only: bool = True
+
+
+@dataclass
+class _Piece:
+    """Consecutive tokens of one time step: arrays [k], and what rides beside them."""
+
+    token: np.ndarray
+    kind: np.ndarray
+    local_position: np.ndarray
+    step: int
+    patches: np.ndarray
+    places: np.ndarray
+    tensors: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+    def then(self, tokens: np.ndarray, kind: Kind) -> "_Piece":
+        """The step with its action tokens."""
+        count = len(tokens)
+        return _Piece(
+            np.concatenate([self.token, tokens]), np.concatenate([self.kind, np.full(count, kind)]),
+            np.concatenate([self.local_position, np.arange(count)]), self.step,
+            self.patches, self.places, self.tensors,
+        )  # fmt: skip
+
+
+@dataclass
+class _Slot:
+    """One environment's window. unread: tokens that it holds and the cache does not."""
+
+    tokenizer: TaskTokenizer
+    window_steps: int
+    random: np.random.Generator
+    prompt: list[_Piece] = field(default_factory=list)
+    steps: list[_Piece] = field(default_factory=list)
+    unread: list[_Piece] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def action_kind(self) -> Kind:
+        discrete = self.tokenizer.spec.action.modality is Modality.DISCRETE
+        return Kind.ACTION if discrete else Kind.ACTION_CONTINUOUS
 
 
 class ActionDecoder:
-    """Acts in N environments of one task with a window of the last steps.
+    """Acts in N slots, each an environment with its own task, window, and random numbers.
 
-    window_steps: time steps that the window shows, the present one included. temperature 0 is greedy; otherwise
-    environment i draws from its own generator, seeded with `seeds[i]`, so that a rollout reproduces from its seed.
+    A window holds its slot's prompt, if it has one, and then whole time steps, at most `window_steps[i]` (0: as many
+    as fit) and `decoding.length` tokens. When the next step, actions included, would exceed either, the oldest steps
+    leave until no more than half of the limit is used, and the rest is read anew: so whatever the model sees is a
+    window of the kind it was trained on, and equals a plain pass over that window.
     """
 
     def __init__(
         self,
         model: Gato,
-        tokenizer: TaskTokenizer,
-        window_steps: int,
-        temperature: float,
-        seeds: list[int],
+        tokenizers: Sequence[TaskTokenizer],
+        window_steps: Sequence[int],
+        seeds: Sequence[int],
+        decoding: Decoding,
     ) -> None:
-        self._model = model.eval()
-        self._tokenizer = tokenizer
-        self._temperature = temperature
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._windows: list[deque[StepTokens]] = [deque(maxlen=window_steps) for _ in seeds]
+        self._model, self._decoding = model.eval(), decoding
+        self._device = next(model.parameters()).device
+        slots = zip(tokenizers, window_steps, seeds, strict=True)
+        self._slots = [_Slot(tokenizer, window, np.random.default_rng(seed)) for tokenizer, window, seed in slots]
+        self._cache = KeyValueCache(model.config, len(self._slots), decoding.length, self._device)
 
-    def reset(self, env_ids: np.ndarray) -> None:
-        """Forgets the windows of these environments."""
-        for index in env_ids:
-            self._windows[index].clear()
+    def reset(self, slots: Sequence[int]) -> None:
+        """Forgets these slots' windows. Their prompts stay."""
+        for index in slots:
+            slot = self._slots[index]
+            slot.steps, slot.unread, slot.count = [], [], 0
+            self._cache.length[index] = sum(map(len, slot.prompt))
 
     @torch.inference_mode()
-    def act(self, observations: Observations, active: np.ndarray) -> np.ndarray:
-        """Actions [N, *shape] for N observations; rows that are not active are zeros."""
-        rows = np.flatnonzero(active)
-        tokenizer = self._tokenizer
-        chosen = {name: _rows(part, rows) for name, part in observations.items()}
-        steps = tokenizer.encode(chosen)
-        for index, row in enumerate(rows):
-            self._windows[row].append(_one(steps, index))
-        tokens = self._decode([self._windows[row] for row in rows], rows)
-        actions = tokenizer.decode_actions(tokens)
-        if self._windows[0].maxlen != 1:
-            with_actions = tokenizer.encode(chosen, actions)
-            for index, row in enumerate(rows):
-                self._windows[row][-1] = _one(with_actions, index)
-        full = np.zeros((len(active), *actions.shape[1:]), actions.dtype)
-        full[rows] = actions
-        return full
+    def prompt(self, slot: int, steps: StepTokens) -> None:
+        """Whole steps, actions included, that lead all of this slot's episodes from now on.
 
-    def _decode(self, windows: list[deque[StepTokens]], rows: np.ndarray) -> np.ndarray:
-        """Action tokens int64 [n, A] of n windows."""
-        action = self._tokenizer.spec.action
-        kind_id = Kind.ACTION if action.modality is Modality.DISCRETE else Kind.ACTION_CONTINUOUS
-        inputs = _window_inputs(windows)
-        lengths = (inputs.segment >= 0).sum(1)
-        hidden, cache = self._model.prefill(inputs)
-        hidden = hidden[torch.arange(len(rows)), lengths - 1]
-        visible = inputs.segment >= 0
-        if self._model.config.past_actions == "masked":
-            visible = visible & (inputs.kind < Kind.ACTION)
-        first, last = self._tokenizer.action_range
-        tokens = []
-        for index in range(action.size):
-            logits = hidden @ self._model.head.weight[first:last].T
-            tokens.append(self._choose(logits, rows) + first)
-            if index + 1 == action.size:
+        Raises ValueError where they take more than half of a window.
+        """
+        pieces = [_piece(steps, index, -1 - index) for index in range(len(steps))]
+        if not pieces:
+            return
+        total = sum(map(len, pieces))
+        if total > self._decoding.length // 2:
+            raise ValueError(f"a prompt of {total} tokens is more than half of a window of {self._decoding.length}")
+        self._slots[slot].prompt = []
+        self.reset([slot])
+        self._read([slot], [pieces])
+        self._slots[slot].prompt = pieces
+
+    def window(self, slot: int) -> list[np.ndarray]:
+        """Tokens of each step that the slot's window holds, the prompt's first."""
+        chosen = self._slots[slot]
+        return [piece.token for piece in [*chosen.prompt, *chosen.steps]]
+
+    @torch.inference_mode()
+    def act(self, slots: Sequence[int], observations: Sequence[StepTokens]) -> list[np.ndarray]:
+        """Action tokens int64 [A] of each slot for its newest observation: one step without actions."""
+        sliding = [index for index, seen in zip(slots, observations, strict=True) if self._slide(index, seen)]
+        if sliding:
+            self._read(sliding, [self._slots[index].steps for index in sliding])
+        fresh = []
+        for index, seen in zip(slots, observations, strict=True):
+            slot = self._slots[index]
+            piece = _piece(seen, 0, slot.count)
+            fresh.append([*slot.unread, piece])
+            slot.steps.append(piece)
+            slot.unread, slot.count = [], slot.count + 1
+        hidden = self._read(slots, fresh)
+        chosen = self._choose_all(slots, hidden)
+        for index, tokens in zip(slots, chosen, strict=True):
+            slot = self._slots[index]
+            slot.steps[-1] = slot.steps[-1].then(tokens, slot.action_kind)
+            last = len(tokens) - 1
+            slot.unread = [_action_piece(tokens[last], slot.action_kind, last, slot.count - 1)]
+        return chosen
+
+    def _slide(self, index: int, seen: StepTokens) -> bool:
+        """Whether the window gave up steps and must be read anew from behind its prompt."""
+        slot, room = self._slots[index], self._decoding.length - sum(map(len, self._slots[index].prompt))
+        needed = int(seen.lengths[0]) + slot.tokenizer.spec.action.size
+        if needed > room:
+            raise ValueError(f"{slot.tokenizer.spec.name}: a step of {needed} tokens does not fit a window of {room}")
+        full = bool(slot.window_steps) and len(slot.steps) >= slot.window_steps
+        if not full and sum(map(len, slot.steps)) + needed <= room:
+            return False
+        most = slot.window_steps // 2 if slot.window_steps else len(slot.steps)
+        kept: list[_Piece] = []
+        for piece in reversed(slot.steps):
+            used = sum(map(len, kept)) + len(piece)
+            if len(kept) + 1 > most or used > min(room // 2, room - needed):
                 break
-            visible = torch.cat([visible, visible.new_ones(len(rows), 1)], dim=1)
-            ones = torch.ones(len(rows), 1, dtype=torch.long)
-            out, cache = self._model.extend(
-                tokens[-1][:, None], ones * int(kind_id), ones * index, (lengths + index)[:, None],
-                visible[:, None, None, :], cache,
-            )  # fmt: skip
-            hidden = out[:, 0]
-        return torch.stack(tokens, dim=1).numpy()
+            kept.insert(0, piece)
+        slot.steps, slot.unread = kept, []
+        self._cache.length[index] = self._decoding.length - room
+        return bool(kept)
 
-    def _choose(self, logits: Tensor, rows: np.ndarray) -> Tensor:
-        if self._temperature == 0:
-            return logits.argmax(-1)
-        share = torch.softmax(logits / self._temperature, -1)
-        draws = [torch.multinomial(share[i], 1, generator=self._generators[row]) for i, row in enumerate(rows)]
-        return torch.cat(draws)
+    def _choose_all(self, slots: Sequence[int], hidden: Tensor) -> list[np.ndarray]:
+        """Reads each action token before it chooses the next."""
+        sizes = [self._slots[index].tokenizer.spec.action.size for index in slots]
+        chosen: list[list[int]] = [[] for _ in slots]
+        going = list(range(len(slots)))
+        for element in range(max(sizes)):
+            for row, place in enumerate(going):
+                chosen[place].append(self._choose(self._slots[slots[place]], hidden[row], element))
+            going = [place for place in going if sizes[place] > element + 1]
+            if not going:
+                break
+            pieces = []
+            for place in going:
+                slot = self._slots[slots[place]]
+                pieces.append([_action_piece(chosen[place][-1], slot.action_kind, element, slot.count - 1)])
+            hidden = self._read([slots[place] for place in going], pieces)
+        return [np.array(tokens, np.int64) for tokens in chosen]
+
+    def _choose(self, slot: _Slot, hidden: Tensor, element: int) -> int:
+        first, last = slot.tokenizer.action_ranges[element]
+        start = first if self._decoding.valid_only else 0
+        logits = self._model.logits(hidden, start, last if self._decoding.valid_only else None).double()
+        if self._decoding.temperature == 0:
+            token = int(logits.argmax())
+        else:
+            shares = torch.softmax(logits / self._decoding.temperature, -1).cumsum(-1)
+            token = int(torch.searchsorted(shares, slot.random.random() * float(shares[-1]), right=True))
+            token = min(token, len(shares) - 1)
+        return min(max(start + token, first), last - 1)
+
+    def _read(self, slots: Sequence[int], pieces: Sequence[list[_Piece]]) -> Tensor:
+        """Reads these pieces into the slots' caches; hidden states [b, W] of the last token of each."""
+        inputs, count = _inputs(pieces, self._device)
+        index = torch.tensor(list(slots), device=self._device)
+        return self._model.extend(inputs, count, index, self._cache)
 
 
-def _rows(part: np.ndarray | list[str], rows: np.ndarray) -> np.ndarray | list[str]:
-    return [part[row] for row in rows] if isinstance(part, list) else part[rows]
-
-
-def _one(steps: StepTokens, index: int) -> StepTokens:
-    """One step of several, its invalid positions dropped: arrays [k]."""
+def _piece(steps: StepTokens, index: int, number: int) -> _Piece:
     valid = steps.valid[index]
-    return StepTokens(
-        steps.token[index][valid], steps.kind[index][valid], steps.local_position[index][valid], valid[valid],
+    return _Piece(
+        steps.token[index][valid], steps.kind[index][valid], steps.local_position[index][valid], number,
         steps.patches[index], steps.places, steps.tensors[index],
     )  # fmt: skip
 
 
-def _window_inputs(windows: list[deque[StepTokens]]) -> Inputs:
-    """Right-padded inputs [n, L] of n windows, L the longest."""
-    lengths = [sum(len(step.token) for step in window) for window in windows]
-    shape = (len(windows), max(lengths))
-    token, kind = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    local, step_index = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    segment = np.full(shape, -1, np.int64)
-    for row, window in enumerate(windows):
-        end = lengths[row]
-        token[row, :end] = np.concatenate([step.token for step in window])
-        kind[row, :end] = np.concatenate([step.kind for step in window])
-        local[row, :end] = np.concatenate([step.local_position for step in window])
-        step_index[row, :end] = np.repeat(np.arange(len(window)), [len(step.token) for step in window])
-        segment[row, :end] = 0
-    steps = [step for window in windows for step in window]
-    patches = np.concatenate([step.patches for step in steps])
-    places = np.concatenate([step.places for step in steps])
-    tensors = np.concatenate([step.tensors for step in steps])
+def _action_piece(token: int, kind: Kind, element: int, number: int) -> _Piece:
+    none = np.zeros(0, np.uint8)
+    return _Piece(
+        np.array([token]), np.array([kind]), np.array([element]), number,
+        none.reshape(0, 16, 16, 3), none.reshape(0, 2, 2), np.zeros((0, 0), np.float32),
+    )  # fmt: skip
+
+
+def _inputs(pieces: Sequence[list[_Piece]], device: torch.device) -> tuple[Inputs, Tensor]:
+    """Right-padded inputs [b, n] of b lists of pieces, and their lengths [b]."""
+    counts = [sum(map(len, row)) for row in pieces]
+    shape = (len(pieces), max(counts))
+    token, kind, local, step = (np.zeros(shape, np.int64) for _ in range(4))
+    for row, (each, end) in enumerate(zip(pieces, counts, strict=True)):
+        token[row, :end] = np.concatenate([piece.token for piece in each])
+        kind[row, :end] = np.concatenate([piece.kind for piece in each])
+        local[row, :end] = np.concatenate([piece.local_position for piece in each])
+        step[row, :end] = np.repeat([piece.step for piece in each], [len(piece) for piece in each])
+    riding = [piece for row in pieces for piece in row]
+    none = np.zeros(shape, np.int64)
     arrays = (
-        token,
-        kind,
-        local,
-        segment,
-        step_index,
-        segment_positions(segment),
-        np.zeros(shape, bool),
-        patches,
-        places,
-        tensors,
-    )
-    return Inputs(*(torch.from_numpy(array) for array in arrays))
+        token, kind, local, none, step, none, none.astype(bool),
+        np.concatenate([piece.patches for piece in riding]), np.concatenate([piece.places for piece in riding]),
+        _stack_tensors([piece.tensors for piece in riding if len(piece.tensors)]),
+    )  # fmt: skip
+    return Inputs(*(torch.from_numpy(array).to(device) for array in arrays)), torch.tensor(counts, device=device)
+
+
+def _stack_tensors(tensors: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(tensors) if tensors else np.zeros((0, 0), np.float32)

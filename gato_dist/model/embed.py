@@ -3,14 +3,16 @@
 Shapes: B rows, L positions, W width, P patches and N tensors of all rows together, D tensor size.
 """
 
+from math import gcd
+
 import torch
 from torch import Tensor, nn
 
 from gato_dist.config import ModelConfig
 from gato_dist.kinds import Kind
 from gato_dist.tokens.images import PATCH, POSITION_BINS
+from gato_dist.tokens.layout import GRID_VALUES
 
-GRID_VALUES = 16
 STEM = 4
 GROUPS = 32
 
@@ -24,7 +26,7 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
-        groups = min(GROUPS, channels)
+        groups = gcd(GROUPS, channels)
         self.stem = nn.Conv2d(3, channels, STEM, stride=STEM)
         self.block = nn.Sequential(
             nn.GroupNorm(groups, channels), nn.GELU(), nn.Conv2d(channels, channels, 3, padding=1),
@@ -72,7 +74,7 @@ class TensorEmbedding(nn.Module):
         numeric = (~is_grid).nonzero().squeeze(1)
         grid = is_grid.nonzero().squeeze(1)
         hidden = hidden.index_add(0, numeric, self.numbers(tensors[numeric]).to(hidden.dtype))
-        indices = tensors[grid].long().clamp(0, GRID_VALUES - 1) + self._row
+        indices = tensors[grid].long() + self._row
         hidden = hidden.index_add(0, grid, self.values(indices).to(hidden.dtype))
         return self.out(hidden)
 
@@ -84,33 +86,50 @@ class SequenceEmbedding(nn.Module):
         super().__init__()
         width = config.width
         self.action_positions = config.action_positions
-        self.tokens = nn.Embedding(vocabulary_size, width)
-        nn.init.normal_(self.tokens.weight, std=0.02)
-        self.local = nn.Embedding(config.local_positions, width)
-        nn.init.normal_(self.local.weight, std=0.02)
-        self.actions = nn.Embedding(config.local_positions, width)
-        nn.init.normal_(self.actions.weight, std=0.02)
+        self.tokens = _table(vocabulary_size, width)
+        self.local = _table(config.local_positions, width)
+        action_places = {"none": 0, "shared": 1, "index": config.local_positions}[config.action_positions]
+        self.actions = _table(action_places, width) if action_places else None
+        self.positions = _table(config.max_positions, width) if config.positions == "learned" else None
         self.patches = PatchEmbedding(width, config.patch_channels)
-        self.tensors = TensorEmbedding(width, max(tensor_size, 1), config.local_positions)
+        self.tensors = TensorEmbedding(width, tensor_size, config.local_positions) if tensor_size else None
 
     def forward(
-        self, token: Tensor, kind: Tensor, local_position: Tensor, patches: Tensor, places: Tensor, tensors: Tensor
+        self,
+        token: Tensor,
+        kind: Tensor,
+        local_position: Tensor,
+        position: Tensor,
+        patches: Tensor,
+        places: Tensor,
+        tensors: Tensor,
     ) -> Tensor:
-        """token, kind, local_position [B, L]; patches [P, 16, 16, 3]; places [P, 2, 2]; tensors [N, D] → [B, L, W]."""
+        """token, kind, local_position, position [B, L]; patches [P, 16, 16, 3]; places [P, 2, 2]; tensors [N, D].
+
+        Returns [B, L, W]. P and N count the positions of their kinds, in whose order the patches and tensors stand.
+        """
         kind, local_position = kind.long(), local_position.long()
         x = self.tokens(token.long())
         if len(patches):
             x = _place(x, kind == Kind.PATCH, self.patches(patches, places))
         is_tensor = (kind == Kind.TENSOR) | (kind == Kind.GRID)
-        if len(tensors):
+        if len(tensors) and self.tensors is not None:
             vectors = self.tensors(tensors, kind[is_tensor] == Kind.GRID, local_position[is_tensor])
             x = _place(x, is_tensor, vectors)
         is_action = (kind >= Kind.ACTION).unsqueeze(-1)
         x = x + self.local(local_position) * ~is_action
-        if self.action_positions != "none":
-            index = local_position if self.action_positions == "index" else torch.zeros_like(local_position)
+        if self.actions is not None:
+            index = local_position * is_action[..., 0] if self.action_positions == "index" else kind * 0
             x = x + self.actions(index) * is_action
+        if self.positions is not None:
+            x = x + self.positions(position.long())
         return x
+
+
+def _table(rows: int, width: int) -> nn.Embedding:
+    table = nn.Embedding(rows, width)
+    nn.init.normal_(table.weight, std=0.02)
+    return table
 
 
 def _place(x: Tensor, where: Tensor, vectors: Tensor) -> Tensor:

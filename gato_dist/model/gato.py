@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from gato_dist.config import ModelConfig
+from gato_dist.model.cache import KeyValueCache
 from gato_dist.model.embed import SequenceEmbedding
-from gato_dist.model.transformer import Cache, Transformer, attention_mask
+from gato_dist.model.transformer import Transformer, Wanted, attention_mask, hidden_actions
 from gato_dist.sequence import Batch
 
 
@@ -36,7 +37,7 @@ class Inputs:
 
 
 class Gato(nn.Module):
-    """Embedding, transformer and output head.
+    """Embedding, transformer and output layer.
 
     vocabulary_size: ids of the run's vocabulary; tensor_size: width D of compact tensors, 0 where there are none.
     """
@@ -46,30 +47,36 @@ class Gato(nn.Module):
         self.config = config
         self.embedding = SequenceEmbedding(config, vocabulary_size, tensor_size)
         self.transformer = Transformer(config)
-        self.head = nn.Linear(config.width, vocabulary_size, bias=False)
-        nn.init.normal_(self.head.weight, std=0.02)
+        if not config.shared_embedding:
+            self.head = nn.Linear(config.width, vocabulary_size, bias=False)
+            nn.init.normal_(self.head.weight, std=0.02)
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Hidden states [B, L, W]; `head` of one at position i gives the logits of token i + 1."""
-        hidden, _ = self.prefill(inputs)
-        return hidden
+    def forward(self, inputs: Inputs, wanted: Tensor | None = None) -> Tensor:
+        """Hidden states [B, L, W]; `logits` of one at position i are those of token i + 1.
 
-    def prefill(self, inputs: Inputs) -> tuple[Tensor, Cache]:
-        """Hidden states [B, L, W] and the keys and values of every position, for `extend`."""
-        mask = attention_mask(inputs.segment, inputs.step, inputs.kind, self.config.past_actions)
-        x = self.embedding(
-            inputs.token, inputs.kind, inputs.local_position, inputs.patches, inputs.places, inputs.tensors
+        wanted: bool [B, L]; then only their hidden states [M, W], row after row, which cost less.
+        """
+        hidden = hidden_actions(inputs.kind, inputs.local_position, self.config, self.training)
+        mask = attention_mask(inputs.segment, inputs.step, hidden)
+        x = self._embed(inputs, inputs.position)
+        return self.transformer(x, inputs.position, mask, None if wanted is None else Wanted.where(wanted))
+
+    def extend(self, inputs: Inputs, count: Tensor, slots: Tensor, cache: KeyValueCache) -> Tensor:
+        """Reads `count` [b] more tokens of `slots` [b] into the cache; hidden states [b, W] of the last of each.
+
+        inputs: right-padded to [b, n]; their segment and position are not looked at.
+        """
+        reading = cache.begin(slots, inputs.kind, inputs.step, count)
+        last = Wanted((count - 1)[:, None], torch.ones_like(count, dtype=torch.bool)[:, None])
+        x = self._embed(inputs, reading.position)
+        return self.transformer(x, reading.position, reading.mask, last, reading)
+
+    def logits(self, hidden: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """Logits [..., last − first] of the token ids first … last − 1 (all by default) from hidden states [..., W]."""
+        table = self.embedding.tokens.weight if self.config.shared_embedding else self.head.weight
+        return hidden @ table[first:last].T
+
+    def _embed(self, inputs: Inputs, position: Tensor) -> Tensor:
+        return self.embedding(
+            inputs.token, inputs.kind, inputs.local_position, position, inputs.patches, inputs.places, inputs.tensors
         )
-        return self.transformer(x, inputs.position, mask)
-
-    def extend(
-        self, token: Tensor, kind: Tensor, local_position: Tensor, position: Tensor, mask: Tensor, cache: Cache
-    ) -> tuple[Tensor, Cache]:
-        """One more token a row: all [B, 1], mask bool [B, 1, 1, S + 1] → hidden [B, 1, W], longer cache."""
-        none = token.new_zeros(0)
-        x = self.embedding(token, kind, local_position, none, none, none)
-        return self.transformer(x, position, mask, cache)
-
-    @property
-    def parameters_total(self) -> int:
-        return sum(parameter.numel() for parameter in self.parameters())

@@ -1,7 +1,9 @@
-"""A pre-norm decoder with rotary positions and a key/value cache.
+"""A pre-norm decoder with rotary positions and a key/value cache (paper, section C.1).
 
-Shapes: B rows, L query positions, S key positions, W width, H heads, K key size.
+Shapes: B rows, L query positions, S key positions, W width, H heads, K key size; m positions that are wanted.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +11,9 @@ from torch.nn import functional as F
 
 from gato_dist.config import ModelConfig
 from gato_dist.kinds import Kind
+from gato_dist.model.cache import CachePass
 
 ROTARY_BASE = 10_000.0
-Cache = list[tuple[Tensor, Tensor]]  # per layer: keys, values [B, H, S, K]
 
 
 def rotary_table(position: Tensor, key_size: int) -> tuple[Tensor, Tensor]:
@@ -28,19 +30,79 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
 
 
-def attention_mask(segment: Tensor, step: Tensor, kind: Tensor, past_actions: str) -> Tensor:
+def attention_mask(segment: Tensor, step: Tensor, hidden_actions: Tensor | None) -> Tensor:
     """Who sees whom: bool [B, 1, L, L], true where query row i may look at key column j.
 
-    A position sees itself and what came before it in its own segment. With `past_actions="masked"` it does not see
-    the actions of earlier steps: a policy that reads its last action copies it (the copycat problem of imitation).
+    A position sees itself and what came before it in its own segment; of the actions in `hidden_actions`, bool [B, L],
+    only those of its own step: a policy that reads its last action copies it (the copycat problem of imitation).
     """
     length = segment.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=segment.device).tril()
     mask = (segment[:, :, None] == segment[:, None, :]) & causal
-    if past_actions == "masked":
+    if hidden_actions is not None:
         past = step[:, None, :] != step[:, :, None]
-        mask &= ~(past & (kind >= Kind.ACTION)[:, None, :])
+        mask &= ~(past & hidden_actions[:, None, :])
     return mask[:, None]
+
+
+def hidden_actions(kind: Tensor, local_position: Tensor, config: ModelConfig, training: bool) -> Tensor | None:
+    """Action tokens that later steps do not see, bool [B, L] from kind and local_position [B, L]; None: all are seen.
+
+    `dropped` hides whole actions at random while training, each with its own draw.
+    """
+    is_action = kind >= Kind.ACTION
+    if config.past_actions == "masked":
+        return is_action
+    if config.past_actions == "shown" or not training:
+        return None
+    draw = torch.rand(kind.shape, device=kind.device)
+    first = torch.arange(kind.shape[1], device=kind.device) - local_position.long() * is_action
+    return is_action & (draw.gather(1, first) < config.past_actions_drop)
+
+
+def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where `mask` is true, −∞ elsewhere: what attention adds, made once for all layers."""
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, float("-inf"))
+
+
+@dataclass
+class Wanted:
+    """Positions whose final hidden states are wanted: index int64 [B, m] and which of them are real, bool [B, m]."""
+
+    index: Tensor
+    real: Tensor
+
+    @classmethod
+    def where(cls, mask: Tensor) -> "Wanted":
+        """The true positions of `mask`, bool [B, L], each row's in order."""
+        count = mask.sum(1)
+        index = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, : int(count.max())]
+        return cls(index, torch.arange(index.shape[1], device=mask.device) < count[:, None])
+
+
+def _gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
+    """Entries along `dim`; index has size 1 in the last dimension."""
+    return x.gather(dim, index.expand(*index.shape[:-1], x.shape[-1]))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers around GELU; with `geglu`, half of the inner numbers gate the other half (Shazeer, 2020)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        inner = config.feed_forward
+        self.gated = config.activation == "geglu"
+        self.norm = nn.LayerNorm(config.width)
+        self.expand = nn.Linear(config.width, inner)
+        self.project = nn.Linear(inner // 2 if self.gated else inner, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., W] → [..., W]."""
+        hidden = self.expand(self.norm(x))
+        if self.gated:
+            gate, hidden = hidden.chunk(2, dim=-1)
+            return self.project(F.gelu(gate) * hidden)
+        return self.project(F.gelu(hidden))
 
 
 class Block(nn.Module):
@@ -48,32 +110,62 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width, inner = config.width, config.heads * config.key_size
-        self.heads, self.dropout = config.heads, config.dropout
+        width, self.inner = config.width, config.heads * config.key_size
+        self.heads, self.key_size = config.heads, config.key_size
+        self.dropout, self.stochastic_depth = config.dropout, config.stochastic_depth
         self.attention_norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * inner, bias=False)
-        self.project = nn.Linear(inner, width)
-        out = nn.Linear(config.feed_forward, width)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, config.feed_forward), nn.GELU(), out, nn.Dropout(config.dropout)
-        )
-        for layer in (self.project, out):
+        self.qkv = nn.Linear(width, 3 * self.inner, bias=False)
+        self.project = nn.Linear(self.inner, width)
+        self.feed_forward = FeedForward(config)
+        for layer in (self.project, self.feed_forward.project):
             nn.init.normal_(layer.weight, std=0.02 / (2 * config.layers) ** 0.5)
             nn.init.zeros_(layer.bias)
 
     def forward(
-        self, x: Tensor, table: tuple[Tensor, Tensor], mask: Tensor, past: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """x [B, L, W], mask bool [B, 1, L, S], past keys and values or None → x, keys and values [B, H, S, K]."""
+        self,
+        x: Tensor,
+        table: tuple[Tensor, Tensor],
+        bias: Tensor,
+        layer: int,
+        cache: CachePass | None = None,
+        wanted: Wanted | None = None,
+    ) -> Tensor:
+        """x [B, L, W], bias [B, 1, L, S] → [B, L, W], or [B, m, W]: all L are keys and values, the wanted m queries."""
         rows, length, _ = x.shape
-        q, k, v = self.qkv(self.attention_norm(x)).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        q, k = rotate(q, table), rotate(k, table)
-        if past is not None:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        normed = self.attention_norm(x)
+        if wanted is None:
+            q, k, v = self.qkv(normed).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            table_q = table
+        else:
+            index = wanted.index[..., None]
+            x, chosen = _gather(x, 1, index), _gather(normed, 1, index)
+            q = (
+                F.linear(chosen, self.qkv.weight[: self.inner])
+                .view(rows, -1, self.heads, self.key_size)
+                .transpose(1, 2)
+            )
+            kv = F.linear(normed, self.qkv.weight[self.inner :])
+            k, v = kv.view(rows, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+            table_q = (_gather(table[0], 2, index[:, None]), _gather(table[1], 2, index[:, None]))
+            bias = _gather(bias, 2, index[:, None])
+        q, k = rotate(q, table_q), rotate(k, table)
+        if cache is not None:
+            k, v = cache.extend(layer, k, v)
         drop = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=drop)
-        x = x + F.dropout(self.project(seen.transpose(1, 2).reshape(rows, length, -1)), drop)
-        return x + self.feed_forward(x), (k, v)
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop)
+        x = x + self._thin(self.project(seen.transpose(1, 2).flatten(2)))
+        return x + self._thin(self.feed_forward(x))
+
+    def _thin(self, branch: Tensor) -> Tensor:
+        """Dropout, and stochastic depth: the sub-layer is left out for some rows (Huang et al., 2016)."""
+        if not self.training:
+            return branch
+        if self.dropout:
+            branch = F.dropout(branch, self.dropout)
+        if self.stochastic_depth:
+            keep = 1.0 - self.stochastic_depth
+            branch = branch * (torch.rand(len(branch), 1, 1, device=branch.device) < keep) / keep
+        return branch
 
 
 class Transformer(nn.Module):
@@ -81,15 +173,20 @@ class Transformer(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.key_size = config.key_size
+        self.key_size, self.rotary = config.key_size, config.positions == "rotary"
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
 
-    def forward(self, x: Tensor, position: Tensor, mask: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """x [B, L, W], position [B, L], mask bool [B, 1, L, S] → hidden [B, L, W] and the cache of all S positions."""
-        table = rotary_table(position, self.key_size)
-        grown: Cache = []
-        for index, block in enumerate(self.blocks):
-            x, entry = block(x, table, mask, cache[index] if cache else None)
-            grown.append(entry)
-        return self.norm(x), grown
+    def forward(
+        self, x: Tensor, position: Tensor, mask: Tensor, wanted: Wanted | None = None, cache: CachePass | None = None
+    ) -> Tensor:
+        """x [B, L, W], position [B, L], mask bool [B, 1, L, S] → hidden [B, L, W], or [M, W] of the M wanted ones.
+
+        The last block computes queries and feed-forward for wanted positions only.
+        """
+        table = rotary_table(position if self.rotary else torch.zeros_like(position), self.key_size)
+        bias = attention_bias(mask, x.dtype)
+        last = len(self.blocks) - 1
+        for layer, block in enumerate(self.blocks):
+            x = block(x, table, bias, layer, cache, wanted if layer == last else None)
+        return self.norm(x if wanted is None else x[wanted.real])

@@ -1,13 +1,12 @@
 """Who sees whom in the model, and that decoding is the model."""
 
-import numpy as np
 import pytest
 import torch
 
 from gato_dist.config import ModelConfig
 from gato_dist.kinds import Kind
-from gato_dist.model.decode import ActionDecoder
 from gato_dist.model.gato import Gato, Inputs
+from gato_dist.model.transformer import hidden_actions
 from gato_dist.sequence import collate
 from gato_dist.tokens.packing import Packer
 from tests.fakes import ARM, arm_actions, arm_observations, tokenizer_of
@@ -22,7 +21,7 @@ def make_model(**keys) -> Gato:
 
 def make_inputs(window: int = 3, steps: int = 9) -> Inputs:
     tokenizer = tokenizer_of(ARM)
-    packer = Packer(tokenizer, 96, window, 0)
+    packer = Packer(tokenizer, 256, window, 0)
     packer.add(tokenizer.encode(arm_observations(steps), arm_actions(steps)))
     rows = packer.flush()
     assert rows is not None
@@ -80,56 +79,62 @@ def test_every_observation_part_reaches_the_action():
             assert not torch.allclose(before[inputs.loss_mask], model(inputs)[inputs.loss_mask])
 
 
-@pytest.mark.parametrize("past_actions", ["shown", "masked"])
 @pytest.mark.parametrize("window", [1, 3])
-def test_decoded_actions_are_the_models_own_argmax(past_actions, window):
-    """The decoder's cache, padding and window against one plain pass over the written-out sequence."""
-    model, tokenizer = make_model(past_actions=past_actions), tokenizer_of(ARM)
-    decoder = ActionDecoder(model, tokenizer, window, 0.0, seeds=[0, 1])
-    steps, offset = 6, tokenizer.action_offset
-    observations = [arm_observations(steps, seed) for seed in (0, 1)]
-    done = np.zeros((2, steps, 2))
-    for t in range(steps):
-        now = {name: [o[name][t] for o in observations] for name in observations[0]}
-        now = {name: part if name == "mission" else np.stack(part) for name, part in now.items()}
-        done[:, t] = decoder.act(now, np.ones(2, bool))
-    for env in range(2):
-        for t in range(steps):
-            first = max(0, t - window + 1)
-            seen = {name: part[first : t + 1] for name, part in observations[env].items()}
-            packer = Packer(tokenizer, 96, t - first + 1, 0)
-            packer._random = type(
-                "NoCut", (), {"integers": lambda self, n: 0, "permutation": lambda self, n: np.arange(n)}
-            )()
-            packer.add(tokenizer.encode(seen, done[env, first : t + 1]))
-            inputs = Inputs.of(collate([(0, packer.flush())], 4))
-            where = (inputs.segment[0] >= 0).sum() - 3 + torch.arange(2)
-            with torch.inference_mode():
-                logits = model.head(model(inputs)[0, where])[:, offset : offset + 1024]
-            expected = tokenizer.decode_actions(logits.argmax(-1)[None].numpy() + offset)[0]
-            assert done[env, t] == pytest.approx(expected, abs=1e-6)
+@pytest.mark.parametrize("keys", [{}, {"activation": "geglu"}, {"positions": "learned"}, {"past_actions": "masked"}])
+def test_wanted_positions_are_those_of_the_whole_pass(keys, window):
+    model, inputs = make_model(**keys), make_inputs(window)
+    with torch.inference_mode():
+        assert torch.allclose(model(inputs)[inputs.loss_mask], model(inputs, wanted=inputs.loss_mask), atol=1e-5)
 
 
-def test_sampling_reproduces_from_the_environments_seed_whatever_its_batch():
-    model, tokenizer = make_model(), tokenizer_of(ARM)
-    both = ActionDecoder(model, tokenizer, 1, 1.0, seeds=[5, 9])
-    alone = ActionDecoder(model, tokenizer, 1, 1.0, seeds=[9])
-    two, one = arm_observations(2), {name: part[1:] for name, part in arm_observations(2).items()}
-    for _ in range(3):
-        assert np.array_equal(both.act(two, np.ones(2, bool))[1], alone.act(one, np.ones(1, bool))[0])
+def test_changing_an_observation_changes_only_later_predictions():
+    inputs = make_inputs()
+    position = int((inputs.kind[0] == Kind.TEXT).nonzero()[20])
+    moved = changed(make_model(), inputs, 0, position)
+    assert min(moved) == position
+    assert any(inputs.loss_mask[0, p + 1] for p in moved if p + 1 < inputs.token.shape[1])
 
 
-def test_inactive_environments_cost_no_window():
-    decoder = ActionDecoder(make_model(), tokenizer_of(ARM), 3, 0.0, seeds=[0, 1])
-    actions = decoder.act(arm_observations(2), np.array([False, True]))
-    assert not actions[0].any()
-    assert [len(window) for window in decoder._windows] == [0, 1]
+def test_an_action_does_not_change_its_own_prediction():
+    """The logits of an action token come from the position before it."""
+    model, inputs = make_model(), make_inputs()
+    position = int(inputs.loss_mask[0].nonzero()[4])
+    assert position - 1 not in changed(model, inputs, 0, position)
 
 
-def test_only_valid_actions_are_chosen():
-    tokenizer = tokenizer_of(ARM)
-    model = make_model()
-    actions = ActionDecoder(model, tokenizer, 1, 1.0, seeds=list(range(4))).act(arm_observations(4), np.ones(4, bool))
-    assert (actions >= np.array(ARM.action.low)).all()
-    assert (actions <= np.array(ARM.action.high)).all()
-    assert Kind.ACTION_CONTINUOUS > Kind.ACTION
+def test_learned_and_rotary_positions_tell_the_order():
+    for kind in ("rotary", "learned"):
+        model, inputs = make_model(positions=kind), make_inputs()
+        with torch.inference_mode():
+            before = model(inputs)
+            inputs.position = inputs.position // 2
+            assert not torch.allclose(before[inputs.loss_mask], model(inputs)[inputs.loss_mask])
+
+
+def test_dropped_actions_are_hidden_from_later_steps_at_random_and_whole():
+    config = ModelConfig(**SMALL, past_actions="dropped", past_actions_drop=0.5)
+    inputs = make_inputs(window=3, steps=60)
+    hidden = hidden_actions(inputs.kind, inputs.local_position, config, training=True)
+    pairs = hidden[inputs.kind >= Kind.ACTION].reshape(-1, 2)
+    assert (pairs[:, 0] == pairs[:, 1]).all()
+    assert 0.2 < pairs.float().mean() < 0.8
+    assert not hidden[inputs.kind < Kind.ACTION].any()
+    assert hidden_actions(inputs.kind, inputs.local_position, config, training=False) is None
+
+
+def test_stochastic_depth_is_off_in_evaluation_and_keeps_the_mean_in_training():
+    model = make_model(stochastic_depth=0.5, layers=1)
+    block = model.transformer.blocks[0].train()
+    torch.manual_seed(0)
+    branch = torch.ones(4000, 1, 1)
+    assert set(block._thin(branch).unique().tolist()) == {0.0, 2.0}
+    assert block._thin(branch).mean() == pytest.approx(1.0, abs=0.1)
+    assert torch.equal(block.eval()._thin(branch), branch)
+
+
+def test_a_shared_embedding_is_the_output_layer():
+    names = [name for name, _ in make_model(shared_embedding=True).named_parameters()]
+    assert not any(name.startswith("head") for name in names)
+    hidden = torch.randn(2, 32)
+    model = make_model(shared_embedding=True)
+    assert torch.equal(model.logits(hidden, 3, 5), hidden @ model.embedding.tokens.weight[3:5].T)
