@@ -15,7 +15,6 @@ class WeightsNote:
     version: int
     step: int
     reference: Any
-    published: float
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,6 @@ class EvaluationResult:
     version: int
     step: int
     returns: tuple[float, ...]
-    env_steps: int
     seconds: float
     final: bool
 
@@ -52,6 +50,7 @@ class Board:
         self._tasks, self._every_seconds = tasks, every_seconds
         self._weights: WeightsNote | None = None
         self._jobs: list[EvaluationJob] = []
+        self._held: dict[str, EvaluationJob] = {}
         self._last_round = (-1, float("-inf"))  # version, time
         self._final = False
         self._results: list[EvaluationResult] = []
@@ -63,30 +62,44 @@ class Board:
         """A new version of the weights; the reference to the one before is dropped."""
         if self._weights is not None and version <= self._weights.version:
             raise ValueError(f"weights version {version} does not follow {self._weights.version}")
-        self._weights = WeightsNote(version, step, reference, time.time())
+        self._weights = WeightsNote(version, step, reference)
 
     def newest(self) -> WeightsNote | None:
         return self._weights
 
     def evaluate_finally(self) -> int:
-        """Drops what evaluators have not begun and queues every task for the newest weights; their version, or −1."""
-        self._jobs, self._final = [], True
+        """Drops every job before it and queues every task for the newest weights; their version, or −1."""
+        self._held, self._final = {}, True
         return self._queue_round() if self._weights else -1
 
-    def next_job(self) -> EvaluationJob | None:
-        """The next task to score, or None: ask again later. A round begins when the one before was handed out."""
+    def next_job(self, evaluator: str) -> EvaluationJob | None:
+        """The next task for this evaluator to score, or None: ask again later.
+
+        A round begins when the one before was handed out. A job stays the evaluator's until its result is posted: one
+        that died and was started again under its name takes it up anew.
+        """
+        if evaluator in self._held:
+            return self._held[evaluator]
         if not self._jobs and self._weights and not self._final:
             version, began = self._last_round
             if self._weights.version > version and time.monotonic() - began >= self._every_seconds:
                 self._queue_round()
-        return self._jobs.pop(0) if self._jobs else None
+        if not self._jobs:
+            return None
+        self._held[evaluator] = self._jobs.pop(0)
+        return self._held[evaluator]
 
     def claim_block(self) -> int:
         """A seed block that nobody else has: also an actor that was restarted gets a new one."""
         self._next_block += 1
         return self._next_block - 1
 
-    def post_result(self, result: EvaluationResult) -> None:
+    def post_result(self, evaluator: str, result: EvaluationResult) -> None:
+        held = self._held.get(evaluator)
+        if held is not None and (held.task, held.weights.version, held.final) == (
+            result.task, result.version, result.final
+        ):  # fmt: skip
+            del self._held[evaluator]
         self._results.append(result)
 
     def take_results(self) -> list[EvaluationResult]:

@@ -1,34 +1,68 @@
 """Scores a policy on a task: the first episode of each held-out seed."""
 
+import numpy as np
+
 from actors.experts.registry import make_expert, policy_provenance
 from actors.gato_policy import GatoPolicy
 from actors.rollout import episodes
-from gato_dist.config import EvaluationConfig
+from gato_dist.config import RunConfig, TaskConfig
 from gato_dist.envs.registry import make_env
 from gato_dist.episode import Episode
+from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
 from gato_dist.seeds import evaluation_seeds, reference_seeds
 from gato_dist.tokens.layout import TaskTokenizer
+from gato_dist.tokens.steps import StepTokens
+from gato_dist.tokens.tokenizer import Tokenizer
 
 REFERENCE_BATCH = 16
 
 
-def evaluate_gato(
-    model: Gato,
-    tokenizer: TaskTokenizer,
-    window_steps: int,
-    settings: EvaluationConfig,
-    count: int,
-    version: int,
-) -> list[Episode]:
-    """`count` episodes on the evaluation seeds, all played together by one version of the weights."""
-    seeds = evaluation_seeds(count)
-    env = make_env(tokenizer.spec.name, seeds, settings.threads)
-    policy = GatoPolicy(model, tokenizer, window_steps, settings, seeds, version)
+class Evaluator:
+    """Plays the tasks of a run on their evaluation seeds. Demonstrations that serve as prompts are made once."""
+
+    def __init__(self, config: RunConfig, tokenizer: Tokenizer) -> None:
+        self._config, self._tokenizer = config, tokenizer
+        self._tasks = {task.name: task for task in config.tasks}
+        self._prompts: dict[str, StepTokens] = {}
+
+    def play(self, model: Gato, task: str, count: int, version: int) -> list[Episode]:
+        """`count` episodes, all played together by one version of the weights; in the order of their seeds."""
+        seeds, settings = evaluation_seeds(count), self._config.evaluation
+        prompt = self._prompt(task) if settings.prompt_tokens else None
+        env = make_env(task, seeds, settings.threads)
+        policy = GatoPolicy(
+            model, self._tokenizer.tasks[task], self._config.tokens.length, self._tasks[task].window_steps,
+            settings, seeds, version, prompt,
+        )  # fmt: skip
+        try:
+            played = list(episodes(env, policy, policy_provenance(task, policy, version), once=True))
+        finally:
+            env.close()
+        return sorted(played, key=lambda episode: episode.provenance.seed)
+
+    def _prompt(self, task: str) -> StepTokens:
+        if task not in self._prompts:
+            tokenizer, tokens = self._tokenizer.tasks[task], self._config.evaluation.prompt_tokens
+            self._prompts[task] = demonstration(self._tasks[task], tokenizer, tokens)
+        return self._prompts[task]
+
+
+def demonstration(task: TaskConfig, tokenizer: TaskTokenizer, tokens: int) -> StepTokens:
+    """The first steps, as many as `tokens` hold, of an undisturbed expert's episode on a reference seed."""
+    seeds, options, most = reference_seeds(1), task.expert_options, task.demonstration_steps
+    demonstrator = make_expert(task.name, seeds, 1, task.expert, options, most)
     try:
-        return list(episodes(env, policy, policy_provenance(env.spec.name, policy, version), once=True))
+        episode = next(episodes(demonstrator.env, demonstrator.policy, demonstrator.provenance(), once=True))
     finally:
-        env.close()
+        demonstrator.env.close()
+    steps = tokenizer.encode(episode.observations, episode.actions)
+    count = int(np.searchsorted(np.cumsum(steps.lengths), tokens, side="right"))
+    if not count:
+        raise InputError(
+            f"evaluation.prompt_tokens: {tokens} hold no step of {task.name}, which takes {steps.lengths[0]}"
+        )
+    return steps.take(slice(0, count))
 
 
 def evaluate_expert(

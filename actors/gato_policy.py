@@ -6,10 +6,11 @@ import numpy as np
 
 from gato_dist.config import EvaluationConfig
 from gato_dist.episode import Observations
-from gato_dist.model.decode import ActionDecoder
+from gato_dist.model.decode import ActionDecoder, Decoding
 from gato_dist.model.gato import Gato
 from gato_dist.ports import Info
 from gato_dist.tokens.layout import TaskTokenizer
+from gato_dist.tokens.steps import StepTokens
 
 
 class GatoPolicy:
@@ -19,24 +20,47 @@ class GatoPolicy:
         self,
         model: Gato,
         tokenizer: TaskTokenizer,
+        length: int,
         window_steps: int,
         settings: EvaluationConfig,
         seeds: list[int],
         version: int,
+        prompt: StepTokens | None = None,
     ) -> None:
-        self._decoder = ActionDecoder(model, tokenizer, window_steps, settings.temperature, seeds)
+        """length: tokens of a window. prompt: a demonstration that leads every episode."""
+        self._tokenizer = tokenizer
+        decoding = Decoding(length, settings.temperature, settings.valid_actions_only)
+        count = len(seeds)
+        self._decoder = ActionDecoder(model, [tokenizer] * count, [window_steps] * count, seeds, decoding)
+        if prompt is not None:
+            for slot in range(count):
+                self._decoder.prompt(slot, prompt)
         self._text = {
             "name": "gato",
             "kind": "gato",
             "weights_version": version,
             "temperature": settings.temperature,
+            "valid_actions_only": settings.valid_actions_only,
+            "prompt_tokens": int(prompt.lengths.sum()) if prompt is not None else 0,
         }
 
     def reset(self, env_ids: np.ndarray) -> None:
-        self._decoder.reset(env_ids)
+        self._decoder.reset(env_ids.tolist())
 
     def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        return self._decoder.act(observations, active)
+        slots = np.flatnonzero(active).tolist()
+        if not slots:
+            return np.zeros((len(active), *self._tokenizer.spec.action.shape), np.int64)
+        steps = self._tokenizer.encode({name: _rows(part, slots) for name, part in observations.items()})
+        tokens = self._decoder.act(slots, [steps.take(slice(row, row + 1)) for row in range(len(slots))])
+        actions = self._tokenizer.decode_actions(np.stack(tokens))
+        full = np.zeros((len(active), *actions.shape[1:]), actions.dtype)
+        full[slots] = actions
+        return full
 
     def describe(self) -> dict[str, Any]:
         return self._text
+
+
+def _rows(part: np.ndarray | list[str], rows: list[int]) -> np.ndarray | list[str]:
+    return [part[row] for row in rows] if isinstance(part, list) else part[rows]

@@ -9,7 +9,7 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.board import Board, EvaluationJob, EvaluationResult
-from gato_dist.config import RunConfig, TaskConfig
+from gato_dist.config import EvaluationConfig, RunConfig
 from gato_dist.ports import State
 from gato_dist.seeds import expert_seeds
 from gato_dist.tokens.tokenizer import Tokenizer
@@ -92,25 +92,32 @@ class ReplayActor:
 class ExpertActor:
     """One expert of one task; `run` returns when the board says stop."""
 
-    def __init__(self, config: RunConfig, index: int, copy: int, board: ActorHandle) -> None:
-        os.nice(config.actors.niceness)
-        self._config, self._index, self._copy = config, index, copy
-        self._board = board
-
-    def run(self, tokenizers: Tokenizer, make_writer: Callable[[str, Callable[[], bool]], Any]) -> None:
-        """make_writer: a row writer for (table, should_stop)."""
+    def run(
+        self,
+        config: RunConfig,
+        index: int,
+        copy: int,
+        board: ActorHandle,
+        tokenizers: Tokenizer,
+        make_writer: Callable[[str, Callable[[], bool]], Any],
+    ) -> None:
+        """index: of the task in the config. make_writer: a row writer for (table, should_stop)."""
         from actors.demonstrate import demonstrate
         from actors.experts.registry import make_demonstrator
-        from gato_dist.tokens.packing import Packer
+        from gato_dist.tokens.packing import Packer, Prompting
 
-        config, task = self._config, self._config.tasks[self._index]
-        block: Any = ray.get(self._board.claim_block.remote())
+        os.nice(config.actors.niceness)
+        task = config.tasks[index]
+        block: Any = ray.get(board.claim_block.remote())
         seeds = expert_seeds(config.seed, block, task.num_envs)
         demonstrator = make_demonstrator(task, seeds, config.actors.threads)
         tokenizer = tokenizers.tasks[task.name]
-        packer = Packer(tokenizer, config.tokens.length, task.window_steps, block, block << 32, task.keep_repeats)
-        stop = StopSign(self._board)
-        report = _Reporter(self._board, f"expert/{task.name}/{self._copy}")
+        prompting = Prompting(config.tokens.prompt_share, config.tokens.prompt_tokens)
+        packer = Packer(
+            tokenizer, config.tokens.length, task.window_steps, block, block << 32, task.keep_repeats, prompting
+        )
+        stop = StopSign(board)
+        report = _Reporter(board, f"expert/{task.name}/{copy}")
         with make_writer(task.name, stop) as writer:
             for figures in demonstrate(demonstrator, tokenizer, packer, writer.write):
                 report(figures)
@@ -122,42 +129,33 @@ class ExpertActor:
 class EvaluatorActor:
     """Acts with the newest weights and scores them; `run` returns when the board says stop."""
 
-    def __init__(self, config: RunConfig, board: ActorHandle) -> None:
+    def run(self, config: RunConfig, name: str, board: ActorHandle, tokenizer: Tokenizer) -> None:
+        """name: tells it from other evaluators, and stays its own when it is started again."""
         import torch
+
+        from actors.evaluate import Evaluator
+        from gato_dist.model.gato import Gato
 
         os.nice(config.evaluation.niceness)
         torch.set_num_threads(config.evaluation.threads)
-        self._config, self._board = config, board
-        self._tasks: dict[str, TaskConfig] = {task.name: task for task in config.tasks}
-        self._version = -1
-
-    def run(self, tokenizer: Tokenizer) -> None:
-        from gato_dist.model.gato import Gato
-
-        self._tokenizer = tokenizer
-        self._model = Gato(self._config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
-        while not ray.get(self._board.stopping.remote()):
-            job = ray.get(self._board.next_job.remote())
+        self._evaluator, self._version = Evaluator(config, tokenizer), -1
+        self._model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
+        while not ray.get(board.stopping.remote()):
+            job = ray.get(board.next_job.remote(name))
             if job is None:
                 time.sleep(IDLE_SECONDS)
             else:
-                ray.get(self._board.post_result.remote(self._score(job)))
+                ray.get(board.post_result.remote(name, self._score(job, config.evaluation)))
 
-    def _score(self, job: EvaluationJob) -> EvaluationResult:
-        from actors.evaluate import evaluate_gato
-
+    def _score(self, job: EvaluationJob, settings: EvaluationConfig) -> EvaluationResult:
         self._load(job)
-        settings, task = self._config.evaluation, self._tasks[job.task]
         count = settings.final_episodes if job.final else settings.episodes
         began = time.monotonic()
-        played = evaluate_gato(
-            self._model, self._tokenizer.tasks[job.task], task.window_steps, settings, count, job.weights.version
-        )  # fmt: skip
-        played.sort(key=lambda episode: episode.provenance.seed)
+        played = self._evaluator.play(self._model, job.task, count, job.weights.version)
+        returns = tuple(episode.episode_return for episode in played)
         return EvaluationResult(
-            job.task, job.weights.version, job.weights.step, tuple(episode.episode_return for episode in played),
-            sum(map(len, played)), time.monotonic() - began, job.final,
-        )  # fmt: skip
+            job.task, job.weights.version, job.weights.step, returns, time.monotonic() - began, job.final
+        )
 
     def _load(self, job: EvaluationJob) -> None:
         """Changes the weights only between jobs: an episode is played by one version."""

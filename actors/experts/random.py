@@ -23,7 +23,8 @@ class RandomPolicy:
         """[N, *action shape]."""
         action = self._action
         if action.modality is Modality.DISCRETE:
-            return np.stack([g.integers(action.num_values, size=action.shape) for g in self._generators])
+            values = np.reshape(action.num_values, action.shape)
+            return np.stack([g.integers(values) for g in self._generators])
         low, high = np.reshape(action.low, action.shape), np.reshape(action.high, action.shape)
         return np.stack([g.uniform(low, high) for g in self._generators]).astype(np.float32)
 

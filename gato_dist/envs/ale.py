@@ -16,7 +16,7 @@ def spec(entry: TaskEntry) -> TaskSpec:
     return TaskSpec(
         entry.name,
         (ObservationSpec("image", Modality.IMAGE, (HEIGHT, WIDTH, 3)),),
-        ActionSpec(Modality.DISCRETE, num_values=int(made.action_space.n)),
+        ActionSpec(Modality.DISCRETE, num_values=(int(made.action_space.n),)),
         made.config.max_episode_steps,
     )
 

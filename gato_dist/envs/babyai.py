@@ -22,7 +22,7 @@ def spec(entry: TaskEntry) -> TaskSpec:
             ObservationSpec("direction", Modality.DISCRETE, (), 4),
             ObservationSpec("grid", Modality.DISCRETE, (7, 7, 3), GRID_VALUES),
         ),
-        ActionSpec(Modality.DISCRETE, num_values=ACTIONS),
+        ActionSpec(Modality.DISCRETE, num_values=(ACTIONS,)),
         # BabyAI sets its own limit level by level; this bounds all of those of a single room.
         entry.options.get("max_episode_steps", 64),
     )

@@ -16,7 +16,7 @@ def spec(entry: TaskEntry) -> TaskSpec:
     return TaskSpec(
         entry.name,
         (ObservationSpec("image", Modality.IMAGE, tuple(made.observation_space.shape)),),
-        ActionSpec(Modality.DISCRETE, num_values=int(made.action_space.n)),
+        ActionSpec(Modality.DISCRETE, num_values=(int(made.action_space.n),)),
         made.config.max_episode_steps,
     )
 

@@ -9,8 +9,6 @@ from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import task_entry
 
-SUITES = ("ale", "procgen", "dm_control", "metaworld", "babyai")
-
 
 def task_spec(task: str) -> TaskSpec:
     """A task's layout, without making an environment. Raises InputError for an unknown task or a missing library."""

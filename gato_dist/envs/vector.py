@@ -27,7 +27,6 @@ class EnvpoolVector:
         self._env = import_envpool().make_gymnasium(
             env_id, num_envs=len(seeds), num_threads=threads, env_seed=self.seeds, **options
         )
-        self._discrete = not spec.action.low
         self._action_dtype = self._env.action_space.dtype
 
     def reset(self) -> TimeStep:

@@ -2,7 +2,18 @@
 
 import pytest
 
-from actors.board import Board, EvaluationResult
+from actors.board import Board, EvaluationJob, EvaluationResult
+
+
+def result_of(job: EvaluationJob) -> EvaluationResult:
+    return EvaluationResult(job.task, job.weights.version, job.weights.step, (1.0,), 0.1, job.final)
+
+
+def score(board: Board, evaluator: str) -> EvaluationJob:
+    """Takes a job and posts its result."""
+    job = board.next_job(evaluator)
+    board.post_result(evaluator, result_of(job))
+    return job
 
 
 def test_versions_only_grow():
@@ -16,38 +27,53 @@ def test_versions_only_grow():
 
 def test_a_round_scores_every_task_of_one_version():
     board = Board(["a", "b"], 0.0)
-    assert board.next_job() is None
+    assert board.next_job("one") is None
     board.publish(1, 0, "one")
-    first = board.next_job()
+    first = score(board, "one")
     board.publish(2, 5, "two")
-    second = board.next_job()
+    second = score(board, "one")
     assert [(job.task, job.weights.version) for job in (first, second)] == [("a", 1), ("b", 1)]
-    assert board.next_job().weights.version == 2
+    assert board.next_job("one").weights.version == 2
 
 
 def test_a_version_is_scored_once_and_rounds_keep_their_distance():
     board = Board(["a"], 3600.0)
     board.publish(1, 0, "one")
-    assert board.next_job() is not None
+    assert score(board, "one").weights.version == 1
     board.publish(2, 5, "two")
-    assert board.next_job() is None
+    assert board.next_job("one") is None
 
 
 def test_the_final_round_drops_what_was_queued_and_comes_once():
     board = Board(["a", "b"], 0.0)
     board.publish(1, 0, "one")
-    board.next_job()
+    late = board.next_job("one")
     board.publish(2, 5, "two")
     assert board.evaluate_finally() == 2
-    jobs = [board.next_job(), board.next_job()]
+    board.post_result("one", result_of(late))
+    jobs = [score(board, "one"), score(board, "two")]
     assert [(job.task, job.weights.version, job.final) for job in jobs] == [("a", 2, True), ("b", 2, True)]
-    assert board.next_job() is None
+    assert board.next_job("one") is None
+
+
+def test_an_evaluator_that_died_takes_its_job_up_again():
+    """Else the last round would wait for ever for the job that died with it."""
+    board = Board(["a", "b"], 0.0)
+    board.publish(1, 0, "one")
+    board.evaluate_finally()
+    lost = board.next_job("one")
+    assert score(board, "two").task == "b"
+    assert board.next_job("two") is None
+    assert board.next_job("one") == lost
+    board.post_result("one", result_of(lost))
+    assert board.next_job("one") is None
 
 
 def test_results_are_taken_once():
     board = Board(["a"], 0.0)
-    result = EvaluationResult("a", 1, 0, (1.0,), 5, 0.1, False)
-    board.post_result(result)
+    board.publish(1, 0, "one")
+    result = result_of(board.next_job("one"))
+    board.post_result("one", result)
     assert board.take_results() == [result]
     assert board.take_results() == []
 

@@ -38,6 +38,13 @@ def make_env(game: str, seed: int, num_envs: int = 1) -> Any:
     )
 
 
+def shadow_ram(planner: AlePlanner) -> bytes:
+    """The RAM of the emulator that follows the first environment."""
+    state = planner._episodes[0].state
+    assert state is not None
+    return state.ram
+
+
 def play(planner: AlePlanner, env: Any, steps: int) -> tuple[list[int], float]:
     """The first environment's actions and score (points) over at most so many steps."""
     observation, info = env.reset()
@@ -87,7 +94,8 @@ def test_shadow_follows_envpool_through_actions_of_another_policy(game: str) -> 
     observation, info = env.reset()
     planner.reset(np.array([0]))
     for _ in range(100):
-        planner.act({"image": observation}, info, np.array([True]))  # raises where the shadow is left behind
+        planner.act({"image": observation}, info, np.array([True]))
+        assert shadow_ram(planner) == info["ram"][0].tobytes()
         observation, *_, info = env.step(draw.integers(env.action_space.n, size=1))
 
 
@@ -103,7 +111,9 @@ def test_shadow_finds_the_second_episode_of_an_environment() -> None:
     observation, *_, info = env.step(np.array([0]))
     planner.reset(np.array([0]))
     for _ in range(20):
-        observation, *_, info = env.step(planner.act({"image": observation}, info, np.array([True])))
+        actions = planner.act({"image": observation}, info, np.array([True]))
+        assert shadow_ram(planner) == info["ram"][0].tobytes()
+        observation, *_, info = env.step(actions)
 
 
 def test_same_start_gives_the_same_plan() -> None:

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from actors.experts.registry import make_expert
+from actors.experts.registry import find_maker, make_expert
 from actors.rollout import episodes
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.errors import InputError
+from gato_dist.scores import load_reference
 from gato_dist.specs import Modality
 from gato_dist.tasks import task_table
+from gato_dist.tokens.packing import min_step_tokens
 
 TASKS = ["ale/pong", "procgen/coinrun", "dm_control/cartpole-swingup", "metaworld/reach-v3", "babyai/go-to-local"]
 STEPS = 40
@@ -92,3 +94,20 @@ def test_every_task_of_the_table_has_a_spec_and_an_expert_kind():
     for name, entry in task_table().items():
         assert task_spec(name).name == name
         assert entry.expert
+
+
+def test_every_listed_task_has_a_layout_an_expert_and_a_window_that_fits():
+    for name, entry in task_table().items():
+        spec = task_spec(name)
+        assert spec.name == name
+        assert spec.observations
+        assert spec.action.size > 0
+        find_maker(name, entry.expert)
+        assert min_step_tokens(spec, "compact") <= 128
+
+
+def test_every_meta_world_task_is_listed_with_what_it_scores():
+    names = [name for name in task_table() if name.startswith("metaworld/")]
+    assert len(names) == 50
+    scored = [load_reference(name) for name in names]
+    assert all(reference.expert.episodes >= 50 and reference.random.episodes >= 50 for reference in scored)
