@@ -36,10 +36,10 @@ class LossModel(nn.Module):
         self._bins_start = vocabulary.action(Modality.CONTINUOUS)
 
     def forward(self, inputs: Inputs) -> MaskedLoss:
-        hidden = self.model(inputs)
         predicts = inputs.loss_mask[:, 1:]
         row, _ = predicts.nonzero(as_tuple=True)
-        logits = self.model.head(hidden[:, :-1][predicts]).float()
+        hidden = self.model(inputs, wanted=F.pad(predicts, (0, 1)))
+        logits = self.model.logits(hidden).float()
         target = inputs.token[:, 1:][predicts].long()
         if self.target_spread > 0:
             spread = inputs.kind[:, 1:][predicts] == Kind.ACTION_CONTINUOUS

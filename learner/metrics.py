@@ -22,7 +22,6 @@ class Meter:
         self._targets += np.bincount(task_of_token, minlength=count)
         self._tokens += tokens
         self._steps += 1
-        self._wait += wait_seconds
         self._waited += wait_seconds
 
     def report(self) -> dict[str, float]:
@@ -34,7 +33,6 @@ class Meter:
             "loss": float(self._loss.sum() / self._targets.sum()),
             "tokens_per_second": self._tokens / seconds,
             "steps_per_second": self._steps / seconds,
-            "wait_share": self._wait / seconds,
             "wait_seconds": self._waited,
         }
         for index, task in enumerate(self._tasks):
@@ -46,5 +44,4 @@ class Meter:
     def _reset(self) -> None:
         self._loss, self._targets = np.zeros(len(self._tasks)), np.zeros(len(self._tasks))
         self._tokens = self._steps = 0
-        self._wait = 0.0
         self._since = time.monotonic()

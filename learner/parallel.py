@@ -15,6 +15,11 @@ def is_first() -> bool:
     return world_size() == 1 or dist.get_rank() == 0
 
 
+def seed(value: int) -> None:
+    """Seeds torch, differently on every worker: their random draws must not be the same."""
+    torch.manual_seed(value if world_size() == 1 else value + 7919 * dist.get_rank())
+
+
 def wrap(module: nn.Module) -> nn.Module:
     """Data-parallel `module`. A batch without images leaves the patch embedding without gradients."""
     return DistributedDataParallel(module, find_unused_parameters=True) if world_size() > 1 else module

@@ -34,6 +34,7 @@ class Learner:
         self.meter = Meter([task.name for task in config.tasks])
         loss_model = LossModel(self.model, tokenizer.vocabulary, config.learner.target_spread)
         self._loss_model = parallel.wrap(loss_model)
+        parallel.seed(config.seed)
 
     @property
     def progress(self) -> float:
@@ -92,6 +93,9 @@ def train(
     tasks = _Periodic(learner, config, tokenizer, host, folder)
     if newest := folder.newest():
         learner.counters = restore(newest, learner.model, learner.optimizer, tokenizer)
+        if not parallel.is_first():
+            # The checkpoint holds the first worker's random state.
+            parallel.seed(config.seed + learner.counters.step)
         learner.counters.weights_version = max(learner.counters.weights_version, min_version)
         # New weights are not: scoring what never learned would only cost time.
         tasks.publish()

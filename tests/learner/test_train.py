@@ -11,6 +11,8 @@ from gato_dist.config import LearnerConfig, parse_config
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Inputs
 from gato_dist.sequence import Batch, collate
+from gato_dist.specs import Modality
+from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.packing import Packer
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
@@ -68,6 +70,22 @@ def test_the_masked_loss_is_the_full_sequences_masked_cross_entropy():
     plain = everywhere[inputs.loss_mask[:, 1:]].mean()
     masked = LossModel(learner.model, tokenizer.vocabulary).eval()(inputs)
     assert masked.total.item() / len(masked.per_token) == pytest.approx(plain.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["disjoint", "paper"])
+def test_spread_targets_are_a_gaussian_over_the_bins_there_are(scheme):
+    """Against a soft target written out by hand: at the ends of the range the other half of the bell is cut off."""
+    vocabulary = Vocabulary(2000, scheme)
+    first = vocabulary.action(Modality.CONTINUOUS)
+    loss = LossModel(torch.nn.Identity(), vocabulary, target_spread=3.0)
+    logits = torch.randn(3, vocabulary.size, generator=torch.Generator().manual_seed(0))
+    bins = torch.tensor([0, 512, 1023])
+    found = loss._spread_loss(logits, first + bins, torch.ones(3, dtype=torch.bool))
+    share = torch.exp(-0.5 * ((torch.arange(1024) - bins[:, None]) / 3.0) ** 2)
+    share = share * ((torch.arange(1024) - bins[:, None]).abs() <= 10)
+    share = share / share.sum(1, keepdim=True)
+    expected = -(share * logits.log_softmax(-1)[:, first : first + 1024]).sum(1)
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_spread_targets_keep_discrete_actions_one_hot():
