@@ -70,6 +70,21 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--episodes", type=_positive, default=50)
     evaluate.set_defaults(command=_evaluate)
 
+    model = commands.add_parser("model", help="parameters of model presets, by part")
+    model.add_argument("presets", nargs="*", metavar="PRESET", help="all where none is named")
+    model.set_defaults(command=_model)
+
+    tokenizer = commands.add_parser("tokenizer", help="train a text tokenizer")
+    train = tokenizer.add_subparsers(required=True, metavar="ACTION").add_parser(
+        "train", help="a SentencePiece model, for tokens.text"
+    )
+    train.add_argument(
+        "--input", type=Path, nargs="+", required=True, metavar="FILE", help="plain text, a sentence a line"
+    )
+    train.add_argument("--vocab-size", type=_positive, default=32000)
+    train.add_argument("--out", type=Path, required=True, metavar="FILE")
+    train.set_defaults(command=_tokenizer_train)
+
     report = commands.add_parser("report", help="write report.html of a run folder")
     report.add_argument("run", type=Path, metavar="RUN")
     report.set_defaults(command=_report)
@@ -114,6 +129,21 @@ def _evaluate(options: argparse.Namespace) -> int | None:
     from gato_dist.measure import evaluate_checkpoint
 
     evaluate_checkpoint(options.checkpoint, options.tasks, options.episodes)
+    return None
+
+
+def _model(options: argparse.Namespace) -> int | None:
+    from gato_dist.model_table import print_models
+
+    print_models(options.presets)
+    return None
+
+
+def _tokenizer_train(options: argparse.Namespace) -> int | None:
+    from gato_dist.tokens.text import train_text_model
+
+    model = train_text_model(options.input, options.vocab_size, options.out)
+    print(f"{options.out}: {model.size} tokens; use it with tokens.text={options.out}")
     return None
 
 

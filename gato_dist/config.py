@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gato_dist.errors import InputError
+from gato_dist.presets import MODEL_PRESETS
 from gato_dist.tasks import task_entry
 
 Positive = Annotated[int, Field(gt=0)]
@@ -47,16 +48,23 @@ class TokensConfig(_Section):
     text: str = Field("default", description="a SentencePiece .model file, or `default` for the shipped one")
     text_size: Positive | None = Field(None, description="ids kept for text; the text model's size where not given")
     length: Positive = Field(128, description="L: tokens in a sequence")
+    prompt_share: Share = Field(0.0, description="share of sequences led by a cut of another episode (paper: 0.25)")
+    prompt_tokens: Positive = Field(512, description="most tokens of such a prompt; never more than half of `length`")
 
 
 class ModelConfig(_Section):
     """The transformer."""
 
+    preset: str | None = Field(None, description="defaults of the other keys by name, as `gato-dist model` lists them")
     width: Positive = 192
     layers: Positive = 4
     heads: Positive = 6
     key_size: Positive = Field(32, description="width of a head's keys and values; even, for rotary positions")
-    feed_forward: Positive = 768
+    feed_forward: Positive = Field(768, description="numbers inside the feed-forward layer, both halves of a GEGLU's")
+    activation: Literal["gelu", "geglu"] = "gelu"
+    positions: Literal["rotary", "learned"] = Field("rotary", description="how the order inside a sequence is told")
+    max_positions: Positive = Field(1024, description="rows of the table of learned positions: tokens.length or more")
+    shared_embedding: bool = Field(False, description="whether the output layer is the token embedding (paper)")
     patch_channels: Positive = Field(32, description="channels inside the residual block that embeds image patches")
     local_positions: Positive = Field(
         256, description="rows of the local-position table: most observation tokens a step"
@@ -64,13 +72,31 @@ class ModelConfig(_Section):
     action_positions: Literal["none", "shared", "index"] = Field(
         "shared", description="position embedding of action tokens"
     )
-    past_actions: Literal["shown", "masked"] = Field("shown", description="whether later steps of a window see actions")
+    past_actions: Literal["shown", "masked", "dropped"] = Field(
+        "shown", description="whether later steps of a window see actions; dropped: not some of them, while training"
+    )
+    past_actions_drop: Share = Field(0.5, description="share of actions hidden with past_actions=dropped")
     dropout: Share = 0.0
+    stochastic_depth: float = Field(
+        0.0, ge=0, lt=1, description="probability that a row skips a sub-layer in training (paper: 0.1)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, data: Any) -> Any:
+        name = data.get("preset") if isinstance(data, dict) else None
+        if name is None:
+            return data
+        if name not in MODEL_PRESETS:
+            raise ValueError(f"model.preset: there is no {name!r}; give one of {', '.join(MODEL_PRESETS)}")
+        return MODEL_PRESETS[name] | data
 
     @model_validator(mode="after")
     def _even(self) -> "ModelConfig":
         if self.key_size % 2:
             raise ValueError(f"model.key_size: rotary positions need an even number, got {self.key_size}")
+        if self.activation == "geglu" and self.feed_forward % 2:
+            raise ValueError(f"model.feed_forward: GEGLU halves it, so it must be even, got {self.feed_forward}")
         return self
 
 
@@ -123,6 +149,12 @@ class EvaluationConfig(_Section):
     episodes: Positive = Field(8, description="episodes per task and weights version while training goes on")
     final_episodes: Positive = Field(16, description="episodes per task of the last weights")
     temperature: float = Field(0.0, ge=0, description="0: greedy; otherwise actions are sampled")
+    valid_actions_only: bool = Field(
+        True, description="choose among the task's own action tokens; else any token, taken to the nearest valid one"
+    )
+    prompt_tokens: NotNegative = Field(
+        0, description="tokens of an expert's demonstration that lead every episode; at most half of tokens.length"
+    )
     every_seconds: float = Field(150.0, ge=0, description="least time between two versions that are scored")
     final_actors: Positive = Field(2, description="evaluators once training has ended")
     threads: Positive = 1
@@ -161,6 +193,15 @@ class RunConfig(_Section):
         if self.learner.batch % self.learner.workers:
             raise ValueError(
                 f"learner.batch {self.learner.batch} must be a multiple of learner.workers {self.learner.workers}"
+            )
+        if self.model.positions == "learned" and self.model.max_positions < self.tokens.length:
+            raise ValueError(
+                f"model.max_positions: {self.model.max_positions} is less than tokens.length {self.tokens.length}"
+            )
+        if self.evaluation.prompt_tokens > self.tokens.length // 2:
+            raise ValueError(
+                f"evaluation.prompt_tokens: {self.evaluation.prompt_tokens} is more than half of tokens.length "
+                f"{self.tokens.length}"
             )
         if self.replay.min_size > min(self.replay.ahead, self.replay.size):
             raise ValueError(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from actors.evaluate import evaluate_expert, evaluate_gato
+from actors.evaluate import Evaluator, evaluate_expert
 from gato_dist.envs.registry import task_spec
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
@@ -63,17 +63,10 @@ def evaluate_checkpoint(path: Path, glob: str, episodes: int) -> list[ScoreRow]:
     chosen = [task for task in config.tasks if any(fnmatchcase(task.name, p.strip()) for p in glob.split(","))]
     if not chosen:
         raise InputError(f"--tasks {glob}: the checkpoint's tasks are {', '.join(task.name for task in config.tasks)}")
-    rows = []
+    rows, evaluator = [], Evaluator(config, tokenizer)
     for task in chosen:
-        played = evaluate_gato(
-            model,
-            tokenizer.tasks[task.name],
-            task.window_steps,
-            config.evaluation,
-            episodes,
-            counters.weights_version,
-        )
-        returns = [episode.episode_return for episode in sorted(played, key=lambda e: e.provenance.seed)]
+        played = evaluator.play(model, task.name, episodes, counters.weights_version)
+        returns = [episode.episode_return for episode in played]
         rows.append(ScoreRow.of(counters.step, counters.weights_version, task.name, returns, load_reference(task.name)))
     CONSOLE.print(score_table(rows))
     return rows

@@ -1,13 +1,11 @@
 """What the parts of the system ask of one another. Infrastructure implements these; `run.py` hands it in."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from gato_dist.episode import Observations
-from gato_dist.sequence import Batch
 from gato_dist.specs import TaskSpec
 
 Info = dict[str, np.ndarray]
@@ -66,12 +64,6 @@ class Policy(Protocol):
     def describe(self) -> dict[str, Any]:
         """JSON types: `name`, `kind` and whatever else decides its behaviour; their hash is its provenance."""
         ...
-
-
-class BatchSource(Protocol):
-    """Batches for one learner worker, without end."""
-
-    def __iter__(self) -> Iterator[Batch]: ...
 
 
 class LearnerHost(Protocol):

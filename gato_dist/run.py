@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 
 from actors.board import EvaluationResult
 from actors.experts.registry import find_maker
-from gato_dist.config import RunConfig
+from gato_dist.config import RunConfig, TaskConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.report import write_report
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import Reference, ScoreRow, ScoreTable, load_reference
+from gato_dist.specs import TaskSpec
 from gato_dist.status import Status, TaskStatus, View, score_table
 from gato_dist.system import System
+from gato_dist.tokens.layout import observation_tokens
 from gato_dist.tokens.packing import min_step_tokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
@@ -27,11 +29,7 @@ def make_tokenizer(config: RunConfig, references: dict[str, Reference]) -> Token
     """The run's tokenizer. Raises InputError where a task's window does not fit a sequence."""
     specs = [task_spec(task.name) for task in config.tasks]
     for task, spec in zip(config.tasks, specs, strict=True):
-        needed = min_step_tokens(spec, config.tokens.encoding) * max(task.window_steps, 1)
-        if needed > config.tokens.length:
-            raise InputError(
-                f"tokens.length: {config.tokens.length} is too short: a window of {task.name} takes {needed} tokens"
-            )
+        _check_lengths(config, task, spec)
     moments = {task: reference.moments for task, reference in references.items()}
     text = TextTokenizer.load(config.tokens.text)
     try:
@@ -47,6 +45,24 @@ def make_tokenizer(config: RunConfig, references: dict[str, Reference]) -> Token
         raise InputError(f"tokens: {error}") from error
 
 
+def _check_lengths(config: RunConfig, task: TaskConfig, spec: TaskSpec) -> None:
+    """Text is not counted: its length is known only when it is seen. Raises InputError."""
+    tokens, evaluation = config.tokens, config.evaluation
+    step = min_step_tokens(spec, tokens.encoding)
+    if step * max(task.window_steps, 1) > tokens.length:
+        raise InputError(
+            f"tokens.length: {tokens.length} is too short: a window of {task.name} takes "
+            f"{step * max(task.window_steps, 1)} tokens"
+        )
+    observed = observation_tokens(spec, tokens.encoding) + 1
+    if observed > config.model.local_positions:
+        raise InputError(f"model.local_positions: {config.model.local_positions}, but {task.name} needs {observed}")
+    if 0 < evaluation.prompt_tokens < step:
+        raise InputError(
+            f"evaluation.prompt_tokens: {evaluation.prompt_tokens} hold no step of {task.name}: it takes {step}"
+        )
+
+
 def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     """Runs the whole circle until the learner is done and its last weights are scored; the last score of each task.
 
@@ -54,10 +70,12 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     was interrupted: then a checkpoint has been written and no process is left.
     """
     references = {task.name: load_reference(task.name) for task in config.tasks}
+    folder.check(config, resume)
     _check_parts(config)
-    tokenizer = make_tokenizer(config, references)
-    folder.open(config, resume)
-    system = System(config, tokenizer, folder)
+    system = System(config, make_tokenizer(config, references), folder)
+    # Nothing is written before all that can be refused was.
+    system.connect()
+    folder.open(config)
     with View(folder.log) as view:
         loop = _Loop(config, folder, references, system, view)
         try:

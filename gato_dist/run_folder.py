@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from gato_dist.config import RunConfig, dump_config
+from gato_dist.config import RunConfig, dump_config, load_config
 from gato_dist.errors import InputError
 
 # Far more blocks than a run starts expert actors.
@@ -21,10 +21,10 @@ class RunFolder:
         self.scores = root / "scores.csv"
         self.log = root / "log.txt"
 
-    def open(self, config: RunConfig, resume: bool) -> None:
-        """Makes the folder, or takes up the one that is there.
+    def check(self, config: RunConfig, resume: bool) -> None:
+        """Writes nothing. Raises InputError where the folder exists without `resume`, or does not with it.
 
-        Raises InputError where it exists without `resume`, or does not with it, or holds a run of other tasks.
+        And where it holds a run whose weights this configuration could not take up, by the key that differs.
         """
         exists = (self.root / "config.yaml").exists()
         if self.root.exists() and not self.root.is_dir():
@@ -35,11 +35,29 @@ class RunFolder:
             )
         if resume and not exists:
             raise InputError(f"{self.root}: no run to resume there; leave out --resume to start one")
+        if resume:
+            self._check_same(config, load_config(self.root / "config.yaml"))
+
+    def open(self, config: RunConfig) -> None:
+        """Makes the folder, or takes up the one that is there."""
         for folder in (self.checkpoints, self.replay, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)
         partial = self.root / "config.yaml.partial"
         partial.write_text(dump_config(config))
         partial.rename(self.root / "config.yaml")
+
+    def _check_same(self, config: RunConfig, before: RunConfig) -> None:
+        names, names_before = ([task.name for task in each.tasks] for each in (config, before))
+        if names != names_before:
+            raise InputError(f"tasks: the run in {self.root} has {', '.join(names_before)}; resume it with those")
+        for section in ("tokens", "model"):
+            new, old = getattr(config, section), getattr(before, section)
+            for key in type(new).model_fields:
+                if getattr(new, key) != getattr(old, key):
+                    raise InputError(
+                        f"{section}.{key}: {getattr(new, key)} does not fit the run in {self.root}, which has "
+                        f"{getattr(old, key)}; resume it with that, or start another with --run"
+                    )
 
     def claim_seed_blocks(self) -> int:
         """First of the seed blocks of this start; no later start of the run gets them again."""

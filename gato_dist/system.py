@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -33,20 +34,24 @@ from replay.writer import RowWriter
 MAX_RESTARTS = 5
 # One thread for each of the libraries that would otherwise take every core in every process.
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", "RAY_TRAIN_V2_ENABLED": "1"}
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
 
 
 def connect(config: RayConfig, cpus: float) -> None:
     """Joins the cluster at `config.address`, or starts Ray on this machine, on the loopback interface.
 
     cpus: what the run's parts will ask for; a Ray started here offers at least that much, since experts mostly wait.
-    Raises InputError where no cluster answers.
+    Raises InputError where no cluster answers, or `config.cpus` is too few. A cluster may still grow: its parts wait.
     """
+    if config.cpus is not None and config.cpus < cpus and not config.address:
+        raise InputError(f"ray.cpus: {config.cpus} is too few: this run's processes ask for {cpus:g}; leave it out")
     environment = {"env_vars": THREADS | QUIET}
     common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": environment}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray starts workers at niceness 15, from where experts could not give way to the learner.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Every part starts at once, on few cores too; Ray would warn of it.
+    os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(max(os.cpu_count() or 1, int(cpus + 2))))
     if config.address:
         try:
             _knock(config.address)
@@ -72,13 +77,16 @@ def _knock(address: str) -> None:
 
 @dataclass
 class _Worker:
-    """An actor whose `start` returns the reference of its endless work."""
+    """An actor and the arguments of its endless `run`. work: the reference of what that returns."""
 
     name: str
     actor: ActorHandle
-    start: Callable[[ActorHandle], Any]
+    arguments: tuple
     work: Any = None
     failures: int = 0
+
+    def start(self) -> None:
+        self.work = self.actor.run.remote(*self.arguments)
 
 
 class RunFailed(RuntimeError):
@@ -94,15 +102,18 @@ class System:
         self._learner: threading.Thread | None = None
         self._learner_error: BaseException | None = None
 
+    def connect(self) -> None:
+        """Raises InputError as the function of this name."""
+        connect(self._config.ray, self._cpus())
+        # Ray sets a handler of its own, which only exits.
+        interrupt_on_terminate()
+
     def start(self, min_version: int) -> None:
         """Starts every process; returns before the experts have made their environments.
 
         min_version: the highest weights version that was scored before; the learner publishes later ones only.
         """
         config, tokenizer = self._config, self._tokenizer
-        connect(config.ray, self._cpus())
-        # Ray sets a handler of its own, which only exits.
-        interrupt_on_terminate()
         self._shared_tokenizer = ray.put(tokenizer)
         names = [task.name for task in config.tasks]
         self.board = BoardActor.remote(names, config.evaluation.every_seconds, self._folder.claim_seed_blocks())
@@ -111,12 +122,9 @@ class System:
         address = self._ask(self.replay.address.remote())
         for index, task in enumerate(config.tasks):
             for copy in range(config.actors.copies):
-                actor = ExpertActor.options(num_cpus=config.actors.threads).remote(config, index, copy, self.board)
-                self._add(
-                    f"expert of {task.name}",
-                    actor,
-                    lambda a: a.run.remote(self._shared_tokenizer, partial(RowWriter, address)),
-                )
+                work = (config, index, copy, self.board, self._shared_tokenizer, partial(RowWriter, address))
+                actor = ExpertActor.options(num_cpus=config.actors.threads).remote()
+                self._add(f"expert of {task.name}", actor, work)
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
         job = partial(_learn, config, tokenizer, address, self._folder.root.absolute(), self.board, min_version)
@@ -124,8 +132,9 @@ class System:
         self._learner.start()
 
     def add_evaluator(self) -> None:
-        actor = EvaluatorActor.options(num_cpus=self._config.evaluation.threads).remote(self._config, self.board)
-        self._add("evaluator", actor, lambda a: a.run.remote(self._shared_tokenizer))
+        name = f"evaluator {sum(worker.name.startswith('evaluator') for worker in self._workers)}"
+        actor = EvaluatorActor.options(num_cpus=self._config.evaluation.threads).remote()
+        self._add(name, actor, (self._config, name, self.board, self._shared_tokenizer))
 
     def end_experts(self) -> None:
         """Kills the experts: nobody trains on what they would still write."""
@@ -158,7 +167,7 @@ class System:
                 note(f"{worker.name} died; starting it again ({worker.failures} of {MAX_RESTARTS})")
             except RayTaskError as error:
                 raise _mendable(error) or RunFailed(f"{worker.name}: {_brief(error)}") from error
-            worker.work = worker.start(worker.actor)
+            worker.start()
 
     def replay_figures(self) -> dict[str, dict[str, int]]:
         return self._ask(self.replay.figures.remote(table_figures))
@@ -180,8 +189,10 @@ class System:
         evaluators = max(config.evaluation.actors, config.evaluation.final_actors) * config.evaluation.threads
         return experts + evaluators + config.learner.workers * config.learner.threads
 
-    def _add(self, name: str, actor: ActorHandle, start: Callable[[ActorHandle], Any]) -> None:
-        self._workers.append(_Worker(name, actor, start, start(actor)))
+    def _add(self, name: str, actor: ActorHandle, arguments: tuple) -> None:
+        worker = _Worker(name, actor, arguments)
+        worker.start()
+        self._workers.append(worker)
 
     def _fit(self, job: Callable[[int], None]) -> None:
         learner = self._config.learner
@@ -225,13 +236,12 @@ def _learn(
 
 
 def _mendable(error: BaseException) -> InputError | None:
-    """The InputError behind an error that crossed processes, if there is one."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, InputError):
-            return InputError(str(seen).splitlines()[-1].removeprefix("gato_dist.errors.InputError: "))
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return None
+    """The InputError behind an error that crossed processes, if there is one.
+
+    Ray and Ray Train wrap errors differently, but all of them quote the traceback.
+    """
+    quoted = re.findall(r"^gato_dist\.errors\.InputError: (.+)$", str(error), re.MULTILINE)
+    return InputError(quoted[-1]) if quoted else None
 
 
 def _brief(error: BaseException) -> str:

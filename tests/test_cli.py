@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gato_dist.config import load_config
+from gato_dist.run import make_tokenizer
+from gato_dist.scores import load_reference
+
 COMMAND = str(Path(sys.executable).parent / "gato-dist")
 CONFIG = "name: t\ntasks: [{name: metaworld/reach-v3}]\n"
 
@@ -36,6 +40,11 @@ def refuse(tmp_path: Path, *words: str, config: str = CONFIG) -> str:
         (CONFIG + "tokens: {text: nowhere.model}\n", ["tokens.text", "nowhere.model"]),
         ("name: t\ntasks: [{name: metaworld/reach-v3}, {name: metaworld/reach-v3}]\n", ["twice"]),
         ("name: t\ntasks: []\n", ["tasks"]),
+        (CONFIG + "model: {preset: paper-80m}\n", ["model", "paper-80m", "paper-79m"]),
+        (CONFIG + "model: {positions: learned, max_positions: 64}\n", ["model.max_positions", "128"]),
+        (CONFIG + "evaluation: {prompt_tokens: 100}\n", ["evaluation.prompt_tokens", "128"]),
+        (CONFIG + "evaluation: {prompt_tokens: 3}\n", ["evaluation.prompt_tokens", "metaworld/reach-v3"]),
+        (CONFIG + "tokens: {encoding: paper}\nmodel: {local_positions: 9}\n", ["model.local_positions", "40"]),
         ("name: ../../t\ntasks: [{name: metaworld/reach-v3}]\n", ["name"]),
         ("name: t\ntasks: [{name: metaworld/reach-v3, expert: bot}]\n", ["metaworld/reach-v3", "bot", "scripted"]),
         ("name: [t\n", ["t.yaml", "YAML"]),
@@ -77,8 +86,35 @@ def test_a_port_in_use_is_refused(tmp_path):
         assert str(port) in refuse(tmp_path, f"replay.port={port}")
 
 
-def test_a_cluster_that_does_not_answer_is_refused(tmp_path):
+def test_a_cluster_that_does_not_answer_is_refused_and_leaves_no_folder(tmp_path):
     assert "ray.address" in refuse(tmp_path, "ray.address=127.0.0.1:9")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_too_few_cpus_are_refused_by_key(tmp_path):
+    line = refuse(tmp_path, "ray.cpus=2")
+    assert all(word in line for word in ("ray.cpus", "2 is too few"))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [("model.width=8", ["model.width", "192"]), ("tokens.encoding=paper", ["tokens.encoding", "compact"])],
+)
+def test_a_resumed_run_keeps_its_model_and_tokens(tmp_path, override, says):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(CONFIG)
+    line = refuse(tmp_path, "--run", "run", "--resume", override)
+    assert all(word in line for word in says), line
+    assert (run / "config.yaml").read_text() == CONFIG
+
+
+def test_a_resumed_run_keeps_its_tasks(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(CONFIG.replace("reach-v3", "drawer-open-v3"))
+    assert "metaworld/drawer-open-v3" in refuse(tmp_path, "--run", "run", "--resume")
 
 
 def test_a_missing_library_is_named(tmp_path):
@@ -101,3 +137,33 @@ def test_tasks_are_listed_and_globs_that_match_nothing_refused():
     assert "scripted" in listed.stdout
     none = subprocess.run([COMMAND, "tasks", "chess/*"], capture_output=True, text=True)
     assert (none.returncode, "chess/*" in none.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configs_are_valid(path):
+    config = load_config(path)
+    make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
+
+
+def test_model_presets_are_listed_by_part_beside_the_papers_sizes():
+    listed = subprocess.run([COMMAND, "model"], capture_output=True, text=True)
+    assert listed.returncode == 0, listed.stderr
+    lines = {line.split("  ")[0].strip(): line.split() for line in listed.stdout.splitlines()}
+    assert lines["the paper's"][2:5] == ["1,180", "364", "79"]
+    # 12 attention matrices' worth of 2048² by hand: 24 layers of 4 · 2048², and 1.5 · 2048 · 8192 of feed-forward.
+    assert lines["attention"][1] == f"{(24 * 4 * 2048**2 + 24 * 2048) / 1e6:.2f}"
+    assert lines["feed-forward"][1] == f"{24 * (1.5 * 2048 * 8192 + 8192 + 2048) / 1e6:.2f}"
+    assert lines["text and value tokens"][4] == f"{33025 * 2048 / 1e6:.2f}"
+    wrong = subprocess.run([COMMAND, "model", "paper-80m"], capture_output=True, text=True)
+    assert (wrong.returncode, "paper-80m" in wrong.stderr) == (2, True)
+
+
+def test_a_text_tokenizer_is_trained_and_wrong_input_refused(tmp_path):
+    (tmp_path / "lines.txt").write_text("go to the red ball\npick up the blue key\n" * 20)
+    words = [COMMAND, "tokenizer", "train", "--input", "lines.txt", "--out", "my.model", "--vocab-size"]
+    made = subprocess.run([*words, "300"], capture_output=True, text=True, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "300 tokens" in made.stdout
+    wrong = subprocess.run([*words, "9000"], capture_output=True, text=True, cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert len(wrong.stderr.strip().splitlines()) == 1

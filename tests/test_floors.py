@@ -11,11 +11,34 @@ ROOT = Path(__file__).parent.parent
 FIRST_PARTY = ("gato_dist", "actors", "learner", "replay")
 GROUND = {
     f"gato_dist.{name}"
-    for name in ("specs", "episode", "sequence", "kinds", "tasks", "scores", "config", "ports", "errors", "seeds")
+    for name in (
+        "specs",
+        "episode",
+        "sequence",
+        "kinds",
+        "tasks",
+        "scores",
+        "config",
+        "ports",
+        "errors",
+        "seeds",
+        "presets",
+    )
 }
 WIRING = {
     f"gato_dist.{name}"
-    for name in ("cli", "run", "run_folder", "system", "status", "report", "charts", "measure", "signals")
+    for name in (
+        "cli",
+        "run",
+        "run_folder",
+        "system",
+        "status",
+        "report",
+        "charts",
+        "measure",
+        "signals",
+        "model_table",
+    )
 }
 
 

@@ -91,6 +91,18 @@ def test_a_run_killed_halfway_goes_on_where_its_checkpoint_was(small, tmp_path):
     assert versions == sorted(versions)
 
 
+def test_a_damaged_checkpoint_is_refused_by_name(small, tmp_path):
+    run = tmp_path / "run"
+    finish(start(small, "--run", str(run)))
+    weights = run / "checkpoints/step-00000060/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    process = start(small, "--run", str(run), "--resume", "learner.steps=90")
+    output = finish(process)
+    assert process.returncode == 2, output
+    assert output.strip().splitlines()[-1].startswith(f"gato-dist: {weights}: missing or damaged")
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_it_in_ten_seconds_with_a_checkpoint(small, tmp_path, number):
     run = tmp_path / "run"
