@@ -4,7 +4,6 @@ import logging
 import os
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost, ReplayActor
 from gato_dist.config import RayConfig, RunConfig
@@ -99,8 +98,7 @@ class System:
     def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder) -> None:
         self._config, self._tokenizer, self._folder = config, tokenizer, folder
         self._workers: list[_Worker] = []
-        self._learner: threading.Thread | None = None
-        self._learner_error: BaseException | None = None
+        self._learner: Any = None
 
     def connect(self) -> None:
         """Raises InputError as the function of this name."""
@@ -128,8 +126,10 @@ class System:
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
         job = partial(_learn, config, tokenizer, address, self._folder.root.absolute(), self.board, min_version)
-        self._learner = threading.Thread(target=self._fit, args=(job,), name="learner", daemon=True)
-        self._learner.start()
+        learner, notes = config.learner, self._folder.replay.absolute() / "ray_train"
+        # A task, since a thread of this process that waits for Ray while Ray is shut down would crash it.
+        remote_fit = ray.remote(num_cpus=0, max_retries=0)(fit)
+        self._learner = remote_fit.remote(job, learner.workers, learner.gpu, learner.threads, notes)
 
     def add_evaluator(self) -> None:
         name = f"evaluator {sum(worker.name.startswith('evaluator') for worker in self._workers)}"
@@ -146,14 +146,17 @@ class System:
     @property
     def learning(self) -> bool:
         """Until the learner's job is done. Taking its worker group down may last longer, and nobody needs to wait."""
-        return self._learner is not None and self._learner.is_alive() and not ray.get(self.board.learner_done.remote())
+        if self._learner is None or ray.wait([self._learner], timeout=0)[0]:
+            return False
+        return not ray.get(self.board.learner_done.remote())
 
     def check(self, note: Callable[[str], None]) -> None:
         """Starts dead actors again, up to 5 times each. Raises RunFailed, or InputError, for what cannot be mended."""
-        if self._learner_error is not None:
-            raise _mendable(self._learner_error) or RunFailed(
-                f"learner: {_brief(self._learner_error)}"
-            ) from self._learner_error
+        if ray.wait([self._learner], timeout=0)[0]:
+            try:
+                ray.get(self._learner)
+            except RayError as error:
+                raise _mendable(error) or RunFailed(f"learner: {_brief(error)}") from error
         for worker in self._workers:
             ready, _ = ray.wait([worker.work], timeout=0)
             if not ready:
@@ -193,13 +196,6 @@ class System:
         worker = _Worker(name, actor, arguments)
         worker.start()
         self._workers.append(worker)
-
-    def _fit(self, job: Callable[[int], None]) -> None:
-        learner = self._config.learner
-        try:
-            fit(job, learner.workers, learner.gpu, learner.threads, self._folder.replay.absolute() / "ray_train")
-        except BaseException as error:
-            self._learner_error = error
 
     @staticmethod
     def _ask(reference: Any) -> Any:

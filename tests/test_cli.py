@@ -142,7 +142,15 @@ def test_tasks_are_listed_and_globs_that_match_nothing_refused():
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_configs_are_valid(path):
     config = load_config(path)
-    make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
+    tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
+    assert list(tokenizer.tasks) == [task.name for task in config.tasks]
+
+
+def test_the_papers_config_keeps_the_papers_settings():
+    config = load_config(Path(__file__).parents[1] / "configs/paper-79m.yaml")
+    tokens, model = config.tokens, config.model
+    assert (tokens.encoding, tokens.vocabulary, tokens.length, tokens.prompt_share) == ("paper", "paper", 1024, 0.25)
+    assert (model.layers, model.heads, model.width, model.feed_forward) == (8, 24, 768, 3072)
 
 
 def test_model_presets_are_listed_by_part_beside_the_papers_sizes():
