@@ -1,4 +1,4 @@
-"""The tasks that this system knows: name, environment and expert of each, from assets/tasks.yaml."""
+"""The tasks that this system knows: name, environment and expert of each, from assets/tasks/, a file for each suite."""
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -8,6 +8,9 @@ from typing import Any
 
 from gato_dist.errors import InputError
 
+# Tasks of this suite stand in no file: any of gymnasium's ids, or module:factory, is one.
+OPEN_SUITE = "gymnasium"
+
 
 @dataclass(frozen=True)
 class TaskEntry:
@@ -15,6 +18,7 @@ class TaskEntry:
 
     env: the suite's own name of the environment; options: keyword arguments of its maker.
     expert: kind of expert, and the keyword arguments of its maker.
+    family: the suite whose environments and experts this one shares: `procgen` for `procgen_hard`.
     """
 
     name: str
@@ -22,6 +26,10 @@ class TaskEntry:
     options: dict[str, Any] = field(default_factory=dict)
     expert: str = ""
     expert_options: dict[str, Any] = field(default_factory=dict)
+    family: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "family", self.family or self.suite)
 
     @property
     def suite(self) -> str:
@@ -30,17 +38,24 @@ class TaskEntry:
 
 @cache
 def task_table() -> dict[str, TaskEntry]:
-    """Every known task by name."""
-    from omegaconf import OmegaConf
+    """Every listed task by name, suite by suite."""
+    import yaml
 
-    data = OmegaConf.to_container(OmegaConf.load(str(files("gato_dist") / "assets" / "tasks.yaml")))
-    assert isinstance(data, dict)
-    return {str(name): TaskEntry(str(name), **values) for name, values in data.items()}
+    table = {}
+    for path in sorted((files("gato_dist") / "assets" / "tasks").iterdir(), key=lambda path: path.name):
+        suite = path.name.removesuffix(".yaml")
+        data = yaml.safe_load(path.read_text())
+        for name, values in data["tasks"].items():
+            line = {"family": data.get("family", suite)} | data.get("defaults", {}) | values
+            table[f"{suite}/{name}"] = TaskEntry(f"{suite}/{name}", **line)
+    return table
 
 
 def task_entry(name: str) -> TaskEntry:
     """One task. Raises InputError that names near ones where it is unknown."""
     table = task_table()
+    if name.startswith(f"{OPEN_SUITE}/"):
+        return TaskEntry(name, name.removeprefix(f"{OPEN_SUITE}/"))
     if name not in table:
         from difflib import get_close_matches
 
@@ -53,8 +68,11 @@ def match_tasks(glob: str) -> list[str]:
     """Names that match a glob, or a comma-separated list of globs. Raises InputError where one matches nothing."""
     found: dict[str, None] = {}
     for pattern in glob.split(","):
-        names = [name for name in task_table() if fnmatchcase(name, pattern.strip())]
+        pattern = pattern.strip()
+        names = [name for name in task_table() if fnmatchcase(name, pattern)]
+        if pattern.startswith(f"{OPEN_SUITE}/"):
+            names = [pattern]
         if not names:
-            raise InputError(f"no task matches {pattern.strip()!r} (gato-dist tasks lists all)")
+            raise InputError(f"no task matches {pattern!r} (gato-dist tasks lists all)")
         found.update(dict.fromkeys(names))
     return list(found)

@@ -58,9 +58,9 @@ def find_maker(task: str, kind: str | None) -> "Maker":
     """What makes this kind of expert for this task. Raises InputError that lists the kinds there are."""
     entry = task_entry(task)
     chosen = kind or entry.expert
-    maker = _MAKERS.get((chosen, entry.suite)) or _MAKERS.get((chosen, "*"))
+    maker = _MAKERS.get((chosen, entry.family)) or _MAKERS.get((chosen, "*"))
     if maker is None:
-        known = sorted({name for name, suite in _MAKERS if suite in (entry.suite, "*")})
+        known = sorted({name for name, suite in _MAKERS if suite in (entry.family, "*")})
         raise InputError(f"{task}: no expert of kind {chosen!r}; there is {', '.join(known)}")
     return maker
 

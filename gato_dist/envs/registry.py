@@ -24,8 +24,7 @@ def make_env(task: str, seeds: list[int], threads: int = 1, max_steps: int | Non
 
 
 def _suite(task: str) -> Any:
-    name = task_entry(task).suite
     try:
-        return importlib.import_module(f"gato_dist.envs.{name}")
+        return importlib.import_module(f"gato_dist.envs.{task_entry(task).family}")
     except ImportError as error:
         raise InputError(f"{task}: {error}") from error
