@@ -1,4 +1,4 @@
-"""BabyAI levels: a mission in words, a 7×7×3 grid of what the agent sees, and the direction it faces."""
+"""BabyAI's and MiniGrid's levels: a mission in words, a 7×7×3 grid of what the agent sees, and the direction it faces."""
 
 from typing import Any
 
@@ -15,6 +15,8 @@ ACTIONS = 7
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
+    """BabyAI's levels draw their own limits, episode by episode: `max_steps` is 0 there."""
+    made = import_envpool().make_spec(entry.env, **entry.options)
     return TaskSpec(
         entry.name,
         (
@@ -23,8 +25,7 @@ def spec(entry: TaskEntry) -> TaskSpec:
             ObservationSpec("grid", Modality.DISCRETE, (7, 7, 3), GRID_VALUES),
         ),
         ActionSpec(Modality.DISCRETE, num_values=(ACTIONS,)),
-        # BabyAI sets its own limit level by level; this bounds all of those of a single room.
-        entry.options.get("max_episode_steps", 64),
+        made.config.max_episode_steps,
     )
 
 
@@ -36,4 +37,4 @@ def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
         texts = [str(mission) for mission in np.atleast_1d(missions)]
         return {"mission": texts, "direction": observation["direction"], "grid": observation["image"]}
 
-    return EnvpoolVector(entry.env, spec(entry), seeds, threads, entry.options, adapt)
+    return EnvpoolVector(entry.env, spec(entry), seeds, threads, entry.options, adapt, success="goal")

@@ -16,14 +16,22 @@ Adapt = Callable[[Any], Observations]
 class EnvpoolVector:
     """One envpool of `len(seeds)` environments. Make it inside the process that steps it: it survives no fork.
 
-    adapt: turns envpool's observation into named parts.
+    adapt: turns envpool's observation into named parts. success: the name in envpool's info that tells of it, or
+    `goal` where a reward at the end means that the goal was reached.
     """
 
     def __init__(
-        self, env_id: str, spec: TaskSpec, seeds: list[int], threads: int, options: dict[str, Any], adapt: Adapt
+        self,
+        env_id: str,
+        spec: TaskSpec,
+        seeds: list[int],
+        threads: int,
+        options: dict[str, Any],
+        adapt: Adapt,
+        success: str = "success",
     ) -> None:
         self.spec, self.seeds = spec, list(seeds)
-        self._adapt = adapt
+        self._adapt, self._success = adapt, success
         self._env = import_envpool().make_gymnasium(
             env_id, num_envs=len(seeds), num_threads=threads, env_seed=self.seeds, **options
         )
@@ -43,7 +51,9 @@ class EnvpoolVector:
     def _time_step(
         self, observation: Any, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, info: dict
     ) -> TimeStep:
-        success = np.asarray(info["success"]) > 0 if "success" in info else None
+        success = np.asarray(info[self._success]) > 0 if self._success in info else None
+        if self._success == "goal":
+            success = np.asarray(terminated & (rewards > 0))
         plain = {name: value for name, value in info.items() if isinstance(value, np.ndarray)}
         return TimeStep(
             self._adapt(observation), np.asarray(rewards, np.float32), np.asarray(terminated, bool),

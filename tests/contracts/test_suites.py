@@ -12,9 +12,24 @@ from gato_dist.specs import Modality
 from gato_dist.tasks import task_table
 from gato_dist.tokens.packing import min_step_tokens
 
-TASKS = ["ale/pong", "procgen/coinrun", "dm_control/cartpole-swingup", "metaworld/reach-v3", "babyai/go-to-local"]
+TASKS = [
+    "ale/pong",
+    "ale_extended/tetris",
+    "procgen/coinrun",
+    "procgen_hard/maze",
+    "dm_control/cartpole-swingup",
+    "metaworld/reach-v3",
+    "metaworld/dial-turn-v3",
+    "babyai/go-to-local",
+    "minigrid/door-key-5x5",
+    "sokoban/boxoban",
+    "mujoco/hopper",
+    "vizdoom/basic",
+    "manipulation/reach-site",
+    "gymnasium/CartPole-v1",
+]
 STEPS = 40
-UNCUT = {"procgen/coinrun": 1000}
+UNCUT = {"procgen/coinrun": 1000, "procgen_hard/maze": 500}
 
 
 def play(task: str, seeds: list[int], kind: str | None = "random"):
