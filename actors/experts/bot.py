@@ -34,6 +34,19 @@ class BabyAIBotExpert:
             actions[i] = int(self._last[i])
         return actions
 
+    def played(self, actions: np.ndarray) -> None:
+        """What was done [N] in place of what `act` returned: the bot plans on from there."""
+        for i, action in enumerate(actions):
+            if self._last[i] is not None:
+                self._last[i] = self._env.envs[i].actions(int(action))
+
+    def label(self, observations: Observations) -> np.ndarray:
+        """What the bot would do now in each of its environments, whoever acts there: int64 [N].
+
+        Tell it every action with `played`, and every new episode with `reset`: it follows the environments by those.
+        """
+        return self.act(observations, {}, np.ones(len(self._bots), bool))
+
     def describe(self) -> dict[str, Any]:
         from importlib.metadata import version
 

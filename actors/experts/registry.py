@@ -114,6 +114,21 @@ def _bot(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstr
     return Demonstrator(env, BabyAIBotExpert(env, **options))
 
 
+def _gridworld(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.gridworld import GridworldPlanner
+    from gato_dist.envs.minigrid_python import MinigridVector
+
+    env = MinigridVector(entry.env, task_spec(entry.name), worlds.seeds, worlds.max_steps)
+    return Demonstrator(env, GridworldPlanner(env, **options))
+
+
+def _callable(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.user import CallableExpert
+
+    env = worlds.make(entry)
+    return Demonstrator(env, CallableExpert(env.spec, worlds.seeds, **options))
+
+
 def _random(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
     env = worlds.make(entry)
     return Demonstrator(env, RandomPolicy(env.spec.action, worlds.seeds, **options))
@@ -135,5 +150,8 @@ _MAKERS: dict[tuple[str, str], Maker] = {
     ("guided", "ale"): _planner("planner_ale_guided", "GuidedAlePlanner"),
     ("planner", "procgen"): _planner("planner_procgen", "ProcgenPlanner"),
     ("planner", "dm_control"): _planner("planner_dmc", "ControlPlanner"),
+    ("astar", "sokoban"): _planner("sokoban", "SokobanPlanner"),
+    ("astar", "babyai"): _gridworld,
+    ("callable", "*"): _callable,
     ("random", "*"): _random,
 }

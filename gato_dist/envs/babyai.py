@@ -1,4 +1,4 @@
-"""BabyAI's and MiniGrid's levels: a mission in words, a 7×7×3 grid of what the agent sees, and the direction it faces."""
+"""BabyAI's and MiniGrid's levels: a mission in words, a 7×7×3 grid of what the agent sees, and where it faces."""
 
 from typing import Any
 

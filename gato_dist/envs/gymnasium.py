@@ -5,8 +5,6 @@ The module is imported from where the command runs; the task's options are the k
 
 import contextlib
 import functools
-import importlib
-import sys
 from typing import Any
 
 from gato_dist.envs.python_vector import PythonVector, spec_of
@@ -14,6 +12,7 @@ from gato_dist.errors import InputError
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry
+from gato_dist.user_code import find
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
@@ -33,20 +32,12 @@ def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
 def _make(env: str, options: dict[str, Any]) -> Any:
     import gymnasium
 
-    module, colon, factory = env.partition(":")
     try:
-        if not colon:
+        if ":" not in env:
             return gymnasium.make(env, disable_env_checker=True, **options)
         limits = dict(options)
         limit = limits.pop("max_episode_steps", None)
-        made = getattr(_import(module), factory)(**limits)
+        made = find(env)(**limits)
         return gymnasium.wrappers.TimeLimit(made, limit) if limit else made
-    except (gymnasium.error.Error, ImportError, AttributeError, TypeError, ValueError) as error:
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
         raise InputError(f"gymnasium/{env}: {' '.join(str(error).split())}") from error
-
-
-def _import(module: str) -> Any:
-    # A console script does not look for modules in the folder it is called from.
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    return importlib.import_module(module)

@@ -72,9 +72,5 @@ def _make(env: str, max_episode_steps: int = LIMIT_STEPS) -> Any:
 def _box(low: Any, high: Any, shape: tuple[int, ...]) -> Any:
     from gymnasium.spaces import Box
 
-    return Box(
-        np.broadcast_to(low, shape).astype(np.float64),
-        np.broadcast_to(high, shape).astype(np.float64),
-        shape,
-        np.float64,
-    )
+    low, high = (np.broadcast_to(np.asarray(bound, np.float64), shape) for bound in (low, high))
+    return Box(low, high, shape, dtype=np.float64)

@@ -3,7 +3,7 @@
 Two tasks run in the Python package (`package: python`), where envpool differs from it. Both were traced by playing the
 same actions from the same layout in either. button-press-topdown-wall: states agree and rewards do not; envpool's stays
 0 while the gripper is closed (its factor is 1 where the package's is observation 3). dial-turn: states agree to 1e-4
-until the finger touches the dial at step 40; then it stays stuck on the knob in envpool and slides along it in the package.
+until the finger touches the dial at step 40; then it sticks to the knob in envpool and slides along it in the package.
 """
 
 import functools
@@ -51,7 +51,7 @@ def _make_python(entry: TaskEntry) -> Any:
 
         def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
             if seed is not None:
-                self.env.unwrapped.seed(seed)
+                env.seed(seed)
             return self.env.reset()
 
     name = entry.name.split("/")[1]
