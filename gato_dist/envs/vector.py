@@ -25,7 +25,7 @@ class EnvpoolVector:
         self.spec, self.seeds = spec, list(seeds)
         self._adapt = adapt
         self._env = import_envpool().make_gymnasium(
-            env_id, num_envs=len(seeds), num_threads=threads, env_seed=self.seeds, **options
+            env_id, num_envs=len(seeds), num_threads=threads, env_seed=self.seeds, render_mode="rgb_array", **options
         )
         self._action_dtype = self._env.action_space.dtype
 
@@ -36,6 +36,10 @@ class EnvpoolVector:
 
     def step(self, actions: np.ndarray) -> TimeStep:
         return self._time_step(*self._env.step(np.ascontiguousarray(actions, self._action_dtype)))
+
+    def render(self, row: int, camera: int = -1) -> np.ndarray:
+        """As `pictures.Rendering`; until it is called, drawing costs nothing. Raises RuntimeError without EGL."""
+        return self._env.render(env_ids=row, camera_id=camera)[0]
 
     def close(self) -> None:
         self._env.close()

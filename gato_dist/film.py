@@ -1,0 +1,166 @@
+"""Video files: frames with a caption below them, written to a name of their own and renamed when they are whole."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from gato_dist.errors import InputError
+
+SUFFIXES = (".mp4", ".gif")
+LEAST_WIDTH, LEAST_HEIGHT = 320, 256
+FONT_SIZE, LINE, MARGIN = 13, 17, 6
+BACKGROUND, INK = (24, 26, 32), (232, 232, 232)
+# Viewers show a GIF's frames no faster than this.
+GIF_FPS = 50
+
+
+class _Writer(Protocol):
+    def append(self, frame: np.ndarray) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def stop(self) -> None:
+        """Lets go of the file, finished or not."""
+        ...
+
+
+class Film:
+    """Frames of one size on their way into a file. frames: how many so far; size: (width, height) in pixels."""
+
+    def __init__(self, path: Path, fps: int) -> None:
+        self.frames, self.fps, self.size = 0, fps, (0, 0)
+        self._path = path
+        self._writer: _Writer | None = None
+
+    def add(self, picture: np.ndarray, lines: list[str]) -> None:
+        """A picture uint8 [H, W, 3] over its caption; later ones must have the first one's size and lines."""
+        frame = captioned(enlarged(picture), lines)
+        if self._writer is None:
+            self.size = (frame.shape[1], frame.shape[0])
+            self._writer = (_Gif if self._path.suffix == ".gif" else _Mp4)(self._path, self.size, self.fps)
+        self._writer.append(frame)
+        self.frames += 1
+
+    def finish(self) -> None:
+        if self._writer is not None:
+            self._writer.finish()
+
+    def stop(self) -> None:
+        if self._writer is not None:
+            self._writer.stop()
+
+
+@contextlib.contextmanager
+def film(path: Path, fps: int) -> Iterator[Film]:
+    """A film that stands under `path` once the block has ended well; otherwise what was there before stays."""
+    check_video(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    made = Film(part, fps)
+    try:
+        yield made
+        made.finish()
+        part.replace(path)
+    except OSError as error:
+        raise RuntimeError(f"{path}: cannot be written ({error})") from error
+    finally:
+        made.stop()
+        part.unlink(missing_ok=True)
+
+
+def check_video(path: Path) -> None:
+    """Raises InputError, before anything is played, where a film of this name could not be written."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: a video's name ends in {' or '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: cannot be written")
+    try:
+        import PIL.Image  # noqa: F401
+
+        if path.suffix == ".mp4":
+            import imageio_ffmpeg  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"{path}: videos need another library: pip install 'gato-dist[video]' ({error})") from error
+
+
+def enlarged(picture: np.ndarray) -> np.ndarray:
+    """The picture [H, W, 3] with each pixel a square of pixels, as large as it takes to be watched."""
+    height, width = picture.shape[:2]
+    factor = max(-(-LEAST_WIDTH // width), -(-LEAST_HEIGHT // height))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def captioned(picture: np.ndarray, lines: list[str]) -> np.ndarray:
+    """The picture [H, W, 3] above lines of text, cut where they are too long; height and width even, as codecs ask."""
+    from PIL import Image, ImageDraw
+
+    height, width = picture.shape[:2]
+    total = height + 2 * MARGIN + LINE * len(lines)
+    image = Image.new("RGB", (width + width % 2, total + total % 2), BACKGROUND)
+    image.paste(Image.fromarray(np.ascontiguousarray(picture)))
+    draw, font = ImageDraw.Draw(image), _font()
+    for i, line in enumerate(lines):
+        text = _cut(line, lambda words: draw.textlength(words, font=font), width - 2 * MARGIN)
+        draw.text((MARGIN, height + MARGIN + LINE * i), text, INK, font)
+    return np.asarray(image)
+
+
+def _cut(line: str, length: Any, room: float) -> str:
+    if length(line) <= room:
+        return line
+    while line and length(line + "...") > room:
+        line = line[:-1]
+    return line + "..."
+
+
+def _font() -> Any:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(FONT_SIZE)
+
+
+class _Mp4:
+    """H.264 through ffmpeg, playable in browsers. Frames leave memory as they come."""
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: int) -> None:
+        import imageio_ffmpeg
+
+        self._ffmpeg = imageio_ffmpeg.write_frames(
+            str(path), size, fps=fps, quality=8, macro_block_size=2, ffmpeg_log_level="error"
+        )
+        self._ffmpeg.send(None)
+
+    def append(self, frame: np.ndarray) -> None:
+        self._ffmpeg.send(np.ascontiguousarray(frame))
+
+    def finish(self) -> None:
+        self._ffmpeg.close()
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self._ffmpeg.close()
+
+
+class _Gif:
+    """Pillow writes a GIF at once: a byte a pixel stays in memory until then."""
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: int) -> None:
+        self._path, self._milliseconds = path, round(100 / min(fps, GIF_FPS)) * 10
+        self._frames: list[Any] = []
+
+    def append(self, frame: np.ndarray) -> None:
+        from PIL import Image
+
+        self._frames.append(Image.fromarray(frame).quantize(256))
+
+    def finish(self) -> None:
+        first, *rest = self._frames
+        first.save(self._path, save_all=True, append_images=rest, duration=self._milliseconds, loop=0)
+
+    def stop(self) -> None:
+        self._frames.clear()
