@@ -42,6 +42,8 @@ class Film:
         if self._writer is None:
             self.size = (frame.shape[1], frame.shape[0])
             self._writer = (_Gif if self._path.suffix == ".gif" else _Mp4)(self._path, self.size, self.fps)
+        if frame.shape[1::-1] != self.size:
+            raise RuntimeError(f"{self._path}: a video's frames are of one size, and this task's pictures are not")
         self._writer.append(frame)
         self.frames += 1
 

@@ -84,7 +84,8 @@ def _sokoban_tile(thing: int, ground: int) -> np.ndarray:
     """uint8 [_TILE, _TILE, 3]."""
     tile = np.full((_TILE, _TILE, 3), _FLOOR, np.uint8)
     tile[0], tile[:, 0] = np.subtract(_FLOOR, 14), np.subtract(_FLOOR, 14)
-    y, x = np.ogrid[:_TILE, :_TILE] - np.array((_TILE - 1) / 2)
+    at = np.arange(_TILE) - (_TILE - 1) / 2
+    y, x = at[:, None], at[None]
     if ground == 1:
         tile[:] = _WALL
         tile[:: _TILE // 2] = _GROUT
