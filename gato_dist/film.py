@@ -127,21 +127,35 @@ def _font() -> Any:
 
 
 class _Mp4:
-    """H.264 through ffmpeg, playable in browsers. Frames leave memory as they come."""
+    """H.264 through ffmpeg, playable in browsers. Frames leave memory as they come. Raises OSError."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: int) -> None:
         import imageio_ffmpeg
 
+        self._path, self._frames = path, 0
         self._ffmpeg = imageio_ffmpeg.write_frames(
-            str(path), size, fps=fps, quality=8, macro_block_size=2, ffmpeg_log_level="error"
+            str(path), size, fps=fps, quality=7, macro_block_size=2, ffmpeg_log_level="quiet"
         )
         self._ffmpeg.send(None)
 
     def append(self, frame: np.ndarray) -> None:
-        self._ffmpeg.send(np.ascontiguousarray(frame))
+        try:
+            self._ffmpeg.send(np.ascontiguousarray(frame))
+        except OSError as error:
+            raise OSError("ffmpeg stopped; is the disk full?") from error
+        self._frames += 1
 
     def finish(self) -> None:
+        import imageio_ffmpeg
+
         self._ffmpeg.close()
+        # How ffmpeg ended is not told: only the file says whether all of it could be written.
+        try:
+            whole = imageio_ffmpeg.count_frames_and_secs(str(self._path))[0] == self._frames
+        except RuntimeError:
+            whole = False
+        if not whole:
+            raise OSError("ffmpeg left it incomplete; is the disk full?")
 
     def stop(self) -> None:
         with contextlib.suppress(OSError):
