@@ -14,8 +14,8 @@ SUFFIXES = (".mp4", ".gif")
 LEAST_WIDTH, LEAST_HEIGHT = 320, 256
 FONT_SIZE, LINE, MARGIN = 13, 17, 6
 BACKGROUND, INK = (24, 26, 32), (232, 232, 232)
-# Viewers show a GIF's frames no faster than this.
-GIF_FPS = 50
+# A GIF tells a frame's time in hundredths of a second, and viewers slow down below two of them.
+LEAST_HUNDREDTHS = 2
 
 
 class _Writer(Protocol):
@@ -32,8 +32,9 @@ class Film:
     """Frames of one size on their way into a file. frames: how many so far; size: (width, height) in pixels."""
 
     def __init__(self, path: Path, fps: int) -> None:
-        self.frames, self.fps, self.size = 0, fps, (0, 0)
-        self._path = path
+        self.frames, self.size = 0, (0, 0)
+        self._path, self._fps = path, fps
+        self._part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         self._writer: _Writer | None = None
 
     def add(self, picture: np.ndarray, lines: list[str]) -> None:
@@ -41,36 +42,51 @@ class Film:
         frame = captioned(enlarged(picture), lines)
         if self._writer is None:
             self.size = (frame.shape[1], frame.shape[0])
-            self._writer = (_Gif if self._path.suffix == ".gif" else _Mp4)(self._path, self.size, self.fps)
+            self._writer = (_Gif if self._path.suffix == ".gif" else _Mp4)(self._part, self.size, self._fps)
         if frame.shape[1::-1] != self.size:
             raise RuntimeError(f"{self._path}: a video's frames are of one size, and this task's pictures are not")
-        self._writer.append(frame)
+        with _told(self._path):
+            self._writer.append(frame)
         self.frames += 1
 
+    @property
+    def seconds(self) -> float:
+        """How long the video is when it is watched."""
+        gif = self._path.suffix == ".gif"
+        return self.frames * (_hundredths(self._fps) / 100 if gif else 1 / self._fps)
+
     def finish(self) -> None:
-        if self._writer is not None:
-            self._writer.finish()
+        """Makes the file whole and gives it its name."""
+        with _told(self._path):
+            if self._writer is not None:
+                self._writer.finish()
+            self._part.replace(self._path)
 
     def stop(self) -> None:
+        """Leaves nothing behind of what is not finished."""
         if self._writer is not None:
             self._writer.stop()
+        self._part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def film(path: Path, fps: int) -> Iterator[Film]:
     """A film that stands under `path` once the block has ended well; otherwise what was there before stays."""
     check_video(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    made = Film(part, fps)
+    made = Film(path, fps)
     try:
         yield made
         made.finish()
-        part.replace(path)
-    except OSError as error:
-        raise RuntimeError(f"{path}: cannot be written ({error})") from error
     finally:
         made.stop()
-        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RuntimeError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def check_video(path: Path) -> None:
@@ -166,7 +182,7 @@ class _Gif:
     """Pillow writes a GIF at once: a byte a pixel stays in memory until then."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: int) -> None:
-        self._path, self._milliseconds = path, round(100 / min(fps, GIF_FPS)) * 10
+        self._path, self._milliseconds = path, 10 * _hundredths(fps)
         self._frames: list[Any] = []
 
     def append(self, frame: np.ndarray) -> None:
@@ -180,3 +196,7 @@ class _Gif:
 
     def stop(self) -> None:
         self._frames.clear()
+
+
+def _hundredths(fps: int) -> int:
+    return max(LEAST_HUNDREDTHS, round(100 / fps))

@@ -71,22 +71,18 @@ Player = Callable[[int], Demonstrator]
 
 def play(request: Request) -> None:
     """Plays, writes the video and prints what came of it. Raises InputError before anything is written."""
-    style = picture_style(request.task)
+    style, console = picture_style(request.task), make_console()
     check_video(request.video)
-    kind, player = _player(request)
-    console = make_console()
+    seeds = _seeds(request)
+    name, player = _player(request)
     with film(request.video, request.fps or style.fps) as made:
-        for i, seed in enumerate(_seeds(request)):
-            title = f"{request.task}, {kind}"
-            name = f"episode {i + 1} of {request.episodes}"
-            lines = [f"{title}, {name}" if request.episodes > 1 else title]
-            console.print(f"{name}: {_episode(request, player(seed), lines, made, console)}", markup=False)
+        for i, seed in enumerate(seeds):
+            lines = [f"{request.task}, {name}", f"episode {i + 1}   " if len(seeds) > 1 else ""]
+            played = _episode(request, player(seed), lines, made, console)
+            console.print(f"episode {i + 1} of {len(seeds)}: {played}", markup=False)
     width, height = made.size
-    seconds = made.frames / made.fps
-    console.print(
-        f"{request.video}: {made.frames} frames of {width}×{height}, {made.fps} a second, {seconds:.1f} s",
-        markup=False, soft_wrap=True,
-    )  # fmt: skip
+    said = f"{request.video}: {made.frames} frames of {width}×{height}, {made.seconds:.1f} s"
+    console.print(said, markup=False, soft_wrap=True)
 
 
 class Camera:
@@ -110,26 +106,35 @@ class Camera:
         self._env.close()
 
 
-def _episode(request: Request, player: Demonstrator, title: list[str], made: Film, console: Console) -> Played:
-    """One episode into the film; a frame shows what was seen, what was done then, and the return with its reward."""
+def _episode(request: Request, player: Demonstrator, lines: list[str], made: Film, console: Console) -> Played:
+    """One episode into the film; a frame shows what was seen, what was done then, and the return with its reward.
+
+    lines: the caption's first line, and the beginning of its second.
+    """
     style, played = picture_style(request.task), Played()
+    title, beginning = lines
     with closing(Camera(player.env)) as env, _progress(console) as tell:
         for step in rollout(env, player.policy, once=True):
             played.add(step)
-            made.add(env.picture, [*title, *_caption(env, step, played, style)])
+            made.add(env.picture, [title, beginning + _numbers(step, played, style), *_texts(env, step)])
             tell(played)
             if played.steps == request.max_steps:
                 break
     return played
 
 
-def _caption(env: VectorEnv, step: Transition, played: Played, style: Picture) -> list[str]:
-    """Lines of text: as many at every step of a task."""
-    lines = [f"step {played.steps}   return {played.total:.2f}   action {_action(step.actions[0], style)}"]
+def _numbers(step: Transition, played: Played, style: Picture) -> str:
+    return f"step {played.steps}   return {played.total:.2f}   action {_action(step.actions[0], style)}"
+
+
+def _texts(env: VectorEnv, step: Transition) -> list[str]:
+    """What the observation says in words: as many lines at every step of a task."""
+    lines: list[str] = []
     for part in env.spec.observations:
         if part.modality is Modality.TEXT:
-            text = textwrap.wrap(str(step.observations[part.name][0]), TEXT_WIDTH)
-            lines += [*text, *[""] * TEXT_LINES][:TEXT_LINES]
+            text = str(step.observations[part.name][0])
+            wrapped = textwrap.wrap(text, TEXT_WIDTH, max_lines=TEXT_LINES, placeholder=" ...")
+            lines += [*wrapped, *[""] * (TEXT_LINES - len(wrapped))]
     return lines
 
 
@@ -142,7 +147,7 @@ def _action(action: np.ndarray, style: Picture) -> str:
 
 
 def _player(request: Request) -> tuple[str, Player]:
-    """The policy's name, and what makes it and its environment for a seed. Raises InputError."""
+    """The policy's name for people, and what makes it and its environment for a seed. Raises InputError."""
     kind = request.policy or ("gato" if request.checkpoint else None)
     if kind is None:
         raise InputError("play: give a CHECKPOINT before the task, or --policy expert or random")
@@ -150,10 +155,10 @@ def _player(request: Request) -> tuple[str, Player]:
         wrong = "needs a CHECKPOINT before the task" if kind == "gato" else "takes no CHECKPOINT"
         raise InputError(f"play: --policy {kind} {wrong}")
     if request.checkpoint is not None:
-        return "gato", _gato(request.task, request.checkpoint)
-    entry = task_entry(request.task)
-    name = entry.expert if kind == "expert" else kind
-    return f"{kind} ({name})" if kind == "expert" else kind, lambda seed: make_expert(request.task, [seed], kind=name)
+        return f"gato ({request.checkpoint.resolve().name})", _gato(request.task, request.checkpoint)
+    expert = task_entry(request.task).expert if kind == "expert" else kind
+    name = f"expert ({expert})" if kind == "expert" else kind
+    return name, lambda seed: make_expert(request.task, [seed], kind=expert)
 
 
 def _gato(task: str, checkpoint: Path) -> Player:

@@ -29,6 +29,7 @@ from tests.fakes import CountingEnv
 pytest.importorskip("envpool")
 imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
 Image = pytest.importorskip("PIL.Image")
+ImageSequence = pytest.importorskip("PIL.ImageSequence")
 
 COMMAND = str(Path(sys.executable).parent / "gato-dist")
 BALL = "babyai/go-to-red-ball-grey"
@@ -47,6 +48,14 @@ def frames(path: Path) -> np.ndarray:
 def _seek(image, index: int) -> np.ndarray:
     image.seek(index)
     return np.asarray(image.convert("RGB"))
+
+
+def watched(path: Path) -> float:
+    """Seconds, as the file says."""
+    if path.suffix == ".gif":
+        image = Image.open(path)
+        return sum(frame.info["duration"] for frame in ImageSequence.Iterator(image)) / 1000
+    return imageio_ffmpeg.count_frames_and_secs(str(path))[1]
 
 
 def show(task: str, video: Path, capsys, **request) -> str:
@@ -87,6 +96,7 @@ def test_a_random_policy_is_shown_for_as_long_as_asked(tmp_path, capsys, task, n
     seen = frames(tmp_path / name)
     assert len(seen) == 30
     assert seen[-1][:200].std() > 10
+    assert float(re.findall(r"([\d.]+) s\n", said)[-1]) == pytest.approx(watched(tmp_path / name), abs=0.06)
 
 
 def test_a_checkpoint_is_shown_in_the_episodes_that_evaluation_scores(tmp_path, capsys):
@@ -178,6 +188,20 @@ def test_what_fails_halfway_leaves_the_old_video(tmp_path, suffix):
         raise ZeroDivisionError
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.gif"])
+def test_a_video_that_does_not_fit_is_not_passed_off_as_whole(tmp_path, name):
+    """A limit on the size of files stands for a full disk."""
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 20; exec "$@"', "-", COMMAND, "play", "ale/freeway", "--policy", "random"]
+        + ["--max-steps", "150", "--video", name],
+        capture_output=True, text=True, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert f"{name}: cannot be written" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_frames_are_large_even_and_their_pixels_square():
