@@ -193,11 +193,9 @@ def test_what_fails_halfway_leaves_the_old_video(tmp_path, suffix):
 @pytest.mark.parametrize("name", ["v.mp4", "v.gif"])
 def test_a_video_that_does_not_fit_is_not_passed_off_as_whole(tmp_path, name):
     """A limit on the size of files stands for a full disk."""
-    done = subprocess.run(
-        ["bash", "-c", 'ulimit -f 20; exec "$@"', "-", COMMAND, "play", "ale/freeway", "--policy", "random"]
-        + ["--max-steps", "150", "--video", name],
-        capture_output=True, text=True, cwd=tmp_path, timeout=120,
-    )  # fmt: skip
+    words = [COMMAND, "play", "ale/freeway", "--policy", "random", "--max-steps", "150", "--video", name]
+    limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "-", *words]
+    done = subprocess.run(limited, capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert done.returncode == 1, done.stdout + done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert f"{name}: cannot be written" in done.stderr
