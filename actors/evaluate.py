@@ -28,18 +28,23 @@ class Evaluator:
 
     def play(self, model: Gato, task: str, count: int, version: int) -> list[Episode]:
         """`count` episodes, all played together by one version of the weights; in the order of their seeds."""
-        seeds, settings = evaluation_seeds(count), self._config.evaluation
-        prompt = self._prompt(task) if settings.prompt_tokens else None
-        env = make_env(task, seeds, settings.threads)
-        policy = GatoPolicy(
-            model, self._tokenizer.tasks[task], self._config.tokens.length, self._tasks[task].window_steps,
-            settings, seeds, version, prompt,
-        )  # fmt: skip
+        seeds = evaluation_seeds(count)
+        policy = self.policy(model, task, seeds, version)
+        env = make_env(task, seeds, self._config.evaluation.threads)
         try:
             played = list(episodes(env, policy, policy_provenance(task, policy, version), once=True))
         finally:
             env.close()
         return sorted(played, key=lambda episode: episode.provenance.seed)
+
+    def policy(self, model: Gato, task: str, seeds: list[int], version: int) -> GatoPolicy:
+        """Gato as the run evaluates it, for one environment per seed."""
+        settings = self._config.evaluation
+        prompt = self._prompt(task) if settings.prompt_tokens else None
+        return GatoPolicy(
+            model, self._tokenizer.tasks[task], self._config.tokens.length, self._tasks[task].window_steps,
+            settings, seeds, version, prompt,
+        )  # fmt: skip
 
     def _prompt(self, task: str) -> StepTokens:
         if task not in self._prompts:

@@ -70,6 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--episodes", type=_positive, default=50)
     evaluate.set_defaults(command=_evaluate)
 
+    play = commands.add_parser("play", help="make a video of a policy in one task")
+    play.add_argument("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT", help="for --policy gato")
+    play.add_argument("task", metavar="TASK")
+    play.add_argument("--policy", choices=("gato", "expert", "random"), help="gato where a CHECKPOINT is given")
+    play.add_argument("--video", type=Path, required=True, metavar="FILE", help="a new .mp4 or .gif")
+    play.add_argument("--episodes", type=_positive, default=1)
+    play.add_argument("--seed", type=int, default=0, metavar="S", help="first of the worlds that evaluation plays in")
+    play.add_argument("--max-steps", type=_positive, metavar="N", help="show no more than N steps of an episode")
+    play.add_argument("--fps", type=_positive, metavar="N", help="frames (steps) a second; the suite's own by default")
+    play.set_defaults(command=_play)
+
     model = commands.add_parser("model", help="parameters of model presets, by part")
     model.add_argument("presets", nargs="*", metavar="PRESET", help="all where none is named")
     model.set_defaults(command=_model)
@@ -129,6 +140,18 @@ def _evaluate(options: argparse.Namespace) -> int | None:
     from gato_dist.measure import evaluate_checkpoint
 
     evaluate_checkpoint(options.checkpoint, options.tasks, options.episodes)
+    return None
+
+
+def _play(options: argparse.Namespace) -> int | None:
+    from gato_dist.play import Request, play
+
+    play(
+        Request(
+            options.task, options.video, options.policy, options.checkpoint, options.episodes, options.seed,
+            options.max_steps, options.fps,
+        )
+    )  # fmt: skip
     return None
 
 

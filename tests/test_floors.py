@@ -36,6 +36,8 @@ WIRING = {
         "report",
         "charts",
         "measure",
+        "play",
+        "film",
         "signals",
         "model_table",
     )

@@ -46,6 +46,10 @@ class MinigridVector:
         self._resetting = terminated | truncated
         return self._time_step(rewards, terminated, truncated)
 
+    def render(self, row: int, camera: int = -1) -> np.ndarray:
+        """The whole world, with what the agent sees lit up: as `pictures.Rendering`."""
+        return self.envs[row].get_frame(highlight=True, tile_size=32)
+
     def close(self) -> None:
         for env in self.envs:
             env.close()

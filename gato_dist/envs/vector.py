@@ -33,7 +33,7 @@ class EnvpoolVector:
         self.spec, self.seeds = spec, list(seeds)
         self._adapt, self._success = adapt, success
         self._env = import_envpool().make_gymnasium(
-            env_id, num_envs=len(seeds), num_threads=threads, env_seed=self.seeds, **options
+            env_id, num_envs=len(seeds), num_threads=threads, env_seed=self.seeds, render_mode="rgb_array", **options
         )
         self._action_dtype = self._env.action_space.dtype
 
@@ -44,6 +44,10 @@ class EnvpoolVector:
 
     def step(self, actions: np.ndarray) -> TimeStep:
         return self._time_step(*self._env.step(np.ascontiguousarray(actions, self._action_dtype)))
+
+    def render(self, row: int, camera: int = -1) -> np.ndarray:
+        """As `pictures.Rendering`; until it is called, drawing costs nothing. Raises RuntimeError without EGL."""
+        return self._env.render(env_ids=row, camera_id=camera)[0]
 
     def close(self) -> None:
         self._env.close()

@@ -1,10 +1,13 @@
 """What every suite promises, on real environments."""
 
+from ctypes.util import find_library
+
 import numpy as np
 import pytest
 
 from actors.experts.registry import find_maker, make_expert
 from actors.rollout import episodes
+from gato_dist.envs.pictures import draw_picture
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.errors import InputError
 from gato_dist.scores import load_reference
@@ -93,6 +96,34 @@ def test_an_episode_that_ran_into_the_limit_is_truncated_not_terminated(task):
     env.close()
     assert [step.truncated[0] for step in steps] == [False] * (limit - 1) + [True]
     assert not any(step.terminated[0] for step in steps)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_drawing_an_environment_does_not_change_its_episode(task):
+    if task.startswith(("dm_control", "metaworld")) and find_library("EGL") is None:
+        pytest.skip("MuJoCo draws through EGL: apt-get install libegl1")
+
+    def run(drawn: bool):
+        env = make_env(task, [61])
+        rng, now, steps, pictures = np.random.default_rng(0), env.reset(), [], []
+        for _ in range(8):
+            if drawn:
+                pictures.append(draw_picture(env, now.observations))
+            action = env.spec.action
+            if action.num_values:
+                now = env.step(rng.integers(action.num_values[0], size=1))
+            else:
+                now = env.step(rng.uniform(action.low, action.high)[None])
+            steps.append((now.rewards, [np.asarray(now.observations[part.name]) for part in env.spec.observations]))
+        env.close()
+        return steps, pictures
+
+    (plain, _), (drawn, pictures) = run(False), run(True)
+    for (reward, parts), (other, others) in zip(plain, drawn, strict=True):
+        assert np.array_equal(reward, other)
+        assert all(map(np.array_equal, parts, others))
+    assert all(picture.dtype == np.uint8 and picture.shape == pictures[0].shape for picture in pictures)
+    assert not np.array_equal(pictures[0], pictures[-1])
 
 
 def test_procgen_refuses_a_limit_that_envpool_would_ignore():
