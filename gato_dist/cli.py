@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from gato_dist.errors import InputError
 from gato_dist.signals import interrupt_on_terminate
@@ -58,10 +59,22 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("tasks", metavar="GLOB", help="such as 'metaworld/*', or a comma-separated list")
     score.add_argument("--episodes", type=_positive, default=50)
     score.add_argument("--seed", type=int, default=0)
+    score.add_argument("--expert", metavar="KIND", help="another kind of expert than the task's own")
+    score.add_argument("overrides", nargs="*", metavar="key=value", help="the expert's options, such as nodes=50")
     score.set_defaults(command=_experts_score)
+    listed = experts.add_parser("list", help="each task's expert, and whether it was measured")
+    listed.add_argument("tasks", nargs="?", default="*", metavar="GLOB")
+    listed.set_defaults(command=_experts_list)
 
     tasks = commands.add_parser("tasks", help="list tasks, their experts and reference scores")
     tasks.add_argument("tasks", nargs="?", default="*", metavar="GLOB")
+    tasks.add_argument(
+        "--speed",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="let each expert play that long for its episodes/hour",
+    )
     tasks.set_defaults(command=_tasks)
 
     evaluate = commands.add_parser("evaluate", help="score a checkpoint")
@@ -124,15 +137,33 @@ def _experts_score(options: argparse.Namespace) -> int | None:
     from gato_dist.measure import score_experts
     from gato_dist.tasks import match_tasks
 
-    score_experts(match_tasks(options.tasks), options.episodes, options.seed)
+    chosen = _expert_options(options.overrides)
+    score_experts(match_tasks(options.tasks), options.episodes, options.seed, options.expert, chosen)
+    return None
+
+
+def _expert_options(words: list[str]) -> dict[str, Any]:
+    import yaml
+
+    pairs = [word.partition("=") for word in words]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise InputError(f"{wrong[0]!r}: options of an expert are key=value")
+    return {name: yaml.safe_load(value) for name, _, value in pairs}
+
+
+def _experts_list(options: argparse.Namespace) -> int | None:
+    from gato_dist.task_list import print_experts
+    from gato_dist.tasks import match_tasks
+
+    print_experts(match_tasks(options.tasks))
     return None
 
 
 def _tasks(options: argparse.Namespace) -> int | None:
-    from gato_dist.measure import print_tasks
+    from gato_dist.task_list import print_tasks
     from gato_dist.tasks import match_tasks
 
-    print_tasks(match_tasks(options.tasks))
+    print_tasks(match_tasks(options.tasks), options.speed)
     return None
 
 

@@ -23,6 +23,7 @@ GROUND = {
         "errors",
         "seeds",
         "presets",
+        "user_code",
     )
 }
 WIRING = {
@@ -36,6 +37,7 @@ WIRING = {
         "report",
         "charts",
         "measure",
+        "task_list",
         "play",
         "film",
         "signals",

@@ -44,6 +44,14 @@ def policy_provenance(task: str, policy: Policy, weights_version: int = -1) -> P
 Maker = Callable[[TaskEntry, "_Worlds", dict[str, Any]], Demonstrator]
 
 
+@dataclass(frozen=True)
+class ExpertKind:
+    """How experts of a kind are made, and whether they are `Labeller`s too."""
+
+    make: Maker
+    labels: bool = False
+
+
 def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Demonstrator:
     """The expert of a run's task as the run has it demonstrate: cut short, disturbed. Raises as `make_expert`."""
     options, steps = config.expert_options, config.demonstration_steps
@@ -54,15 +62,15 @@ def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Dem
     return made
 
 
-def find_maker(task: str, kind: str | None) -> "Maker":
-    """What makes this kind of expert for this task. Raises InputError that lists the kinds there are."""
+def find_kind(task: str, kind: str | None) -> ExpertKind:
+    """This kind of expert for this task. Raises InputError that lists the kinds there are."""
     entry = task_entry(task)
     chosen = kind or entry.expert
-    maker = _MAKERS.get((chosen, entry.family)) or _MAKERS.get((chosen, "*"))
-    if maker is None:
-        known = sorted({name for name, suite in _MAKERS if suite in (entry.family, "*")})
+    found = _KINDS.get((chosen, entry.family)) or _KINDS.get((chosen, "*"))
+    if found is None:
+        known = sorted({name for name, suite in _KINDS if suite in (entry.family, "*")})
         raise InputError(f"{task}: no expert of kind {chosen!r}; there is {', '.join(known)}")
-    return maker
+    return found
 
 
 def make_expert(
@@ -80,10 +88,10 @@ def make_expert(
     """
     entry = task_entry(task)
     chosen = kind or entry.expert
-    maker = find_maker(task, chosen)
+    make = find_kind(task, chosen).make
     merged = (entry.expert_options if chosen == entry.expert else {}) | (options or {})
     try:
-        return maker(entry, _Worlds(seeds, threads, max_steps), merged)
+        return make(entry, _Worlds(seeds, threads, max_steps), merged)
     except (ImportError, TypeError, ValueError) as error:
         raise InputError(f"{task}, {chosen} expert: {error}") from error
 
@@ -143,15 +151,15 @@ def _planner(module: str, name: str) -> Maker:
     return make
 
 
-_MAKERS: dict[tuple[str, str], Maker] = {
-    ("scripted", "metaworld"): _scripted,
-    ("bot", "babyai"): _bot,
-    ("planner", "ale"): _planner("planner_ale", "AlePlanner"),
-    ("guided", "ale"): _planner("planner_ale_guided", "GuidedAlePlanner"),
-    ("planner", "procgen"): _planner("planner_procgen", "ProcgenPlanner"),
-    ("planner", "dm_control"): _planner("planner_dmc", "ControlPlanner"),
-    ("astar", "sokoban"): _planner("sokoban", "SokobanPlanner"),
-    ("astar", "babyai"): _gridworld,
-    ("callable", "*"): _callable,
-    ("random", "*"): _random,
+_KINDS: dict[tuple[str, str], ExpertKind] = {
+    ("scripted", "metaworld"): ExpertKind(_scripted, labels=True),
+    ("bot", "babyai"): ExpertKind(_bot, labels=True),
+    ("astar", "babyai"): ExpertKind(_gridworld, labels=True),
+    ("astar", "sokoban"): ExpertKind(_planner("sokoban", "SokobanPlanner"), labels=True),
+    ("planner", "ale"): ExpertKind(_planner("planner_ale", "AlePlanner")),
+    ("guided", "ale"): ExpertKind(_planner("planner_ale_guided", "GuidedAlePlanner")),
+    ("planner", "procgen"): ExpertKind(_planner("planner_procgen", "ProcgenPlanner")),
+    ("planner", "dm_control"): ExpertKind(_planner("planner_dmc", "ControlPlanner")),
+    ("callable", "*"): ExpertKind(_callable, labels=True),
+    ("random", "*"): ExpertKind(_random),
 }

@@ -83,8 +83,8 @@ class Level:
 class SokobanPlanner:
     """Solves each level when it is first seen, and plays the plan; plans anew where a grid is not the one foreseen.
 
-    weight: of the estimate in A*. nodes: expansions after which a level counts as unsolved for now: the agent takes a random
-    step and looks again.
+    weight: of the estimate in A*. nodes: expansions after which a level counts as unsolved for now: the agent takes a
+    random step and looks again.
     """
 
     def __init__(self, env: str, num_envs: int, seed: int, weight: float = 2.0, nodes: int = 100_000) -> None:

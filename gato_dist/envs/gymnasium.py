@@ -34,7 +34,9 @@ def _make(env: str, options: dict[str, Any]) -> Any:
 
     try:
         if ":" not in env:
-            return gymnasium.make(env, disable_env_checker=True, **options)
+            draws = "rgb_array" in (gymnasium.make(env).metadata.get("render_modes") or ())
+            mode = {"render_mode": "rgb_array"} if draws else {}
+            return gymnasium.make(env, disable_env_checker=True, **mode | options)
         limits = dict(options)
         limit = limits.pop("max_episode_steps", None)
         made = find(env)(**limits)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
+from gato_dist.errors import InputError
 from gato_dist.ports import TimeStep
 from gato_dist.specs import TaskSpec
 
@@ -35,6 +36,13 @@ class PythonVector:
 
     def step(self, actions: np.ndarray) -> TimeStep:
         return self._time_step(*self._env.step(np.asarray(actions).astype(self._dtype) + self._first))
+
+    def render(self, row: int, camera: int = -1) -> np.ndarray:
+        """As `pictures.Rendering`; the environment chose its camera when it was made. Raises InputError without one."""
+        picture = self._env.envs[row].render() if hasattr(self._env, "envs") else None
+        if picture is None:
+            raise InputError(f"{self.spec.name}: has no picture: its environment does not draw as rgb_array")
+        return np.asarray(picture)
 
     def close(self) -> None:
         self._env.close()

@@ -39,7 +39,9 @@ def test_planners_solve_what_they_are_listed_for(task):
     assert all(episode.success for episode in played)
 
 
-@pytest.mark.parametrize("task", ["sokoban/boxoban", "minigrid/door-key-6x6", "babyai/go-to-local", "metaworld/reach-v3"])
+@pytest.mark.parametrize(
+    "task", ["sokoban/boxoban", "minigrid/door-key-6x6", "babyai/go-to-local", "metaworld/reach-v3"]
+)
 def test_labels_are_what_the_expert_would_do_there_and_take_nothing(task):
     made = make_expert(task, [3, 4])
     step = made.env.reset()

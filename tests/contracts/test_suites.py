@@ -5,7 +5,7 @@ from ctypes.util import find_library
 import numpy as np
 import pytest
 
-from actors.experts.registry import find_maker, make_expert
+from actors.experts.registry import find_kind, make_expert
 from actors.rollout import episodes
 from gato_dist.envs.pictures import draw_picture
 from gato_dist.envs.registry import make_env, task_spec
@@ -148,7 +148,7 @@ def test_every_listed_task_has_a_layout_an_expert_and_a_window_that_fits():
         assert spec.name == name
         assert spec.observations
         assert spec.action.size > 0
-        find_maker(name, entry.expert)
+        find_kind(name, entry.expert)
         assert min_step_tokens(spec, "compact") <= 128
 
 
