@@ -42,11 +42,16 @@ def weighted_plan(plans: np.ndarray, returns: np.ndarray, temperature: float) ->
     return np.tensordot(weights / weights.sum(), plans, axes=1)
 
 
+def noise_scales(task: ControlTask) -> np.ndarray:
+    """Standard deviation of each sample's perturbation, float64 [K]: from `noise` down to `noise * calmest`."""
+    return task.noise * task.calmest ** np.linspace(1, 0, task.samples)
+
+
 def improve(
     task: ControlTask, simulator: Simulator, state: State, plan: np.ndarray, noise: np.ndarray, basis: np.ndarray
 ) -> np.ndarray:
     """One round of MPPI over knots: plan [P, A] in [-1, 1] and unit noise [K, P, A] -> a better plan [P, A]."""
-    plans = np.clip(plan + task.noise * noise, -1, 1)
+    plans = np.clip(plan + noise_scales(task)[:, None, None] * noise, -1, 1)
     controls = np.einsum("hp,kpa->kha", basis, plans)
     returns = task.objective(simulator.rollout(state, controls)).sum(axis=1)
     return weighted_plan(plans, returns, task.temperature)

@@ -153,12 +153,14 @@ _REACHER = ControlTask(
 )  # fmt: skip
 _ACROBOT = ControlTask(
     "acrobot", rebuild_acrobot, reward_acrobot, objective_acrobot,
-    horizon=120, knots=10, samples=64, first_iterations=10, replan_every=6, noise=0.5, temperature=0.1,
+    horizon=200, knots=16, samples=64, first_iterations=10, replan_every=6, noise=0.8, temperature=0.1, calmest=0.2,
 )  # fmt: skip
 
 ARMS: dict[str, ControlTask] = {
     "ReacherEasy-v1": _REACHER,
-    "ReacherHard-v1": dataclasses.replace(_REACHER, reward=reward_reacher_hard, objective=objective_reacher_hard),
+    "ReacherHard-v1": dataclasses.replace(
+        _REACHER, reward=reward_reacher_hard, objective=objective_reacher_hard, samples=64, replan_every=2
+    ),
     "PendulumSwingup-v1": ControlTask(
         "pendulum", rebuild_pendulum, reward_pendulum, objective_pendulum,
         horizon=50, knots=6, samples=32, first_iterations=6, replan_every=5, noise=0.5, temperature=0.1,

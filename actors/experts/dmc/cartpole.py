@@ -78,7 +78,7 @@ _SWINGUP = ControlTask(
     horizon=120, knots=8, samples=48, first_iterations=20, replan_every=6, noise=0.5, temperature=0.1,
 )  # fmt: skip
 _BALANCE = dataclasses.replace(
-    _SWINGUP, horizon=50, knots=6, samples=24, first_iterations=4, replan_every=5, noise=0.2
+    _SWINGUP, horizon=100, knots=8, samples=32, first_iterations=4, replan_every=3, noise=0.2
 )
 
 CARTPOLES: dict[str, ControlTask] = {

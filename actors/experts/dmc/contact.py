@@ -5,7 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from actors.experts.dmc.spec import NO_TARGET, ControlTask, Motion, Observation, State, angle, tolerance, velocity
+from actors.experts.dmc.spec import (
+    NO_TARGET,
+    ControlTask,
+    Motion,
+    Observation,
+    State,
+    angle,
+    tolerance,
+    velocity,
+    wrapped,
+)
 
 # --- ball in cup: qpos = cup x, z, ball x, z, all from their rest positions (suite/ball_in_cup.{py,xml}) ---
 _TARGET_HEIGHT, _BALL_HEIGHT = 0.6 - 0.05, 0.2
@@ -87,16 +97,20 @@ def reward_finger_turn_hard(motion: Motion) -> np.ndarray:
 
 
 def objective_finger_spin(motion: Motion) -> np.ndarray:
-    """The reward and the spinner's speed up to a little more than needed; from afar, nearness of the finger."""
-    speed = np.clip(-motion.qvel[..., 2] / _SPIN_SPEED, -1, 1.3)
-    return reward_finger_spin(motion) + speed - fingertip_to_spinner(motion)
+    """The reward and the spinner's speed up to twice what is needed; from afar, nearness of the finger."""
+    speed = np.clip(-motion.qvel[..., 2] / _SPIN_SPEED, -1, 2)
+    return reward_finger_spin(motion) + speed - 0.2 * fingertip_to_spinner(motion)
 
 
 def objective_finger_turn(motion: Motion) -> np.ndarray:
-    """Nearness of the tip and, away from the target, of the finger; at the target, rest."""
-    distance = tip_to_target(motion)
-    near = tolerance(distance, 0.05)
-    return 2 * near - 4 * distance - 0.5 * (1 - near) * fingertip_to_spinner(motion) - 0.1 * near * np.abs(motion.qvel[..., 2])
+    """The angle that is left, and at the target rest.
+
+    The finger only brushes the spinner and needs many strokes; an angle, unlike a distance, falls alike with each.
+    """
+    target = angle(motion.target[1], -motion.target[0])
+    left = np.abs(wrapped(motion.qpos[..., 2] - target))
+    near = tolerance(left, 0.3)
+    return 2 * near - left - 0.2 * (1 - near) * fingertip_to_spinner(motion) - 0.1 * near * np.abs(motion.qvel[..., 2])
 
 
 _SENSED = ("touchtop_pos", "touchbottom_pos", "spinner")

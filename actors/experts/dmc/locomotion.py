@@ -77,20 +77,29 @@ def reward_walker_run(motion: Motion) -> np.ndarray:
     return reward_walker_stand(motion) * (5 * at_least(speed(motion), 8, 4, 0.5) + 1) / 6
 
 
+def _walker_poise(motion: Motion) -> np.ndarray:
+    """Height up to standing, for the reward has next to no slope where the walker lies."""
+    return np.clip((motion.qpos[..., 0] + _TORSO_HEIGHT) / _WALKER_STANDS, 0, 1)
+
+
 def objective_walker_stand(motion: Motion) -> np.ndarray:
-    """The reward, less speed: a walker at rest needs no further steps to stay up."""
-    return reward_walker_stand(motion) - 0.05 * np.abs(speed(motion)) - 0.02 * np.abs(motion.qvel[..., 2])
+    """The reward and the way to it, less speed once up: a walker at rest needs no further steps to stay so."""
+    reward = reward_walker_stand(motion)
+    moving = np.abs(speed(motion)) + 0.4 * np.abs(motion.qvel[..., 2])
+    return reward + _walker_poise(motion) - 0.05 * np.square(reward) * moving
 
 
 def objective_walker_walk(motion: Motion) -> np.ndarray:
-    """The reward and a torso that does not tumble: beyond the horizon a fast pitch is a fall."""
-    return reward_walker_walk(motion) - 0.02 * np.abs(motion.qvel[..., 2])
+    """The reward, the way to it, and less tumbling: beyond the horizon a fast pitch is a fall."""
+    reward = reward_walker_walk(motion)
+    return reward + _walker_poise(motion) - 0.02 * reward * np.abs(motion.qvel[..., 2])
 
 
 def objective_walker_run(motion: Motion) -> np.ndarray:
     """Standing, and speed where it stands: the reward is flat over all speeds up to 0."""
     standing = reward_walker_stand(motion)
-    return standing * (1 + np.clip(speed(motion), -1, 8) / 2) - 0.02 * np.abs(motion.qvel[..., 2])
+    running = standing * np.clip(speed(motion), -1, 8) / 2
+    return standing + _walker_poise(motion) + running - 0.02 * standing * np.abs(motion.qvel[..., 2])
 
 
 # --- hopper: qpos = x, z, pitch, waist, hip, knee, ankle (suite/hopper.{py,xml}) ---
@@ -129,9 +138,10 @@ def reward_hopper_hop(motion: Motion) -> np.ndarray:
 
 
 def _hopper_poise(motion: Motion) -> np.ndarray:
-    """Nearness to standing, 0 ... 1, where the reward has no slope yet, less tumbling."""
-    rising = at_least(hopper_height(motion), _HOPPER_STANDS + 0.1, 1, 0)
-    return rising * (1 + np.cos(motion.qpos[..., 2])) / 2 - 0.02 * np.abs(motion.qvel[..., 2])
+    """The way to standing, up to 1, where the reward has no slope: torso over foot, upright, off the ground."""
+    rising = np.clip(hopper_height(motion) / (_HOPPER_STANDS + 0.1), -1, 1)
+    off_ground = np.clip(motion.sensors["torso_com"][..., 2], 0, 0.8)
+    return 0.5 * rising + 0.2 * np.cos(motion.qpos[..., 2]) + 0.4 * off_ground
 
 
 def objective_hopper_stand(motion: Motion) -> np.ndarray:
@@ -182,7 +192,7 @@ def objective_swimmer(motion: Motion) -> np.ndarray:
 _WALKER = ControlTask(
     "walker", rebuild_walker, reward_walker_walk, objective_walker_walk,
     physics_steps=10, sensors=(_SPEED,), hidden=(1,),
-    horizon=30, knots=5, samples=24, first_iterations=4, replan_every=3, noise=0.4, temperature=0.1,
+    horizon=30, knots=5, samples=24, first_iterations=6, replan_every=3, noise=0.8, temperature=0.1, calmest=0.2,
 )  # fmt: skip
 _HOPPER = ControlTask(
     "hopper", rebuild_without_x, reward_hopper_stand, objective_hopper_stand,

@@ -50,6 +50,7 @@ class ControlTask:
     model_arguments: to the suite's `get_model_and_assets`; adapt: changes the suite's `mujoco.MjSpec` as the task does,
     or adds sensors; sensors: those that the scores read; physics_steps: of the model in a control step.
     hidden: coordinates of qpos that the observation lacks and nothing depends on; `rebuild` sets them to zero.
+    calmest: the smallest perturbation of a sample over the largest, `noise`: below 1 a bundle both explores and refines.
     """
 
     domain: str
@@ -68,6 +69,7 @@ class ControlTask:
     model_arguments: tuple[int, ...] = ()
     adapt: Callable[[Any], None] | None = None
     hidden: tuple[int, ...] = ()
+    calmest: float = 1.0
 
     def describe(self) -> dict[str, Any]:
         """The fields as plain values, functions by name; fields with a default only where they differ from it.
