@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.experts.dmc.spec import ControlTask
+from actors.experts.dmc.spec import ControlTask, Motion
 from actors.experts.planner_dmc import TASKS, ControlPlanner, Simulator, improve, shifted, spline_basis, weighted_plan
 from gato_dist.envs.vector import import_envpool
 
@@ -49,6 +49,16 @@ def seen_from_the_body(spec: ControlTask, qpos: np.ndarray, qvel: np.ndarray) ->
     return np.delete(qpos, spec.hidden), qvel
 
 
+def assert_agrees(spec: ControlTask, motion: Motion, observation: dict[str, np.ndarray], reward: float) -> None:
+    """Compares the simulator's first state with the observation that envpool gave for the same action."""
+    after = spec.rebuild(row(observation))
+    qpos, qvel = seen_from_the_body(spec, motion.qpos[0, 0], motion.qvel[0, 0])
+    seen, _ = seen_from_the_body(spec, after.qpos, after.qvel)
+    np.testing.assert_allclose(np.exp(1j * qpos), np.exp(1j * seen), atol=1e-5)
+    np.testing.assert_allclose(qvel, after.qvel, atol=1e-3)
+    assert spec.reward(motion)[0, 0] == pytest.approx(reward, abs=1e-5)
+
+
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_the_rebuilt_state_predicts_the_next_observation_and_its_reward(task: str) -> None:
     env, spec, random = make_env(task), TASKS[task], np.random.default_rng(0)
@@ -59,12 +69,40 @@ def test_the_rebuilt_state_predicts_the_next_observation_and_its_reward(task: st
         action = random.uniform(-1, 1, (1, 1, simulator.model.nu))
         motion = simulator.rollout(state, action)
         observation, reward, _, _, _ = env.step(action[0])
-        after = spec.rebuild(row(observation))
-        qpos, qvel = seen_from_the_body(spec, motion.qpos[0, 0], motion.qvel[0, 0])
-        seen, _ = seen_from_the_body(spec, after.qpos, after.qvel)
-        np.testing.assert_allclose(np.exp(1j * qpos), np.exp(1j * seen), atol=1e-5)
-        np.testing.assert_allclose(qvel, after.qvel, atol=1e-3)
-        assert spec.reward(motion)[0, 0] == pytest.approx(reward[0], abs=1e-5)
+        assert_agrees(spec, motion, observation, reward[0])
+
+
+# Where random actions earn nothing, the planner's first steps do: (steps, seed) in which it reaches the goal.
+GOALS = {
+    "ReacherEasy-v1": (60, 3),
+    "ReacherHard-v1": (60, 3),
+    "PointMassEasy-v1": (80, 3),
+    "PendulumSwingup-v1": (150, 3),
+    "BallInCupCatch-v1": (60, 3),
+    "CartpoleBalanceSparse-v1": (10, 3),
+    "FingerSpin-v1": (80, 3),
+    "FingerTurnEasy-v1": (60, 3),
+    "FingerTurnHard-v1": (60, 3),
+    "HopperStand-v1": (60, 3),
+    "AcrobotSwingupSparse-v1": (60, 3),
+    "SwimmerSwimmer6-v1": (60, 3),
+    "WalkerWalk-v1": (60, 3),
+}
+
+
+@pytest.mark.parametrize("task", sorted(GOALS))
+def test_the_reward_agrees_at_the_goal_too(task: str) -> None:
+    steps, seed = GOALS[task]
+    env, planner, spec = make_env(task, seed), ControlPlanner(task, 1, 0), TASKS[task]
+    simulator, rewards = Simulator(spec), []
+    observation, info = env.reset()
+    for _ in range(steps):
+        action = planner.act(observation, info, ALL).astype(np.float64)
+        motion = simulator.rollout(spec.rebuild(row(observation)), action[None])
+        observation, reward, _, _, info = env.step(action)
+        assert_agrees(spec, motion, observation, reward[0])
+        rewards.append(reward[0])
+    assert max(rewards) > 0.5
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))

@@ -192,7 +192,7 @@ def objective_swimmer(motion: Motion) -> np.ndarray:
 _WALKER = ControlTask(
     "walker", rebuild_walker, reward_walker_walk, objective_walker_walk,
     physics_steps=10, sensors=(_SPEED,), hidden=(1,),
-    horizon=30, knots=5, samples=24, first_iterations=6, replan_every=3, noise=0.8, temperature=0.1, calmest=0.2,
+    horizon=30, knots=5, samples=24, first_iterations=6, replan_every=4, noise=0.8, temperature=0.1, calmest=0.2,
 )  # fmt: skip
 _HOPPER = ControlTask(
     "hopper", rebuild_without_x, reward_hopper_stand, objective_hopper_stand,

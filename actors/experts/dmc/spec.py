@@ -50,7 +50,7 @@ class ControlTask:
     model_arguments: to the suite's `get_model_and_assets`; adapt: changes the suite's `mujoco.MjSpec` as the task does,
     or adds sensors; sensors: those that the scores read; physics_steps: of the model in a control step.
     hidden: coordinates of qpos that the observation lacks and nothing depends on; `rebuild` sets them to zero.
-    calmest: the smallest perturbation of a sample over the largest, `noise`: below 1 a bundle both explores and refines.
+    calmest: the smallest perturbation of a sample over the largest, `noise`: below 1 a bundle explores and refines.
     """
 
     domain: str
