@@ -62,7 +62,7 @@ def spin_freely(spec: Any) -> None:
 
 
 def rebuild_finger(observation: Observation) -> State:
-    """Finger and spinner from `position` [4] = (proximal, distal, tip x, tip z), `velocity` [3], target's [2] or none."""
+    """From `position` [4] = (proximal, distal, tip x, tip z), `velocity` [3] and, in Turn, `target_position` [2]."""
     proximal, distal, x, z = np.asarray(observation["position"], np.float64)
     target = np.asarray(observation.get("target_position", NO_TARGET), np.float64)
     return State(np.array([proximal, distal, angle(z, -x)]), velocity(observation), target)
