@@ -72,4 +72,27 @@ def import_envpool() -> Any:
         import envpool
     except ImportError as error:
         raise ImportError(f"environments need envpool: pip install 'gato-dist[suites]' ({error})") from error
+    _mend_unbounded_scalars()
     return envpool
+
+
+def _mend_unbounded_scalars() -> None:
+    """Makes envpool's specifications of scalars without bounds readable under numpy 1.
+
+    envpool asks `np.isclose` about the largest float as a whole number, which numpy 1 cannot hold and refuses with
+    a TypeError; the answer, that such a bound is not one of a discrete range, is None.
+    """
+    from envpool.python import data
+
+    ask = data._maybe_scalar_int
+    if getattr(ask, "mended", False):
+        return
+
+    def maybe_scalar_int(value: Any) -> int | None:
+        try:
+            return ask(value)
+        except TypeError:
+            return None
+
+    maybe_scalar_int.mended = True  # type: ignore[attr-defined]
+    data._maybe_scalar_int = maybe_scalar_int
