@@ -2,6 +2,7 @@
 
 import time
 
+from rich.console import Console
 from rich.table import Table
 
 from actors.experts.registry import find_kind, make_expert
@@ -10,11 +11,12 @@ from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.scores import Reference, Score, load_external, load_reference
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
-from gato_dist.status import make_console
 from gato_dist.tasks import task_entry
 from gato_dist.tokens.packing import min_step_tokens
 
-CONSOLE = make_console()
+# A line is a task, however wide the terminal: it folds lines better than a table folds its columns.
+CONSOLE = Console(width=250, highlight=False)
+PARTS = 4
 NO_EXPERT = "no expert"
 
 
@@ -53,7 +55,7 @@ def print_experts(tasks: list[str]) -> None:
             expert = load_reference(task).expert
             score = [expert.policy, expert.policy_hash, _interval(expert), str(expert.episodes), expert.date]
         except InputError:
-            score = ["not measured", "", "", "", ""]
+            score = ["–", "–", "", "", ""]
         table.add_row(task, entry.expert or NO_EXPERT, labels, *score)
     CONSOLE.print(table)
 
@@ -61,7 +63,9 @@ def print_experts(tasks: list[str]) -> None:
 def _layout(spec: TaskSpec) -> list[str]:
     text = "+text" if any(part.modality is Modality.TEXT for part in spec.observations) else ""
     tokens = [f"{min_step_tokens(spec, 'paper')}{text}", f"{min_step_tokens(spec, 'compact')}{text}"]
-    parts = ", ".join(_part(part) for part in spec.observations)
+    parts = ", ".join(_part(part) for part in spec.observations[:PARTS])
+    if len(spec.observations) > PARTS:
+        parts += f" and {len(spec.observations) - PARTS} more"
     return [parts, _action(spec.action), *tokens, str(spec.max_steps or "its own")]
 
 
@@ -87,7 +91,7 @@ def _scores(task: str) -> list[str]:
     try:
         reference = load_reference(task)
     except InputError:
-        return [entry.expert or NO_EXPERT, "not measured", "", published]
+        return [entry.expert or NO_EXPERT, "–", "–", published]
     return [_kind(entry.expert, reference), _interval(reference.random), _interval(reference.expert), published]
 
 

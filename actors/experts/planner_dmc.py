@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from actors.experts.dmc import TASKS
 from actors.experts.dmc.simulator import Simulator
 from actors.experts.dmc.spec import ControlTask, Observation, State
+from actors.experts.dmc.tasks import TASKS
 
 __all__ = ["TASKS", "ControlPlanner", "Simulator", "improve", "shifted", "spline_basis", "weighted_plan"]
 
