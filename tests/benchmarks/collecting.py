@@ -1,8 +1,8 @@
 """Steps a second from environments to replay, against the environments alone: python -m tests.benchmarks.collecting
 
 A uniform policy that draws its actions beforehand, 64 environments in one thread; Reverb's server is a process of its
-own, as in a run, and a sampler-less table that forgets its oldest rows takes everything at once. Stages are added one by
-one: what a stage costs is the time that the line above did not need. CPU seconds count every thread of this process.
+own, as in a run, and a table that forgets its oldest rows takes everything at once. Stages are added one by one: what
+a stage costs is the time that the line above did not need.
 """
 
 import argparse
