@@ -11,6 +11,32 @@ from gato_dist.episode import Observations
 from gato_dist.ports import Info
 
 
+SEARCHES = 1000  # of a way, before one action
+
+
+class Endless(RuntimeError):
+    """The bot goes from one plan to another and back without choosing an action."""
+
+
+def _make_bot(env: Any) -> Any:
+    from minigrid.utils.baby_ai_bot import BabyAIBot
+
+    class PatientBot(BabyAIBot):
+        """Raises Endless where the bot would search for ever, as it does in a rare level with locked doors."""
+
+        def replan(self, action_taken: Any = None) -> Any:
+            self._searches = 0
+            return super().replan(action_taken)
+
+        def _shortest_path(self, *arguments: Any, **options: Any) -> Any:
+            self._searches += 1
+            if self._searches > SEARCHES:
+                raise Endless
+            return super()._shortest_path(*arguments, **options)
+
+    return PatientBot(env)
+
+
 class BabyAIBotExpert:
     """One bot per environment of a `MinigridVector`."""
 
@@ -21,11 +47,9 @@ class BabyAIBotExpert:
         self._lost: set[int] = set()
 
     def reset(self, env_ids: np.ndarray) -> None:
-        from minigrid.utils.baby_ai_bot import BabyAIBot
-
         self._lost.difference_update(env_ids.tolist())
         for i in env_ids:
-            self._bots[i], self._last[i] = BabyAIBot(self._env.envs[i]), None
+            self._bots[i], self._last[i] = _make_bot(self._env.envs[i]), None
 
     def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
         """int64 [N]; the bot reads the environments, not the observations."""
@@ -42,7 +66,7 @@ class BabyAIBotExpert:
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 return self._bots[i].replan(self._last[i])
-        except AssertionError:
+        except (AssertionError, Endless):
             # It checks what it takes for granted by assertions, and a rare level breaks one.
             self._lost.add(i)
             return self._env.envs[i].actions.done
