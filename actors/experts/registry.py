@@ -151,6 +151,15 @@ def _planner(module: str, name: str) -> Maker:
     return make
 
 
+def _pixel_planner(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.from_state import StateExpert
+    from gato_dist.envs import dm_control
+
+    made = _planner("planner_dmc", "ControlPlanner")(entry, worlds, options)
+    parts = [part.name for part in dm_control.spec(entry).observations]
+    return Demonstrator(made.env, StateExpert(made.policy, parts))
+
+
 _KINDS: dict[tuple[str, str], ExpertKind] = {
     ("scripted", "metaworld"): ExpertKind(_scripted, labels=True),
     ("bot", "babyai"): ExpertKind(_bot, labels=True),
@@ -160,6 +169,7 @@ _KINDS: dict[tuple[str, str], ExpertKind] = {
     ("guided", "ale"): ExpertKind(_planner("planner_ale_guided", "GuidedAlePlanner")),
     ("planner", "procgen"): ExpertKind(_planner("planner_procgen", "ProcgenPlanner")),
     ("planner", "dm_control"): ExpertKind(_planner("planner_dmc", "ControlPlanner")),
+    ("planner", "dm_control_pixels"): ExpertKind(_pixel_planner),
     ("callable", "*"): ExpertKind(_callable, labels=True),
     ("random", "*"): ExpertKind(_random),
 }

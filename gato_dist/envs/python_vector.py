@@ -39,7 +39,10 @@ class PythonVector:
 
     def render(self, row: int, camera: int = -1) -> np.ndarray:
         """As `pictures.Rendering`; the environment chose its camera when it was made. Raises InputError without one."""
-        picture = self._env.envs[row].render() if hasattr(self._env, "envs") else None
+        try:
+            picture = self._env.envs[row].render()
+        except (AttributeError, NotImplementedError):
+            picture = None
         if picture is None:
             raise InputError(f"{self.spec.name}: has no picture: its environment does not draw as rgb_array")
         return np.asarray(picture)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from actors.evaluate import evaluate_expert
+from actors.experts import bot
 from actors.experts.astar import search
 from actors.experts.registry import make_expert
 from actors.experts.sokoban import AGENT, BOX, TARGET, WALL, Level
@@ -31,6 +32,15 @@ def test_sokoban_walks_around_a_box_to_push_it_onto_its_target():
 
 def test_sokoban_has_no_plan_for_a_box_in_a_corner():
     assert Level(grid_of(["#####", "#$ .#", "# @ #", "#####"])).plan(weight=1.0, nodes=1000) is None
+
+
+def test_a_bot_that_searches_for_ever_fails_its_episode_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(bot, "SEARCHES", 0)
+    lost = evaluate_expert("babyai/go-to-local", 2, seed=5)
+    assert [episode.success for episode in lost] == [False, False]
+    assert {int(episode.actions[-1]) for episode in lost} == {6}
+    monkeypatch.undo()
+    assert all(episode.success for episode in evaluate_expert("babyai/go-to-local", 2, seed=5))
 
 
 @pytest.mark.parametrize("task", ["sokoban/boxoban", "minigrid/door-key-6x6", "minigrid/lava-crossing-s9n1"])

