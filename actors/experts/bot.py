@@ -10,7 +10,6 @@ from gato_dist.envs.minigrid_python import MinigridVector
 from gato_dist.episode import Observations
 from gato_dist.ports import Info
 
-
 SEARCHES = 1000  # of a way, before one action
 
 

@@ -55,9 +55,7 @@ def _make_python(entry: TaskEntry) -> Any:
             return self.env.reset()
 
     name = entry.name.split("/")[1]
-    env = metaworld.ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{name}-goal-observable"](
-        render_mode="rgb_array", camera_name="corner2"
-    )
+    env = metaworld.ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{name}-goal-observable"](render_mode="rgb_array")
     # A layout of its own for every episode, drawn from the environment's seed.
     env._freeze_rand_vec, env.seeded_rand_vec = False, True
     return gymnasium.wrappers.TimeLimit(Seeded(env), entry.options.get("max_episode_steps", env.max_path_length))
