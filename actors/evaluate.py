@@ -1,5 +1,7 @@
 """Scores a policy on a task: the first episode of each held-out seed."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from actors.experts.registry import make_expert, policy_provenance
@@ -70,6 +72,17 @@ def demonstration(task: TaskConfig, tokenizer: TaskTokenizer, tokens: int) -> St
     return steps.take(slice(0, count))
 
 
+def play_expert(
+    task: str, seeds: list[int], kind: str | None = None, options: dict | None = None, threads: int = 1
+) -> Iterator[Episode]:
+    """The first episode of each seed, as they end, by the task's expert or one of another `kind`."""
+    demonstrator = make_expert(task, seeds, threads, kind, options)
+    try:
+        yield from episodes(demonstrator.env, demonstrator.policy, demonstrator.provenance(), once=True)
+    finally:
+        demonstrator.env.close()
+
+
 def evaluate_expert(
     task: str, count: int, kind: str | None = None, options: dict | None = None, seed: int = 0, threads: int = 1
 ) -> list[Episode]:
@@ -77,9 +90,5 @@ def evaluate_expert(
     played: list[Episode] = []
     seeds = reference_seeds(count, seed)
     for first in range(0, count, REFERENCE_BATCH):
-        demonstrator = make_expert(task, seeds[first : first + REFERENCE_BATCH], threads, kind, options)
-        try:
-            played += episodes(demonstrator.env, demonstrator.policy, demonstrator.provenance(), once=True)
-        finally:
-            demonstrator.env.close()
+        played += play_expert(task, seeds[first : first + REFERENCE_BATCH], kind, options, threads)
     return played

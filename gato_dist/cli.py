@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("tasks", metavar="GLOB", help="such as 'metaworld/*', or a comma-separated list")
     score.add_argument("--episodes", type=_positive, default=50)
     score.add_argument("--seed", type=int, default=0)
+    score.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that play at once")
     score.add_argument("--expert", metavar="KIND", help="another kind of expert than the task's own")
     score.add_argument("overrides", nargs="*", metavar="key=value", help="the expert's options, such as nodes=50")
     score.set_defaults(command=_experts_score)
@@ -134,11 +135,12 @@ def _train(options: argparse.Namespace) -> int | None:
 
 
 def _experts_score(options: argparse.Namespace) -> int | None:
-    from gato_dist.measure import score_experts
+    from gato_dist.scoring import score_experts
     from gato_dist.tasks import match_tasks
 
     chosen = _expert_options(options.overrides)
-    score_experts(match_tasks(options.tasks), options.episodes, options.seed, options.expert, chosen)
+    tasks, kind = match_tasks(options.tasks), options.expert
+    score_experts(tasks, options.episodes, options.seed, kind, chosen, options.workers)
     return None
 
 

@@ -37,6 +37,7 @@ WIRING = {
         "report",
         "charts",
         "measure",
+        "scoring",
         "task_list",
         "play",
         "film",
