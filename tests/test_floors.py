@@ -36,6 +36,7 @@ WIRING = {
         "report",
         "charts",
         "measure",
+        "expert_training",
         "signals",
         "model_table",
     )

@@ -119,6 +119,13 @@ def _random(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demon
     return Demonstrator(env, RandomPolicy(env.spec.action, worlds.seeds, **options))
 
 
+def _checkpoint(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.checkpoint import CheckpointExpert
+
+    expert = CheckpointExpert(task_spec(entry.name), worlds.seeds, **options)
+    return Demonstrator(worlds.make(entry), expert)
+
+
 def _planner(module: str, name: str) -> Maker:
     def make(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
         planner = getattr(importlib.import_module(f"actors.experts.{module}"), name)
@@ -136,4 +143,5 @@ _MAKERS: dict[tuple[str, str], Maker] = {
     ("planner", "procgen"): _planner("planner_procgen", "ProcgenPlanner"),
     ("planner", "dm_control"): _planner("planner_dmc", "ControlPlanner"),
     ("random", "*"): _random,
+    ("checkpoint", "*"): _checkpoint,
 }

@@ -30,12 +30,16 @@ class EnvpoolVector:
         self._action_dtype = self._env.action_space.dtype
 
     def reset(self) -> TimeStep:
-        observation, info = self._env.reset()
-        count = len(self.seeds)
-        return self._time_step(observation, np.zeros(count), np.zeros(count, bool), np.zeros(count, bool), info)
+        return self.restart(np.arange(len(self.seeds)))
 
     def step(self, actions: np.ndarray) -> TimeStep:
         return self._time_step(*self._env.step(np.ascontiguousarray(actions, self._action_dtype)))
+
+    def restart(self, env_ids: np.ndarray) -> TimeStep:
+        """First observations [len(env_ids), ...] of a new episode in these environments; the others do not move."""
+        observation, info = self._env.reset(np.asarray(env_ids, np.int32))
+        count = len(env_ids)
+        return self._time_step(observation, np.zeros(count), np.zeros(count, bool), np.zeros(count, bool), info)
 
     def close(self) -> None:
         self._env.close()
