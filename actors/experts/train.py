@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -34,6 +35,7 @@ except ImportError as error:
 
 STATE = "training.pt"
 REPORT_SECONDS = 1.0
+RATE_REPORTS = 20  # the rate is that of the newest seconds: SAC's first steps, without updates, are far faster
 VERSIONED = ("stable-baselines3", "torch", "envpool", "gymnasium", "numpy")
 
 
@@ -50,7 +52,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """mean_return: of the newest episodes, the task's own rewards; None before the first has ended."""
+    """steps_per_second: lately; mean_return: of the newest episodes in the task's own rewards, None before any."""
 
     steps: int
     total: int
@@ -97,14 +99,15 @@ class _Keeper(BaseCallback):
         self._job, self._env, self._report, self.starts = job, env, report, starts
 
     def _on_training_start(self) -> None:
-        self._began = self._reported = self._saved = time.monotonic()
-        self._first = self.num_timesteps
+        self._saved = time.monotonic()
+        self._newest = deque([(self._saved, self.num_timesteps)], maxlen=RATE_REPORTS)
 
     def _on_step(self) -> bool:
         now = time.monotonic()
-        if now - self._reported >= REPORT_SECONDS:
-            self._reported = now
-            rate = (self.num_timesteps - self._first) / (now - self._began)
+        if now - self._newest[-1][0] >= REPORT_SECONDS:
+            began, first = self._newest[0]
+            self._newest.append((now, self.num_timesteps))
+            rate = (self.num_timesteps - first) / (now - began)
             mean = float(np.mean([each[0] for each in self._env.recent])) if self._env.recent else None
             self._report(Progress(self.num_timesteps, self._job.steps, rate, mean, self._env.episodes))
         if now - self._saved >= self._job.settings.save_seconds:
