@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     learn.add_argument("task", metavar="TASK", help="such as dm_control/cartpole-balance")
     learn.add_argument("overrides", nargs="*", metavar="key=value", help="such as algorithm=ppo learning_rate=0.0003")
     learn.add_argument("--steps", type=_positive, help="environment steps; the suite's default where not given")
-    learn.add_argument("--seed", type=int)
+    learn.add_argument("--seed", type=_not_negative)
     learn.add_argument("--out", type=Path, metavar="DIR", help="runs/experts/SUITE.TASK by default")
     learn.add_argument("--resume", action="store_true", help="continue the training in its folder")
     learn.set_defaults(command=_experts_train)
@@ -105,6 +105,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
     return value
 
 

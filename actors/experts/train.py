@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 
 from actors.experts.networks import ACTIVATIONS, ImpalaFeatures, PolicyNetwork, from_stable_baselines
 from actors.experts.policy_files import POLICY
@@ -86,6 +86,9 @@ def train_expert(job: Job, resume: bool, report: Report) -> int:
     except KeyboardInterrupt:
         save(job, model, env, keeper.starts)
         raise
+    except ValueError as error:
+        # What torch's distributions say of parameters that are no numbers any more.
+        raise RuntimeError(f"{job.task}: training diverged ({' '.join(str(error).split())[:200]})") from error
     finally:
         env.close()
     return model.num_timesteps
@@ -171,12 +174,15 @@ def _make(job: Job, state: dict[str, Any]) -> tuple[ExpertVecEnv, BaseAlgorithm]
 def _ppo(job: Job, env: ExpertVecEnv) -> PPO:
     s: Any = job.settings
     rate = s.learning_rate
+    images = len(env.observation_space.shape or ()) == 3
+    # Small networks on state run faster beside their environments than across a bus.
+    device = "cpu" if s.device == "auto" and not images else s.device
     return PPO(
-        "CnnPolicy" if len(env.observation_space.shape or ()) == 3 else "MlpPolicy", env,
+        "CnnPolicy" if images else "MlpPolicy", env,
         learning_rate=(lambda left: rate * left) if s.decay else rate,
         n_steps=s.n_steps, batch_size=s.batch_size, n_epochs=s.n_epochs, gamma=s.gamma, gae_lambda=s.gae_lambda,
         clip_range=s.clip_range, ent_coef=s.ent_coef, vf_coef=s.vf_coef, max_grad_norm=s.max_grad_norm,
-        policy_kwargs=_policy_kwargs(job), seed=job.seed, device=s.device,
+        policy_kwargs=_policy_kwargs(job), seed=job.seed, device=device,
     )  # fmt: skip
 
 
@@ -224,7 +230,7 @@ def save(job: Job, model: BaseAlgorithm, env: ExpertVecEnv, starts: int) -> None
             state[name] = {"mean": mean, "variance": variance, "count": float(kept.count)}
     if env.moments is not None:
         tensors |= {"moments.mean": state["moments"]["mean"], "moments.variance": state["moments"]["variance"]}
-    _replace(job.folder / POLICY, lambda path: save_file(tensors, path))
+    _replace(job.folder / POLICY, lambda path: path.write_bytes(serialise(tensors)))
     manifest = json.dumps(describe(job, model, network), indent=1)
     _replace(job.folder / "policy.json", lambda path: path.write_text(manifest))
     _replace(job.folder / STATE, lambda path: torch.save(state, path))
