@@ -15,7 +15,7 @@ from gato_dist.status import PLAIN_SECONDS, make_console
 from gato_dist.tasks import task_entry
 
 if TYPE_CHECKING:
-    from actors.experts.train import Progress
+    from actors.experts.train import Job, Progress
 
 EPISODES = 50
 
@@ -35,15 +35,15 @@ def train_and_score(
         raise InputError(f"--seed {seed}: the training in {folder} has seed {chosen_seed}")
     from actors.experts.train import Job, train_expert
 
-    view = ProgressView()
+    job, view = Job(task, settings, total, chosen_seed, folder), ProgressView()
     view.note(f"{task}: {settings.algorithm}, {total:,} steps, seed {chosen_seed} → {folder}")
     try:
         with view:
-            train_expert(Job(task, settings, total, chosen_seed, folder), resume, view.show)
+            train_expert(job, resume, view.show)
     except KeyboardInterrupt:
         view.note(f"saved in {folder}; continue with: gato-dist experts train {task} --out {folder} --resume")
         raise
-    view.note(_score(task, folder))
+    view.note(_score(job))
 
 
 def _settings(task: str, overrides: list[str], saved: dict[str, Any] | None, folder: Path) -> Settings:
@@ -92,10 +92,12 @@ def _saved(folder: Path, task: str, resume: bool) -> dict[str, Any] | None:
     return saved
 
 
-def _score(task: str, folder: Path) -> str:
+def _score(job: "Job") -> str:
+    """Plays random and expert on the reference seeds, and writes scores and command into policy.json."""
     from actors.evaluate import evaluate_expert
     from gato_dist.scores import Score
 
+    task, folder = job.task, job.folder
     date = datetime.now(UTC).date().isoformat()
     path = {"path": str(folder)}
     expert = Score.of(evaluate_expert(task, EPISODES, "checkpoint", path), 0, date)
@@ -105,13 +107,28 @@ def _score(task: str, folder: Path) -> str:
         name: {"mean": score.mean, "std": score.std, "episodes": score.episodes, "date": date}
         for name, score in (("expert", expert), ("random", random))
     }
+    record = json.loads(manifest.read_text()) | {"command": command_of(job), "scores": scores}
     partial = manifest.with_suffix(".partial")
-    partial.write_text(json.dumps(json.loads(manifest.read_text()) | {"scores": scores}, indent=1))
+    partial.write_text(json.dumps(record, indent=1))
     partial.rename(manifest)
     return (
         f"{task}: random {random.mean:.2f} ± {random.std:.2f}, expert {expert.mean:.2f} ± {expert.std:.2f} "
         f"({EPISODES} episodes each) → {folder}"
     )
+
+
+def command_of(job: "Job") -> str:
+    """What makes this expert again: the task, the settings that are not its defaults, steps and seed."""
+    spec, family = task_spec(job.task), task_entry(job.task).family
+    words, given = [], {}
+    if job.settings.algorithm != make_settings(spec, family, {}).algorithm:
+        given = {"algorithm": job.settings.algorithm}
+        words.append(f"algorithm={job.settings.algorithm}")
+    defaults = make_settings(spec, family, given).model_dump(mode="json")
+    for key, value in job.settings.model_dump(mode="json").items():
+        if value != defaults[key]:
+            words.append(f"{key}={json.dumps(value, separators=(',', ':'))}")
+    return " ".join(["gato-dist experts train", job.task, *words, f"--steps {job.steps} --seed {job.seed}"])
 
 
 class ProgressView:

@@ -108,6 +108,9 @@ def test_an_interrupted_training_is_saved_and_resumes_from_the_command_line(tmp_
     record = json.loads((tmp_path / "out" / "policy.json").read_text())
     assert (record["steps"], record["seed"], record["hyperparameters"]["batch_size"]) == (200, 3, 16)
     assert record["scores"]["expert"]["episodes"] == 2
+    assert record["command"] == (
+        f"gato-dist experts train {CARTPOLE} hidden=[16,16] batch_size=16 learning_starts=64 --steps 200 --seed 3"
+    )
     assert "random" in capsys.readouterr().out
 
 

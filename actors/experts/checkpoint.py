@@ -88,10 +88,8 @@ class CheckpointExpert:
         if np.issubdtype(out.dtype, np.integer):
             return out.astype(np.int64).reshape(len(out), *action.shape)
         output = "categorical" if action.modality is Modality.DISCRETE else "gaussian"
-        wanted = int(np.sum(action.num_values)) or action.size
-        if out.reshape(len(out), -1).shape[1] != wanted:
-            raise InputError(f"{self._path}: answers {out.shape[1:]}, {self._spec.name} needs {wanted} numbers")
-        return decide(action, output, out.reshape(len(out), -1), self._noise(out, None, drawn))
+        out = out.reshape(len(out), -1)
+        return decide(action, output, out, self._noise(out, None, drawn))
 
     def _noise(self, head: np.ndarray, log_std: np.ndarray | None, drawn: np.ndarray | None) -> np.ndarray:
         """What is added to `head`, like it: Gumbel noise makes of an argmax a draw from the softmax."""

@@ -134,7 +134,14 @@ def _load_program(file: Path, spec: TaskSpec, trust: bool) -> LoadedPolicy:
         raise ValueError(
             "torch.export.load may unpickle; set expert_options.trust: true if you trust it, or save TorchScript as .pt"
         )
-    return LoadedPolicy(program, default_preprocessing(spec), None, _digest(file.read_bytes()))
+    rule = default_preprocessing(spec)
+    dtype = torch.uint8 if rule.kind == "image" else torch.float32
+    with torch.no_grad():
+        answer = program(torch.zeros(2, *preprocessed_shape(spec, rule), dtype=dtype))
+    wanted = _outputs(spec) if answer.is_floating_point() else spec.action.size
+    if answer.numel() != 2 * wanted:
+        raise ValueError(f"answers {tuple(answer.shape)} for 2 observations; {spec.name} needs {wanted} numbers each")
+    return LoadedPolicy(program, rule, None, _digest(file.read_bytes()))
 
 
 def _outputs(spec: TaskSpec) -> int:

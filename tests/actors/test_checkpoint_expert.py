@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from actors.evaluate import evaluate_expert
 from actors.experts.checkpoint import CheckpointExpert
 from actors.experts.policy_files import find_policy
 from actors.experts.preprocess import Preprocessing, default_preprocessing, preprocess, preprocessed_shape
@@ -144,6 +145,17 @@ def test_a_torchscript_program_answers_actions_or_logits(tmp_path, spec):
     np.testing.assert_allclose(actions, expected, atol=1e-6)
 
 
+def test_an_exported_program_needs_trust(tmp_path):
+    network = torch.nn.Linear(5, 2)
+    program = torch.export.export(network, (torch.zeros(2, 5),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    torch.export.save(program, tmp_path / "policy.pt2")
+    with pytest.raises(InputError, match="trust"):
+        CheckpointExpert(STATE, [0], str(tmp_path / "policy.pt2"))
+    expert, seen = CheckpointExpert(STATE, [0], str(tmp_path / "policy.pt2"), trust=True), observations_of(STATE, 7)
+    out = network(torch.from_numpy(preprocess(STATE, default_preprocessing(STATE), seen))).detach().numpy()
+    np.testing.assert_allclose(expert.label(seen), np.clip(out, STATE.action.low, STATE.action.high), atol=1e-6)
+
+
 def test_sampling_follows_the_seeds_of_the_environments(tmp_path):
     save_script(tmp_path / "policy.pt", BUTTONS)
     seen = {"light": np.ones(200, int)}
@@ -170,9 +182,9 @@ def test_files_that_do_not_fit_are_refused_by_name(tmp_path, monkeypatch):
     (tmp_path / "damaged.zip").write_bytes(b"no zip")
     with pytest.raises(InputError, match=r"damaged\.zip"):
         CheckpointExpert(STATE, [0], "damaged.zip")
-    (tmp_path / "program.pt2").write_bytes(b"")
-    with pytest.raises(InputError, match="trust"):
-        CheckpointExpert(STATE, [0], "program.pt2")
+    torch.jit.script(torch.nn.Linear(5, 9)).save("wide.pt")
+    with pytest.raises(InputError, match=r"wide\.pt.*needs 2 numbers"):
+        CheckpointExpert(STATE, [0], "wide.pt")
     sb3.PPO("MlpPolicy", ExpertVecEnv(Unmoving(BUTTONS), default_preprocessing(BUTTONS)), device="cpu").save("b.zip")
     with pytest.raises(InputError, match=r"b\.zip.*do not fit"):
         CheckpointExpert(STATE, [0], "b.zip")
@@ -200,3 +212,20 @@ def test_the_description_follows_the_weights(tmp_path):
     made = make_expert(CARTPOLE, [0], 1, "checkpoint", {"path": str(tmp_path / "one.pt")})
     assert made.policy.describe() == said[0]
     json.dumps(said)
+
+
+def shipped() -> list[Path]:
+    return sorted((Path(__file__).parents[2] / "gato_dist" / "assets" / "experts").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
+def test_a_shipped_expert_scores_what_its_record_says(path):
+    record = json.loads(path.read_text())
+    task, scores = record["task"], record["scores"]
+    assert task.replace("/", ".") == path.stem
+    assert path.with_suffix(".safetensors").stat().st_size < 4_000_000
+    assert all(word in record["command"] for word in (task, f"--steps {record['steps']}", f"--seed {record['seed']}"))
+    pytest.importorskip(f"gato_dist.envs.{task.split('/')[0]}")
+    returns = [episode.episode_return for episode in evaluate_expert(task, 4, "checkpoint", seed=1)]
+    gain = scores["expert"]["mean"] - scores["random"]["mean"]
+    assert np.mean(returns) > scores["random"]["mean"] + 0.8 * gain
