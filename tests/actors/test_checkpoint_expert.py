@@ -224,7 +224,9 @@ def test_a_shipped_expert_scores_what_its_record_says(path):
     task, scores = record["task"], record["scores"]
     assert task.replace("/", ".") == path.stem
     assert path.with_suffix(".safetensors").stat().st_size < 4_000_000
-    assert all(word in record["command"] for word in (task, f"--steps {record['steps']}", f"--seed {record['seed']}"))
+    assert all(
+        word in record["command"] for word in (task, f"--steps {record['total_steps']}", f"--seed {record['seed']}")
+    )
     pytest.importorskip(f"gato_dist.envs.{task.split('/')[0]}")
     returns = [episode.episode_return for episode in evaluate_expert(task, 4, "checkpoint", seed=1)]
     gain = scores["expert"]["mean"] - scores["random"]["mean"]
