@@ -41,7 +41,8 @@ def train_and_score(
         with view:
             train_expert(job, resume, view.show)
     except KeyboardInterrupt:
-        view.note(f"saved in {folder}; continue with: gato-dist experts train {task} --out {folder} --resume")
+        if (folder / "policy.json").exists():
+            view.note(f"saved in {folder}; continue with: gato-dist experts train {task} --out {folder} --resume")
         raise
     view.note(_score(job))
 
@@ -86,7 +87,12 @@ def _saved(folder: Path, task: str, resume: bool) -> dict[str, Any] | None:
         return None
     if not manifest.exists():
         raise InputError(f"{folder}: no training to resume there; leave out --resume to start one")
-    saved = json.loads(manifest.read_text())
+    try:
+        saved = json.loads(manifest.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{manifest}: damaged ({error})") from error
+    if missing := {"task", "hyperparameters", "seed", "total_steps"} - set(saved):
+        raise InputError(f"{manifest}: {', '.join(sorted(missing))} missing; it is no record of a training")
     if saved["task"] != task:
         raise InputError(f"{folder}: holds a training of {saved['task']}, not of {task}")
     return saved
