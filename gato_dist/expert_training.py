@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,9 +168,9 @@ class ProgressView:
 
 def progress_line(progress: "Progress") -> str:
     mean = "–" if progress.mean_return is None else f"{progress.mean_return:,.2f}"
-    minutes, seconds = divmod(int(progress.seconds_left), 60)
+    left = str(timedelta(seconds=int(progress.seconds_left)))
     return (
         f"{progress.steps / progress.total:.0%} · step {progress.steps:,} of {progress.total:,} · "
         f"{progress.steps_per_second:,.0f} steps/s · return {mean} (episodes: {progress.episodes:,}) · "
-        f"{minutes}:{seconds:02d} left"
+        f"{left} left"
     )

@@ -166,7 +166,6 @@ def _make(job: Job, state: dict[str, Any]) -> tuple[ExpertVecEnv, BaseAlgorithm]
             getattr(model, name).data.copy_(tensor)
         model.num_timesteps = state["steps"]
         if isinstance(model, _SAC):
-            model.random_steps = 0
             model.learning_starts += state["steps"]
     return env, model
 
