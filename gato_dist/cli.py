@@ -54,7 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="continue the run in its folder")
     train.set_defaults(command=_train)
 
-    experts = commands.add_parser("experts", help="score experts").add_subparsers(required=True, metavar="ACTION")
+    experts = commands.add_parser("experts", help="train and score experts").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    learn = experts.add_parser("train", help="train an expert with stable-baselines3")
+    learn.add_argument("task", metavar="TASK", help="such as dm_control/cartpole-balance")
+    learn.add_argument("overrides", nargs="*", metavar="key=value", help="such as algorithm=ppo learning_rate=0.0003")
+    learn.add_argument("--steps", type=_positive, help="environment steps; the suite's default where not given")
+    learn.add_argument("--seed", type=_not_negative)
+    learn.add_argument("--out", type=Path, metavar="DIR", help="runs/experts/SUITE.TASK by default")
+    learn.add_argument("--resume", action="store_true", help="continue the training in its folder")
+    learn.set_defaults(command=_experts_train)
     score = experts.add_parser("score", help="measure random and expert scores, and keep them as references")
     score.add_argument("tasks", metavar="GLOB", help="such as 'metaworld/*', or a comma-separated list")
     score.add_argument("--episodes", type=_positive, default=50)
@@ -123,6 +133,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
 def _train(options: argparse.Namespace) -> int | None:
     from gato_dist.config import load_config
 
@@ -131,6 +148,13 @@ def _train(options: argparse.Namespace) -> int | None:
     from gato_dist.run_folder import RunFolder
 
     train(config, RunFolder(options.run or Path("runs") / config.name), options.resume)
+    return None
+
+
+def _experts_train(options: argparse.Namespace) -> int | None:
+    from gato_dist.expert_training import train_and_score
+
+    train_and_score(options.task, options.overrides, options.steps, options.seed, options.out, options.resume)
     return None
 
 

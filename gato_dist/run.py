@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from actors.board import EvaluationResult
-from actors.experts.registry import find_kind
+from actors.experts.registry import check_expert
 from gato_dist.config import RunConfig, TaskConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
@@ -105,7 +105,7 @@ def _turn(
 def _check_parts(config: RunConfig) -> None:
     """What would only fail minutes later, in another process. Raises InputError."""
     for task in config.tasks:
-        find_kind(task.name, task.expert)
+        check_expert(task)
     if importlib.util.find_spec("reverb") is None:
         raise InputError("live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]'")
     if config.replay.port and not config.ray.address:

@@ -47,6 +47,10 @@ def refuse(tmp_path: Path, *words: str, config: str = CONFIG) -> str:
         (CONFIG + "tokens: {encoding: paper}\nmodel: {local_positions: 9}\n", ["model.local_positions", "40"]),
         ("name: ../../t\ntasks: [{name: metaworld/reach-v3}]\n", ["name"]),
         ("name: t\ntasks: [{name: metaworld/reach-v3, expert: bot}]\n", ["metaworld/reach-v3", "bot", "scripted"]),
+        (
+            "name: t\ntasks: [{name: metaworld/reach-v3, expert: checkpoint, expert_options: {path: no.zip}}]\n",
+            ["no.zip", "no such file"],
+        ),
         ("name: [t\n", ["t.yaml", "YAML"]),
         ("just words\n", ["t.yaml"]),
     ],

@@ -41,6 +41,7 @@ WIRING = {
         "task_list",
         "play",
         "film",
+        "expert_training",
         "signals",
         "model_table",
     )

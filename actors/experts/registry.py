@@ -3,7 +3,8 @@
 import hashlib
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,14 @@ def find_kind(task: str, kind: str | None) -> ExpertKind:
     return found
 
 
+def check_expert(config: TaskConfig) -> None:
+    """Raises InputError where this task's expert is of no known kind, or a checkpoint that cannot be loaded."""
+    if find_kind(config.name, config.expert).make is _checkpoint:
+        options = _merged_options(task_entry(config.name), config.expert, config.expert_options)
+        with _naming(config.name, "checkpoint"):
+            _load_checkpoint(config.name, [0], options)
+
+
 def make_expert(
     task: str,
     seeds: list[int],
@@ -89,11 +98,21 @@ def make_expert(
     entry = task_entry(task)
     chosen = kind or entry.expert
     make = find_kind(task, chosen).make
-    merged = (entry.expert_options if chosen == entry.expert else {}) | (options or {})
+    with _naming(task, chosen):
+        return make(entry, _Worlds(seeds, threads, max_steps), _merged_options(entry, kind, options))
+
+
+def _merged_options(entry: TaskEntry, kind: str | None, options: dict[str, Any] | None) -> dict[str, Any]:
+    return (entry.expert_options if kind in (None, entry.expert) else {}) | (options or {})
+
+
+@contextmanager
+def _naming(task: str, kind: str) -> Iterator[None]:
+    """What an expert's maker says of its options or libraries, as an InputError of this task."""
     try:
-        return make(entry, _Worlds(seeds, threads, max_steps), merged)
+        yield
     except (ImportError, TypeError, ValueError) as error:
-        raise InputError(f"{task}, {chosen} expert: {error}") from error
+        raise InputError(f"{task}, {kind} expert: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -142,6 +161,17 @@ def _random(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demon
     return Demonstrator(env, RandomPolicy(env.spec.action, worlds.seeds, **options))
 
 
+def _checkpoint(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    expert = _load_checkpoint(entry.name, worlds.seeds, options)
+    return Demonstrator(worlds.make(entry), expert)
+
+
+def _load_checkpoint(task: str, seeds: list[int], options: dict[str, Any]) -> Policy:
+    from actors.experts.checkpoint import CheckpointExpert
+
+    return CheckpointExpert(task_spec(task), seeds, **options)
+
+
 def _planner(module: str, name: str) -> Maker:
     def make(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
         planner = getattr(importlib.import_module(f"actors.experts.{module}"), name)
@@ -170,6 +200,7 @@ _KINDS: dict[tuple[str, str], ExpertKind] = {
     ("planner", "procgen"): ExpertKind(_planner("planner_procgen", "ProcgenPlanner")),
     ("planner", "dm_control"): ExpertKind(_planner("planner_dmc", "ControlPlanner")),
     ("planner", "dm_control_pixels"): ExpertKind(_pixel_planner),
+    ("checkpoint", "*"): ExpertKind(_checkpoint, labels=True),
     ("callable", "*"): ExpertKind(_callable, labels=True),
     ("random", "*"): ExpertKind(_random),
 }
