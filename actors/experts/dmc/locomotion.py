@@ -197,18 +197,18 @@ _WALKER = ControlTask(
 _HOPPER = ControlTask(
     "hopper", rebuild_without_x, reward_hopper_stand, objective_hopper_stand,
     physics_steps=4, sensors=(_SPEED, "torso_com", "foot_com"), adapt=sense_heights, hidden=(0,),
-    horizon=40, knots=6, samples=32, first_iterations=6, replan_every=4, noise=0.4, temperature=0.1,
+    horizon=60, knots=5, samples=48, first_iterations=6, replan_every=6, noise=0.8, temperature=0.1, calmest=0.2,
 )  # fmt: skip
 _SWIMMER = ControlTask(
     "swimmer", rebuild_swimmer, reward_swimmer, objective_swimmer,
     physics_steps=15, sensors=("nose_pos",), model_arguments=(6,), hidden=(0, 1, 2),
-    horizon=30, knots=6, samples=16, first_iterations=4, replan_every=6, noise=0.5, temperature=0.1,
+    horizon=40, knots=8, samples=20, first_iterations=4, replan_every=8, noise=1.0, temperature=0.1, calmest=0.2,
 )  # fmt: skip
 
 LOCOMOTION: dict[str, ControlTask] = {
     "CheetahRun-v1": ControlTask(
         "cheetah", rebuild_without_x, reward_cheetah, objective_cheetah, sensors=(_SPEED,), hidden=(0,),
-        horizon=40, knots=8, samples=32, first_iterations=4, replan_every=3, noise=0.5, temperature=0.1,
+        horizon=60, knots=12, samples=64, first_iterations=4, replan_every=4, noise=0.6, temperature=0.1,
     ),
     "WalkerStand-v1": dataclasses.replace(_WALKER, reward=reward_walker_stand, objective=objective_walker_stand),
     "WalkerWalk-v1": _WALKER,
