@@ -128,7 +128,7 @@ _SENSED = ("touchtop_pos", "touchbottom_pos", "spinner")
 _TURN = ControlTask(
     "finger", rebuild_finger, reward_finger_turn_easy, objective_finger_turn,
     physics_steps=2, sensors=_SENSED, adapt=soften,
-    horizon=70, knots=10, samples=96, first_iterations=6, replan_every=4, noise=1.0, temperature=0.1, calmest=0.2,
+    horizon=70, knots=10, samples=80, first_iterations=6, replan_every=5, noise=1.0, temperature=0.1, calmest=0.2,
 )  # fmt: skip
 
 CONTACT: dict[str, ControlTask] = {
@@ -138,7 +138,7 @@ CONTACT: dict[str, ControlTask] = {
     ),
     "FingerSpin-v1": dataclasses.replace(
         _TURN, reward=reward_finger_spin, objective=objective_finger_spin, adapt=soften_and_spin_freely,
-        horizon=30, knots=8, replan_every=2, noise=0.8,
+        horizon=30, knots=8, samples=96, replan_every=2, noise=0.8,
     ),
     "FingerTurnEasy-v1": _TURN,
     "FingerTurnHard-v1": dataclasses.replace(_TURN, reward=reward_finger_turn_hard),
