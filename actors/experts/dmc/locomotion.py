@@ -141,7 +141,7 @@ def _hopper_poise(motion: Motion) -> np.ndarray:
     """The way to standing, up to 1, where the reward has no slope: torso over foot, upright, off the ground."""
     rising = np.clip(hopper_height(motion) / (_HOPPER_STANDS + 0.1), -1, 1)
     off_ground = np.clip(motion.sensors["torso_com"][..., 2], 0, 0.8)
-    return 0.5 * rising + 0.2 * np.cos(motion.qpos[..., 2]) + 0.4 * off_ground
+    return 0.3 * rising + 0.1 * np.cos(motion.qpos[..., 2]) + 1.2 * off_ground
 
 
 def objective_hopper_stand(motion: Motion) -> np.ndarray:
@@ -197,7 +197,7 @@ _WALKER = ControlTask(
 _HOPPER = ControlTask(
     "hopper", rebuild_without_x, reward_hopper_stand, objective_hopper_stand,
     physics_steps=4, sensors=(_SPEED, "torso_com", "foot_com"), adapt=sense_heights, hidden=(0,),
-    horizon=60, knots=5, samples=48, first_iterations=6, replan_every=6, noise=0.8, temperature=0.1, calmest=0.2,
+    horizon=60, knots=5, samples=36, first_iterations=6, replan_every=4, noise=1.0, temperature=0.1, calmest=0.1,
 )  # fmt: skip
 _SWIMMER = ControlTask(
     "swimmer", rebuild_swimmer, reward_swimmer, objective_swimmer,
