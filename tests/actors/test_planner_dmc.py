@@ -1,13 +1,26 @@
 """The control planner against envpool: its state, its reward and its plans must be the environment's own."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
 from actors.experts.dmc.spec import ControlTask, Motion
-from actors.experts.planner_dmc import TASKS, ControlPlanner, Simulator, improve, shifted, spline_basis, weighted_plan
+from actors.experts.planner_dmc import (
+    TASKS,
+    ControlPlanner,
+    Simulator,
+    improve,
+    noise_scales,
+    shifted,
+    spline_basis,
+    weighted_plan,
+)
+from actors.experts.registry import policy_provenance
 from gato_dist.envs.vector import import_envpool
+from gato_dist.scores import load_reference
+from gato_dist.tasks import match_tasks, task_entry
 
 pytest.importorskip("dm_control")
 pytest.importorskip("envpool")
@@ -194,3 +207,36 @@ def test_unknown_tasks_and_impossible_budgets_are_refused() -> None:
         ControlPlanner("DogRun-v1", 1, 0)
     with pytest.raises(ValueError, match="replan_every"):
         ControlPlanner("ReacherEasy-v1", 1, 0, replan_every=0)
+
+
+def planned_tasks() -> list[str]:
+    """Names of the suite's tasks that the task table leaves to the planner."""
+    return [name for name in match_tasks("dm_control/*") if task_entry(name).expert == "planner"]
+
+
+def test_the_task_table_leaves_to_the_planner_just_those_it_knows() -> None:
+    assert {task_entry(name).env for name in planned_tasks()} == set(TASKS)
+
+
+@pytest.mark.parametrize("name", planned_tasks())
+def test_the_shipped_reference_was_measured_with_the_present_budget(name: str) -> None:
+    planner, reference = ControlPlanner(task_entry(name).env, 1, 0), load_reference(name)
+    assert policy_provenance(name, planner).policy_hash == reference.expert.policy_hash
+    assert reference.expert.mean > reference.random.mean + reference.random.std
+
+
+def test_a_field_that_a_task_does_not_use_leaves_its_description_as_it_was() -> None:
+    described = TASKS["CartpoleSwingup-v1"].describe()
+    assert described["rebuild"] == "rebuild_cartpole"
+    assert "adapt" not in described
+    assert "calmest" not in described
+
+
+def test_perturbations_shrink_to_the_calmest() -> None:
+    task = dataclasses.replace(TASKS["ReacherEasy-v1"], samples=3, noise=0.8, calmest=0.25)
+    np.testing.assert_allclose(noise_scales(task), [0.2, 0.4, 0.8])
+
+
+def test_scalars_without_bounds_have_a_specification() -> None:
+    walker = import_envpool().make_spec("WalkerWalk-v1").gymnasium_observation_space
+    assert walker["height"].shape == ()
