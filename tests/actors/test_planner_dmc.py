@@ -36,9 +36,9 @@ def row(observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {key: value[0] for key, value in observation.items()}
 
 
-def play(task: str, steps: int, seed: int) -> tuple[np.ndarray, float]:
+def play(task: str, steps: int, seed: int, **budget: Any) -> tuple[np.ndarray, float]:
     """Actions [steps, A] and return of one planned episode's beginning."""
-    env, planner = make_env(task, seed), ControlPlanner(task, 1, seed)
+    env, planner = make_env(task, seed), ControlPlanner(task, 1, seed, **budget)
     observation, info = env.reset()
     actions, total = [], 0.0
     for _ in range(steps):
@@ -96,7 +96,7 @@ GOALS = {
     "ReacherHard-v1": (3, 60),
     "WalkerWalk-v1": (1017, 40),
 }
-FINGERS = {"FingerSpin-v1": (3, 80), "FingerTurnEasy-v1": (1017, 20), "FingerTurnHard-v1": (1017, 20)}
+FINGERS = {"FingerSpin-v1": (3, 80), "FingerTurnEasy-v1": (1017, 20), "FingerTurnHard-v1": (1017, 60)}
 
 
 @pytest.mark.parametrize("task", sorted(GOALS))
@@ -134,8 +134,8 @@ def test_the_reward_of_a_touched_spinner_agrees_where_the_contact_only_nearly_do
 
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_the_same_seed_gives_the_same_actions_within_bounds(task: str) -> None:
-    first, _ = play(task, 20, seed=5)
-    again, _ = play(task, 20, seed=5)
+    first, _ = play(task, 20, seed=5, samples=8)
+    again, _ = play(task, 20, seed=5, samples=8)
     np.testing.assert_array_equal(first, again)
     assert np.abs(first).max() <= 1
 
@@ -168,7 +168,7 @@ def test_reset_forgets_the_plan() -> None:
 
 
 def test_improving_a_plan_raises_its_objective() -> None:
-    spec = TASKS["ReacherEasy-v1"]
+    spec = dataclasses.replace(TASKS["ReacherEasy-v1"], samples=64)
     simulator, basis = Simulator(spec), spline_basis(spec.knots, spec.horizon)
     state = spec.rebuild(row(make_env("ReacherEasy-v1").reset()[0]))
     random = np.random.default_rng(0)
