@@ -85,6 +85,10 @@ _SWINGUP = ControlTask(
 _BALANCE = dataclasses.replace(
     _SWINGUP, horizon=100, knots=8, samples=32, first_iterations=4, replan_every=3, noise=0.2
 )
+_POLES = ControlTask(
+    "cartpole", rebuild_poles, reward_poles, objective_poles, model_arguments=(2,),
+    horizon=100, knots=12, samples=48, first_iterations=20, replan_every=5, noise=0.4, temperature=0.1,
+)  # fmt: skip
 
 CARTPOLES: dict[str, ControlTask] = {
     "CartpoleBalance-v1": _BALANCE,
@@ -94,8 +98,6 @@ CARTPOLES: dict[str, ControlTask] = {
         _SWINGUP, reward=reward_cartpole_sparse, objective=objective_cartpole_sparse,
         samples=32, replan_every=3, calmest=0.2,
     ),
-    "CartpoleTwoPoles-v1": ControlTask(
-        "cartpole", rebuild_poles, reward_poles, objective_poles, model_arguments=(2,),
-        horizon=100, knots=12, samples=48, first_iterations=20, replan_every=5, noise=0.4, temperature=0.1,
-    ),
+    "CartpoleTwoPoles-v1": _POLES,
+    "CartpoleThreePoles-v1": dataclasses.replace(_POLES, model_arguments=(3,)),
 }  # fmt: skip

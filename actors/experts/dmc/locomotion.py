@@ -1,4 +1,4 @@
-"""Cheetah, walker, hopper and swimmers: bodies whose place along the ground does not matter."""
+"""Cheetah, walker and hopper: planar bodies whose place along the ground does not matter."""
 
 import dataclasses
 from typing import Any
@@ -147,41 +147,6 @@ def objective_hopper_stand(motion: Motion) -> np.ndarray:
     return reward_hopper_stand(motion) + 2 * _hopper_poise(motion) - 0.1 * np.abs(speed(motion))
 
 
-# --- swimmers: qpos = x, y, heading, then n - 1 joints (suite/swimmer.{py,xml}) ---
-_NOSE = np.array([0.0, -0.06])
-_ANCHOR = 0.05  # metres from the head's site to the axis of the root joints
-_TARGET_SIZE = 0.1
-
-
-def rebuild_swimmer(observation: Observation) -> State:
-    """A swimmer of n links from `joints` [n - 1], `body_velocities` [3n] and `to_target` [2].
-
-    The water is alike everywhere and in every direction, so that the head may be put at the origin, facing along -y.
-    """
-    moving = np.asarray(observation["body_velocities"], np.float64).reshape(-1, 3)
-    turning = moving[:, 2]
-    along = moving[0, :2] + [_ANCHOR * turning[0], 0]
-    qpos = np.concatenate([np.zeros(3), observation["joints"]])
-    qvel = np.concatenate([along, turning[:1], np.diff(turning)])
-    return State(qpos, qvel, _NOSE + observation["to_target"])
-
-
-def nose_distance(motion: Motion) -> np.ndarray:
-    """Metres from the swimmer's nose to the target's centre."""
-    return np.linalg.norm(motion.sensors["nose_pos"][..., :2] - motion.target, axis=-1)
-
-
-def reward_swimmer(motion: Motion) -> np.ndarray:
-    """1 inside the target, falling off slowly over metres."""
-    outside = np.clip(nose_distance(motion) - _TARGET_SIZE, 0, None) / (5 * _TARGET_SIZE)
-    return 1 / (9 * np.square(outside) + 1)
-
-
-def objective_swimmer(motion: Motion) -> np.ndarray:
-    """The reward and the distance: far away the reward is too flat to tell a plan's few centimetres."""
-    return reward_swimmer(motion) - 5 * nose_distance(motion)
-
-
 _WALKER = ControlTask(
     "walker", rebuild_walker, reward_walker_walk, objective_walker_walk,
     physics_steps=10, sensors=(_SPEED,), hidden=(1,),
@@ -200,10 +165,5 @@ LOCOMOTION: dict[str, ControlTask] = {
         "hopper", rebuild_without_x, reward_hopper_stand, objective_hopper_stand,
         physics_steps=4, sensors=(_SPEED, "torso_com", "foot_com"), adapt=sense_heights, hidden=(0,),
         horizon=60, knots=5, samples=36, first_iterations=6, replan_every=4, noise=1.0, temperature=0.1, calmest=0.1,
-    ),
-    "SwimmerSwimmer6-v1": ControlTask(
-        "swimmer", rebuild_swimmer, reward_swimmer, objective_swimmer,
-        physics_steps=15, sensors=("nose_pos",), model_arguments=(6,), hidden=(0, 1, 2),
-        horizon=40, knots=8, samples=20, first_iterations=4, replan_every=8, noise=1.0, temperature=0.1, calmest=0.2,
     ),
 }  # fmt: skip
