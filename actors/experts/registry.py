@@ -119,6 +119,18 @@ def _random(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demon
     return Demonstrator(env, RandomPolicy(env.spec.action, worlds.seeds, **options))
 
 
+def _ale(module: str, name: str) -> Maker:
+    """A planner that a shadow emulator serves: refuses the environments that no shadow can follow."""
+
+    def make(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+        from actors.experts.ale_emulator import check_options
+
+        check_options(entry.options)
+        return _planner(module, name)(entry, worlds, options)
+
+    return make
+
+
 def _planner(module: str, name: str) -> Maker:
     def make(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
         planner = getattr(importlib.import_module(f"actors.experts.{module}"), name)
@@ -131,8 +143,8 @@ def _planner(module: str, name: str) -> Maker:
 _MAKERS: dict[tuple[str, str], Maker] = {
     ("scripted", "metaworld"): _scripted,
     ("bot", "babyai"): _bot,
-    ("planner", "ale"): _planner("planner_ale", "AlePlanner"),
-    ("guided", "ale"): _planner("planner_ale_guided", "GuidedAlePlanner"),
+    ("planner", "ale"): _ale("planner_ale", "AlePlanner"),
+    ("guided", "ale"): _ale("planner_ale_guided", "GuidedAlePlanner"),
     ("planner", "procgen"): _planner("planner_procgen", "ProcgenPlanner"),
     ("planner", "dm_control"): _planner("planner_dmc", "ControlPlanner"),
     ("random", "*"): _random,

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.experts.planner_ale import AlePlanner, Decision, ShadowMismatch, search
+from actors.experts.ale_emulator import ShadowMismatch
+from actors.experts.ale_search import Decision, search
+from actors.experts.planner_ale import AlePlanner
 
 pytest.importorskip("ale_py")
 envpool = pytest.importorskip("envpool")
