@@ -25,9 +25,10 @@ from actors.experts.procgen_search import Exploring, Repairing, Shooting, explor
 LEFT, DOWN, STAY, UP, RIGHT, FIRE = 1, 3, 4, 5, 7, 9
 LEFT_DOWN, LEFT_UP, RIGHT_DOWN, RIGHT_UP = 0, 2, 6, 8
 _ALL_WAYS = (STAY, UP, DOWN, LEFT, RIGHT, LEFT_UP, LEFT_DOWN, RIGHT_UP, RIGHT_DOWN)
-# Coinrun differs in at most 20 of 12,288 values by more than 16 levels (measured); a step out of phase in hundreds.
+# Two builds of Qt draw the edges of sprites apart: up to 123 of 12,288 values by more than 16 levels (measured: a ship
+# turned in caveflyer, ninja, hard coinrun) while rewards and ends agree. A lost step shows in hundreds of values.
 _ROUNDING = 16
-_FORGIVEN = 0.005
+_FORGIVEN = 0.02
 
 
 class FrameMismatch(RuntimeError):
@@ -57,10 +58,9 @@ GAMES: dict[str, Search] = {
         window=10, limit=300, repairs=16,
     ),
     "bigfish": Shooting(_ALL_WAYS, holds=(6,), horizon=24, commit=3),
-    "dodgeball": Shooting((FIRE, *_ALL_WAYS), holds=(3, 6), horizon=16, commit=3),
-    "climber": Shooting(_ALL_WAYS, holds=(4, 10), horizon=24, commit=4),
+    "dodgeball": Exploring((UP, DOWN, LEFT, RIGHT, FIRE), hold=3, layers=20, width=60, grain=4),
+    "climber": Exploring((LEFT, RIGHT, LEFT_UP, RIGHT_UP, UP, STAY), hold=4, layers=30, width=60, grain=4),
     "chaser": Shooting((UP, DOWN, LEFT, RIGHT), holds=(2, 4, 8), horizon=16, commit=2),
-    "bossfight": Shooting((FIRE, *_ALL_WAYS[1:]), holds=(4, 10), horizon=24, commit=3),
     "fruitbot": Shooting((STAY, LEFT, RIGHT, FIRE), holds=(3, 6, 12, 20), horizon=30, commit=3),
     "plunder": Shooting((STAY, LEFT, RIGHT, FIRE), holds=(3, 8), horizon=30, commit=4),
     "starpilot": Shooting((FIRE, *_ALL_WAYS[1:]), holds=(6, 12), horizon=24, commit=3),
@@ -144,7 +144,7 @@ class ProcgenPlanner:
         return repair(self._clones, self._walker, state, self.search).tolist()
 
     def _check(self, row: int, level: int, shown: np.ndarray, expected: np.ndarray) -> None:
-        """Compares two uint8 frames, forgiving the few edge pixels that two builds of Qt draw apart in coinrun."""
+        """Compares two uint8 frames, forgiving the few edge pixels that two builds of Qt draw apart."""
         apart = np.abs(shown.astype(np.int16) - expected) > _ROUNDING
         if apart.mean() > _FORGIVEN:
             raise FrameMismatch(

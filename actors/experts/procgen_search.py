@@ -51,7 +51,7 @@ class Exploring:
     layers: int
     width: int
     grain: int = 1
-    commit: int = 8
+    commit: int = 30
 
 
 def held_pairs(search: Shooting) -> np.ndarray:
