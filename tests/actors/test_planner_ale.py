@@ -172,7 +172,9 @@ def test_sticky_actions_are_refused_by_name(kind: str, monkeypatch: pytest.Monke
 
 def test_boxing_ends_with_a_knockout() -> None:
     """Random play ends at 1.4 points (deviation 9) after 1782 decisions; the winning blow must not be avoided."""
-    actions, score = play(AlePlanner("Boxing", 1, seed=0, actions=BOXING), make_env("Boxing", seed=7), 1700)
+    actions, score = play(
+        AlePlanner("Boxing", 1, seed=0, nodes=150, horizon=12, actions=BOXING), make_env("Boxing", seed=7), 1700
+    )
     assert score >= 90
     assert len(actions) < 1700
 
