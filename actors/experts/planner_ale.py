@@ -15,8 +15,8 @@ expert's score for what a clone of it will reach.
 Where every held action is fatal, random pairs of them are tried, until one is not.
 
 Where nothing scores, `wander` is how often a random one of the equally good actions is held instead of the first. It
-ends standstills and lets episodes differ, for nothing else is random: envpool begins each after 1 to 30 no-op frames,
-so that there are no more than 30 beginnings, and without it as many games.
+ends standstills and lets episodes differ: envpool begins each after 1 to 30 no-op frames, so that there are no more
+than 30 beginnings, and a game out of danger has no other chance in it. Random numbers come from the seed alone.
 """
 
 import dataclasses
