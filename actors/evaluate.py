@@ -1,5 +1,7 @@
 """Scores a policy on a task: the first episode of each held-out seed."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from actors.experts.registry import make_expert, policy_provenance
@@ -28,18 +30,23 @@ class Evaluator:
 
     def play(self, model: Gato, task: str, count: int, version: int) -> list[Episode]:
         """`count` episodes, all played together by one version of the weights; in the order of their seeds."""
-        seeds, settings = evaluation_seeds(count), self._config.evaluation
-        prompt = self._prompt(task) if settings.prompt_tokens else None
-        env = make_env(task, seeds, settings.threads)
-        policy = GatoPolicy(
-            model, self._tokenizer.tasks[task], self._config.tokens.length, self._tasks[task].window_steps,
-            settings, seeds, version, prompt,
-        )  # fmt: skip
+        seeds = evaluation_seeds(count)
+        policy = self.policy(model, task, seeds, version)
+        env = make_env(task, seeds, self._config.evaluation.threads)
         try:
             played = list(episodes(env, policy, policy_provenance(task, policy, version), once=True))
         finally:
             env.close()
         return sorted(played, key=lambda episode: episode.provenance.seed)
+
+    def policy(self, model: Gato, task: str, seeds: list[int], version: int) -> GatoPolicy:
+        """Gato as the run evaluates it, for one environment per seed."""
+        settings = self._config.evaluation
+        prompt = self._prompt(task) if settings.prompt_tokens else None
+        return GatoPolicy(
+            model, self._tokenizer.tasks[task], self._config.tokens.length, self._tasks[task].window_steps,
+            settings, seeds, version, prompt,
+        )  # fmt: skip
 
     def _prompt(self, task: str) -> StepTokens:
         if task not in self._prompts:
@@ -65,6 +72,17 @@ def demonstration(task: TaskConfig, tokenizer: TaskTokenizer, tokens: int) -> St
     return steps.take(slice(0, count))
 
 
+def play_expert(
+    task: str, seeds: list[int], kind: str | None = None, options: dict | None = None, threads: int = 1
+) -> Iterator[Episode]:
+    """The first episode of each seed, as they end, by the task's expert or one of another `kind`."""
+    demonstrator = make_expert(task, seeds, threads, kind, options)
+    try:
+        yield from episodes(demonstrator.env, demonstrator.policy, demonstrator.provenance(), once=True)
+    finally:
+        demonstrator.env.close()
+
+
 def evaluate_expert(
     task: str, count: int, kind: str | None = None, options: dict | None = None, seed: int = 0, threads: int = 1
 ) -> list[Episode]:
@@ -72,9 +90,5 @@ def evaluate_expert(
     played: list[Episode] = []
     seeds = reference_seeds(count, seed)
     for first in range(0, count, REFERENCE_BATCH):
-        demonstrator = make_expert(task, seeds[first : first + REFERENCE_BATCH], threads, kind, options)
-        try:
-            played += episodes(demonstrator.env, demonstrator.policy, demonstrator.provenance(), once=True)
-        finally:
-            demonstrator.env.close()
+        played += play_expert(task, seeds[first : first + REFERENCE_BATCH], kind, options, threads)
     return played

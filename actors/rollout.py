@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.ports import Policy, VectorEnv
-from gato_dist.specs import Modality
 
 
 @dataclass
@@ -24,6 +24,10 @@ class Transition:
     truncated: np.ndarray
     success: np.ndarray | None
     active: np.ndarray
+
+    @property
+    def done(self) -> np.ndarray:
+        return self.terminated | self.truncated
 
 
 def rollout(env: VectorEnv, policy: Policy, once: bool = False) -> Iterator[Transition]:
@@ -58,45 +62,93 @@ class EpisodeRecorder:
     def __init__(self, env: VectorEnv, source: Provenance) -> None:
         """source: the provenance that all episodes share; its seed and episode index are filled in."""
         self._spec, self._seeds, self._source = env.spec, env.seeds, source
-        self._steps: list[list[tuple]] = [[] for _ in env.seeds]
+        self._history = _History()
+        self._first = np.full(len(env.seeds), -1)
         self._episodes = [0] * len(env.seeds)
         self._began = [time.monotonic()] * len(env.seeds)
 
     def add(self, step: Transition) -> list[Episode]:
         """Episodes that end with this step."""
-        ended = []
-        for i in np.flatnonzero(step.active):
-            seen = tuple(step.observations[part.name][i] for part in self._spec.observations)
-            success = None if step.success is None else bool(step.success[i])
-            self._steps[i].append((seen, step.actions[i], step.targets[i], step.rewards[i], success))
-            if step.terminated[i] or step.truncated[i]:
-                ended.append(self._finish(i, bool(step.terminated[i])))
+        active = step.active
+        now = self._history.add(step)
+        self._first[active & (self._first < 0)] = now
+        ended = [self._finish(i, now, bool(step.terminated[i])) for i in np.flatnonzero(active & step.done)]
+        going = self._first[self._first >= 0]
+        self._history.forget(int(going.min()) if len(going) else now + 1)
         return ended
 
-    def _finish(self, i: int, terminated: bool) -> Episode:
-        seen, actions, targets, rewards, successes = zip(*self._steps[i], strict=True)
-        observations: Observations = {
-            part.name: list(values) if part.modality is Modality.TEXT else np.stack(values)
-            for part, values in zip(self._spec.observations, zip(*seen, strict=True), strict=True)
-        }
-        now = time.monotonic()
+    def _finish(self, i: int, now: int, terminated: bool) -> Episode:
+        past = self._history.column(i, int(self._first[i]), now + 1)
+        observations: Observations = {part.name: past[part.name] for part in self._spec.observations}
+        clock = time.monotonic()
         source = self._source
         provenance = Provenance(
             source.task, self._seeds[i], source.policy, source.policy_hash, self._episodes[i], source.weights_version,
-            source.versions, now - self._began[i], datetime.now(UTC).isoformat(timespec="seconds"),
+            source.versions, clock - self._began[i], datetime.now(UTC).isoformat(timespec="seconds"),
         )  # fmt: skip
-        self._steps[i], self._began[i] = [], now
+        self._first[i], self._began[i] = -1, clock
         self._episodes[i] += 1
-        success = None if successes[0] is None else any(successes)
+        success = bool(past[SUCCESS].any()) if SUCCESS in past else None
         return Episode(
             observations,
-            np.stack(actions),
-            np.stack(targets),
-            np.array(rewards, np.float32),
+            past[ACTIONS],
+            past[TARGETS],
+            past[REWARDS].astype(np.float32),
             terminated,
             success,
             provenance,
         )
+
+
+# Columns of a history beside the observations, whose names hold no space.
+ACTIONS, TARGETS, REWARDS, SUCCESS = " actions", " targets", " rewards", " success"
+
+
+class _History:
+    """The last steps of all environments as arrays [capacity, N, ...], so that an episode is one slice of each.
+
+    Steps are numbered from 0 for ever; texts are lists of lists.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, np.ndarray] = {}
+        self._texts: dict[str, list[list[str]]] = {}
+        self._base = self._count = 0
+
+    def add(self, step: Transition) -> int:
+        """Copies a step of every environment; returns its number."""
+        arrays = {ACTIONS: step.actions, TARGETS: step.targets, REWARDS: step.rewards, **step.observations}
+        if step.success is not None:
+            arrays[SUCCESS] = step.success
+        for name, values in arrays.items():
+            if isinstance(values, list):
+                self._texts.setdefault(name, []).append(values)
+                continue
+            values = np.asarray(values)
+            if name not in self._columns:
+                self._columns[name] = np.empty((64, *values.shape), values.dtype)
+            if self._count == len(self._columns[name]):
+                self._columns[name] = np.concatenate([self._columns[name], np.empty_like(self._columns[name])])
+            self._columns[name][self._count] = values
+        self._count += 1
+        return self._base + self._count - 1
+
+    def column(self, i: int, first: int, end: int) -> dict[str, Any]:
+        """What environment i saw and did in steps [first, end): copies, by name."""
+        span = slice(first - self._base, end - self._base)
+        arrays: dict[str, Any] = {name: values[span, i].copy() for name, values in self._columns.items()}
+        return arrays | {name: [texts[i] for texts in rows[span]] for name, rows in self._texts.items()}
+
+    def forget(self, before: int) -> None:
+        """Nobody asks for steps before this one any more. Moves what is left once most of it is of no use."""
+        old = before - self._base
+        if 2 * old <= self._count or old < 32:
+            return
+        for values in self._columns.values():
+            values[: self._count - old] = values[old : self._count].copy()
+        for rows in self._texts.values():
+            del rows[:old]
+        self._base, self._count = before, self._count - old
 
 
 def episodes(env: VectorEnv, policy: Policy, source: Provenance, once: bool = False) -> Iterator[Episode]:

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from gato_dist.errors import InputError
 from gato_dist.signals import interrupt_on_terminate
@@ -68,10 +69,23 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("tasks", metavar="GLOB", help="such as 'metaworld/*', or a comma-separated list")
     score.add_argument("--episodes", type=_positive, default=50)
     score.add_argument("--seed", type=int, default=0)
+    score.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that play at once")
+    score.add_argument("--expert", metavar="KIND", help="another kind of expert than the task's own")
+    score.add_argument("overrides", nargs="*", metavar="key=value", help="the expert's options, such as nodes=50")
     score.set_defaults(command=_experts_score)
+    listed = experts.add_parser("list", help="each task's expert, and whether it was measured")
+    listed.add_argument("tasks", nargs="?", default="*", metavar="GLOB")
+    listed.set_defaults(command=_experts_list)
 
     tasks = commands.add_parser("tasks", help="list tasks, their experts and reference scores")
     tasks.add_argument("tasks", nargs="?", default="*", metavar="GLOB")
+    tasks.add_argument(
+        "--speed",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="let each expert play that long for its episodes/hour",
+    )
     tasks.set_defaults(command=_tasks)
 
     evaluate = commands.add_parser("evaluate", help="score a checkpoint")
@@ -79,6 +93,17 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--tasks", default="*", metavar="GLOB")
     evaluate.add_argument("--episodes", type=_positive, default=50)
     evaluate.set_defaults(command=_evaluate)
+
+    play = commands.add_parser("play", help="make a video of a policy in one task")
+    play.add_argument("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT", help="for --policy gato")
+    play.add_argument("task", metavar="TASK")
+    play.add_argument("--policy", choices=("gato", "expert", "random"), help="gato where a CHECKPOINT is given")
+    play.add_argument("--video", type=Path, required=True, metavar="FILE", help="a new .mp4 or .gif")
+    play.add_argument("--episodes", type=_positive, default=1)
+    play.add_argument("--seed", type=int, default=0, metavar="S", help="first of the worlds that evaluation plays in")
+    play.add_argument("--max-steps", type=_positive, metavar="N", help="show no more than N steps of an episode")
+    play.add_argument("--fps", type=_positive, metavar="N", help="frames (steps) a second; the suite's own by default")
+    play.set_defaults(command=_play)
 
     model = commands.add_parser("model", help="parameters of model presets, by part")
     model.add_argument("presets", nargs="*", metavar="PRESET", help="all where none is named")
@@ -134,18 +159,37 @@ def _experts_train(options: argparse.Namespace) -> int | None:
 
 
 def _experts_score(options: argparse.Namespace) -> int | None:
-    from gato_dist.measure import score_experts
+    from gato_dist.scoring import score_experts
     from gato_dist.tasks import match_tasks
 
-    score_experts(match_tasks(options.tasks), options.episodes, options.seed)
+    chosen = _expert_options(options.overrides)
+    tasks, kind = match_tasks(options.tasks), options.expert
+    score_experts(tasks, options.episodes, options.seed, kind, chosen, options.workers)
+    return None
+
+
+def _expert_options(words: list[str]) -> dict[str, Any]:
+    import yaml
+
+    pairs = [word.partition("=") for word in words]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise InputError(f"{wrong[0]!r}: options of an expert are key=value")
+    return {name: yaml.safe_load(value) for name, _, value in pairs}
+
+
+def _experts_list(options: argparse.Namespace) -> int | None:
+    from gato_dist.task_list import print_experts
+    from gato_dist.tasks import match_tasks
+
+    print_experts(match_tasks(options.tasks))
     return None
 
 
 def _tasks(options: argparse.Namespace) -> int | None:
-    from gato_dist.measure import print_tasks
+    from gato_dist.task_list import print_tasks
     from gato_dist.tasks import match_tasks
 
-    print_tasks(match_tasks(options.tasks))
+    print_tasks(match_tasks(options.tasks), options.speed)
     return None
 
 
@@ -153,6 +197,18 @@ def _evaluate(options: argparse.Namespace) -> int | None:
     from gato_dist.measure import evaluate_checkpoint
 
     evaluate_checkpoint(options.checkpoint, options.tasks, options.episodes)
+    return None
+
+
+def _play(options: argparse.Namespace) -> int | None:
+    from gato_dist.play import Request, play
+
+    play(
+        Request(
+            options.task, options.video, options.policy, options.checkpoint, options.episodes, options.seed,
+            options.max_steps, options.fps,
+        )
+    )  # fmt: skip
     return None
 
 

@@ -1,7 +1,7 @@
 """What the parts of the system ask of one another. Infrastructure implements these; `run.py` hands it in."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -63,6 +63,18 @@ class Policy(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """JSON types: `name`, `kind` and whatever else decides its behaviour; their hash is its provenance."""
+        ...
+
+
+@runtime_checkable
+class Labeller(Protocol):
+    """A policy that also says what it would have done on someone else's rollout.
+
+    One that follows its environments by the actions done there has a method `played(actions)` as well, and is told.
+    """
+
+    def label(self, observations: Observations) -> np.ndarray:
+        """Actions [N, *action shape] for observations [N, ...] of all environments; none of them is taken."""
         ...
 
 

@@ -13,6 +13,7 @@ from gato_dist.errors import InputError
 from gato_dist.report import write_report
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import Reference, ScoreRow, ScoreTable, load_reference
+from gato_dist.signals import Interrupt
 from gato_dist.specs import TaskSpec
 from gato_dist.status import Status, TaskStatus, View, score_table
 from gato_dist.system import System
@@ -72,12 +73,20 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     references = {task.name: load_reference(task.name) for task in config.tasks}
     folder.check(config, resume)
     _check_parts(config)
-    system = System(config, make_tokenizer(config, references), folder)
-    # Nothing is written before all that can be refused was.
-    system.connect()
-    folder.open(config)
+    tokenizer = make_tokenizer(config, references)
+    with Interrupt() as interrupt:
+        system = System(config, tokenizer, folder, interrupt)
+        # Nothing is written before all that can be refused was.
+        system.connect()
+        folder.open(config)
+        return _turn(config, folder, references, system, interrupt)
+
+
+def _turn(
+    config: RunConfig, folder: RunFolder, references: dict[str, Reference], system: System, interrupt: Interrupt
+) -> list[ScoreRow]:
     with View(folder.log) as view:
-        loop = _Loop(config, folder, references, system, view)
+        loop = _Loop(config, folder, references, system, view, interrupt)
         try:
             system.start(min_version=max((row.weights_version for row in loop.scores.rows), default=0))
             loop.learn()
@@ -132,11 +141,18 @@ class _Loop:
     """Once a second: what the parts report goes to the view, TensorBoard and scores.csv."""
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, references: dict[str, Reference], system: System, view: View
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        references: dict[str, Reference],
+        system: System,
+        view: View,
+        interrupt: Interrupt,
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._config, self._references, self._system, self._view = config, references, system, view
+        self._interrupt = interrupt
         self.scores = ScoreTable(folder.scores)
         self._writer = SummaryWriter(str(folder.tensorboard))
         self._began = time.monotonic()
@@ -188,6 +204,7 @@ class _Loop:
     def _tick(self) -> list[EvaluationResult]:
         import ray
 
+        self._interrupt.check()
         self._system.check(self._view.note)
         board = self._system.board
         figures, newest, results = ray.get([board.figures.remote(), board.newest.remote(), board.take_results.remote()])

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
+from gato_dist.tasks import OPEN_SUITE
 from gato_dist.tokens.tokenizer import Moments
 
 RESAMPLES = 2000
@@ -63,9 +65,16 @@ class Reference:
     moments: dict[str, Moments]
 
 
+def _reference_path(task: str) -> Path:
+    """Listed tasks keep theirs with the package; a user's own environments, where the command runs."""
+    shipped = Path(str(files("gato_dist") / "assets" / "references"))
+    folder = Path("references") if task.startswith(f"{OPEN_SUITE}/") else shipped
+    return folder / f"{task.replace('/', '.')}.json"
+
+
 def load_reference(task: str) -> Reference:
-    """The shipped reference of a task. Raises InputError where none was measured."""
-    path = files("gato_dist") / "assets" / "references" / f"{task.replace('/', '.')}.json"
+    """A task's reference. Raises InputError where none was measured."""
+    path = _reference_path(task)
     if not path.is_file():
         raise InputError(f"{task}: no reference scores; measure them with: gato-dist experts score '{task}'")
     data = json.loads(path.read_text())
@@ -75,13 +84,37 @@ def load_reference(task: str) -> Reference:
 
 def save_reference(task: str, reference: Reference) -> Path:
     """Writes a task's reference where `load_reference` finds it; returns the path."""
-    folder = Path(str(files("gato_dist") / "assets" / "references"))
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{task.replace('/', '.')}.json"
+    path = _reference_path(task)
+    path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(reference), indent=1) + "\n")
     partial.rename(path)
     return path
+
+
+@dataclass(frozen=True)
+class External:
+    """A score that someone else published for a task; None where the source has no such figure."""
+
+    source: str
+    random: float | None
+    expert: float | None
+    human: float | None
+
+
+@cache
+def _external_table() -> dict[str, list[External]]:
+    text = (files("gato_dist") / "assets" / "external.csv").read_text()
+    table: dict[str, list[External]] = {}
+    for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#")):
+        figures = (_number(row[name]) for name in ("random", "expert", "human"))
+        table.setdefault(row["task"], []).append(External(row["source"], *figures))
+    return table
+
+
+def load_external(task: str) -> list[External]:
+    """What others published for a task: shown beside our own scores, and never mixed with them."""
+    return _external_table().get(task, [])
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ class ActionSpec:
 class TaskSpec:
     """A task's name, layout and length. `observations` are kept in the order of the token sequence.
 
+    max_steps: where episodes are truncated; 0 where the environment sets a limit of its own, episode by episode.
+
     Worked example: a robot arm with one camera and two tensors.
 
     >>> spec = TaskSpec("toy/arm", (ObservationSpec("pose", Modality.CONTINUOUS, (7,)),

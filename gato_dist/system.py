@@ -19,7 +19,7 @@ from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost, 
 from gato_dist.config import RayConfig, RunConfig
 from gato_dist.errors import InputError
 from gato_dist.run_folder import RunFolder
-from gato_dist.signals import interrupt_on_terminate
+from gato_dist.signals import Interrupt
 from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import CheckpointFolder
@@ -31,6 +31,7 @@ from replay.tables import start_server, table_figures
 from replay.writer import RowWriter
 
 MAX_RESTARTS = 5
+ANSWER_SECONDS = 120.0
 # One thread for each of the libraries that would otherwise take every core in every process.
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
@@ -95,8 +96,8 @@ class RunFailed(RuntimeError):
 class System:
     """Board, replay, learner, experts and evaluators of one run; `check` surfaces what died."""
 
-    def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder) -> None:
-        self._config, self._tokenizer, self._folder = config, tokenizer, folder
+    def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder, interrupt: Interrupt) -> None:
+        self._config, self._tokenizer, self._folder, self._interrupt = config, tokenizer, folder, interrupt
         self._workers: list[_Worker] = []
         self._learner: Any = None
 
@@ -104,7 +105,8 @@ class System:
         """Raises InputError as the function of this name."""
         connect(self._config.ray, self._cpus())
         # Ray sets a handler of its own, which only exits.
-        interrupt_on_terminate()
+        self._interrupt.listen()
+        self._interrupt.check()
 
     def start(self, min_version: int) -> None:
         """Starts every process; returns before the experts have made their environments.
@@ -197,10 +199,12 @@ class System:
         worker.start()
         self._workers.append(worker)
 
-    @staticmethod
-    def _ask(reference: Any) -> Any:
+    def _ask(self, reference: Any) -> Any:
+        until = time.monotonic() + ANSWER_SECONDS
+        while not ray.wait([reference], timeout=0.2)[0] and time.monotonic() < until:
+            self._interrupt.check()
         try:
-            return ray.get(reference, timeout=120)
+            return ray.get(reference, timeout=0)
         except RayTaskError as error:
             raise _mendable(error) or RunFailed(_brief(error)) from error
 

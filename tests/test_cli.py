@@ -143,6 +143,29 @@ def test_tasks_are_listed_and_globs_that_match_nothing_refused():
     assert (none.returncode, "chess/*" in none.stderr) == (2, True)
 
 
+def test_a_task_that_cannot_run_here_says_why_and_the_others_are_listed(tmp_path):
+    (tmp_path / "dm_control").mkdir()
+    (tmp_path / "dm_control" / "__init__.py").write_text("raise ImportError('no dm_control here')\n")
+    listed = subprocess.run(
+        [COMMAND, "tasks", "manipulation/reach-site,metaworld/reach-v3,ale/pong"], capture_output=True, text=True,
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}, timeout=60,
+    )  # fmt: skip
+    assert listed.returncode == 0, listed.stderr
+    _, broken, script, pong = listed.stdout.splitlines()
+    assert "cannot run here" in broken
+    assert "no dm_control here" in broken
+    assert script.split()[1:5] == ["state", "39", "4", "floats"]
+    assert "human 14.6" in pong
+
+
+def test_experts_are_listed_with_what_they_can_and_what_they_scored():
+    words = ["experts", "list", "babyai/go-to-local,ale/pong"]
+    listed = subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=60)
+    _, pong, local = sorted(listed.stdout.splitlines(), key=lambda line: line.startswith("babyai"))
+    assert pong.split()[:3] == ["ale/pong", "guided", "no"]
+    assert local.split()[:3] == ["babyai/go-to-local", "bot", "yes"]
+
+
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_configs_are_valid(path):
     config = load_config(path)

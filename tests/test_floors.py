@@ -23,6 +23,7 @@ GROUND = {
         "errors",
         "seeds",
         "presets",
+        "user_code",
     )
 }
 WIRING = {
@@ -37,6 +38,10 @@ WIRING = {
         "charts",
         "measure",
         "expert_training",
+        "scoring",
+        "task_list",
+        "play",
+        "film",
         "signals",
         "model_table",
     )

@@ -45,6 +45,14 @@ def policy_provenance(task: str, policy: Policy, weights_version: int = -1) -> P
 Maker = Callable[[TaskEntry, "_Worlds", dict[str, Any]], Demonstrator]
 
 
+@dataclass(frozen=True)
+class ExpertKind:
+    """How experts of a kind are made, and whether they are `Labeller`s too."""
+
+    make: Maker
+    labels: bool = False
+
+
 def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Demonstrator:
     """The expert of a run's task as the run has it demonstrate: cut short, disturbed. Raises as `make_expert`."""
     options, steps = config.expert_options, config.demonstration_steps
@@ -55,20 +63,20 @@ def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Dem
     return made
 
 
-def find_maker(task: str, kind: str | None) -> "Maker":
-    """What makes this kind of expert for this task. Raises InputError that lists the kinds there are."""
+def find_kind(task: str, kind: str | None) -> ExpertKind:
+    """This kind of expert for this task. Raises InputError that lists the kinds there are."""
     entry = task_entry(task)
     chosen = kind or entry.expert
-    maker = _MAKERS.get((chosen, entry.family)) or _MAKERS.get((chosen, "*"))
-    if maker is None:
-        known = sorted({name for name, suite in _MAKERS if suite in (entry.family, "*")})
+    found = _KINDS.get((chosen, entry.family)) or _KINDS.get((chosen, "*"))
+    if found is None:
+        known = sorted({name for name, suite in _KINDS if suite in (entry.family, "*")})
         raise InputError(f"{task}: no expert of kind {chosen!r}; there is {', '.join(known)}")
-    return maker
+    return found
 
 
 def check_expert(config: TaskConfig) -> None:
     """Raises InputError where this task's expert is of no known kind, or a checkpoint that cannot be loaded."""
-    if find_maker(config.name, config.expert) is _checkpoint:
+    if find_kind(config.name, config.expert).make is _checkpoint:
         options = _merged_options(task_entry(config.name), config.expert, config.expert_options)
         with _naming(config.name, "checkpoint"):
             _load_checkpoint(config.name, [0], options)
@@ -89,9 +97,9 @@ def make_expert(
     """
     entry = task_entry(task)
     chosen = kind or entry.expert
-    maker = find_maker(task, chosen)
+    make = find_kind(task, chosen).make
     with _naming(task, chosen):
-        return maker(entry, _Worlds(seeds, threads, max_steps), _merged_options(entry, kind, options))
+        return make(entry, _Worlds(seeds, threads, max_steps), _merged_options(entry, kind, options))
 
 
 def _merged_options(entry: TaskEntry, kind: str | None, options: dict[str, Any] | None) -> dict[str, Any]:
@@ -133,6 +141,21 @@ def _bot(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstr
     return Demonstrator(env, BabyAIBotExpert(env, **options))
 
 
+def _gridworld(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.gridworld import GridworldPlanner
+    from gato_dist.envs.minigrid_python import MinigridVector
+
+    env = MinigridVector(entry.env, task_spec(entry.name), worlds.seeds, worlds.max_steps)
+    return Demonstrator(env, GridworldPlanner(env, **options))
+
+
+def _callable(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.user import CallableExpert
+
+    env = worlds.make(entry)
+    return Demonstrator(env, CallableExpert(env.spec, worlds.seeds, **options))
+
+
 def _random(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
     env = worlds.make(entry)
     return Demonstrator(env, RandomPolicy(env.spec.action, worlds.seeds, **options))
@@ -158,13 +181,26 @@ def _planner(module: str, name: str) -> Maker:
     return make
 
 
-_MAKERS: dict[tuple[str, str], Maker] = {
-    ("scripted", "metaworld"): _scripted,
-    ("bot", "babyai"): _bot,
-    ("planner", "ale"): _planner("planner_ale", "AlePlanner"),
-    ("guided", "ale"): _planner("planner_ale_guided", "GuidedAlePlanner"),
-    ("planner", "procgen"): _planner("planner_procgen", "ProcgenPlanner"),
-    ("planner", "dm_control"): _planner("planner_dmc", "ControlPlanner"),
-    ("random", "*"): _random,
-    ("checkpoint", "*"): _checkpoint,
+def _pixel_planner(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.from_state import StateExpert
+    from gato_dist.envs import dm_control
+
+    made = _planner("planner_dmc", "ControlPlanner")(entry, worlds, options)
+    parts = [part.name for part in dm_control.spec(entry).observations]
+    return Demonstrator(made.env, StateExpert(made.policy, parts))
+
+
+_KINDS: dict[tuple[str, str], ExpertKind] = {
+    ("scripted", "metaworld"): ExpertKind(_scripted, labels=True),
+    ("bot", "babyai"): ExpertKind(_bot, labels=True),
+    ("astar", "babyai"): ExpertKind(_gridworld, labels=True),
+    ("astar", "sokoban"): ExpertKind(_planner("sokoban", "SokobanPlanner"), labels=True),
+    ("planner", "ale"): ExpertKind(_planner("planner_ale", "AlePlanner")),
+    ("guided", "ale"): ExpertKind(_planner("planner_ale_guided", "GuidedAlePlanner")),
+    ("planner", "procgen"): ExpertKind(_planner("planner_procgen", "ProcgenPlanner")),
+    ("planner", "dm_control"): ExpertKind(_planner("planner_dmc", "ControlPlanner")),
+    ("planner", "dm_control_pixels"): ExpertKind(_pixel_planner),
+    ("callable", "*"): ExpertKind(_callable, labels=True),
+    ("checkpoint", "*"): ExpertKind(_checkpoint, labels=True),
+    ("random", "*"): ExpertKind(_random),
 }

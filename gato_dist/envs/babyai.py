@@ -1,5 +1,6 @@
-"""BabyAI levels: a mission in words, a 7×7×3 grid of what the agent sees, and the direction it faces."""
+"""BabyAI's and MiniGrid's levels: a mission in words, a 7×7×3 grid of what the agent sees, and where it faces."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ ACTIONS = 7
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
+    """BabyAI's levels draw their own limits, episode by episode: `max_steps` is 0 there."""
+    made = import_envpool().make_spec(entry.env, **entry.options)
     return TaskSpec(
         entry.name,
         (
@@ -23,17 +26,38 @@ def spec(entry: TaskEntry) -> TaskSpec:
             ObservationSpec("grid", Modality.DISCRETE, (7, 7, 3), GRID_VALUES),
         ),
         ActionSpec(Modality.DISCRETE, num_values=(ACTIONS,)),
-        # BabyAI sets its own limit level by level; this bounds all of those of a single room.
-        entry.options.get("max_episode_steps", 64),
+        made.config.max_episode_steps,
     )
 
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
-    decode = import_envpool().minigrid.decode_mission
+    missions = _Missions(import_envpool().minigrid.decode_mission)
 
     def adapt(observation: Any) -> dict[str, Any]:
-        missions = decode(observation["mission"])
-        texts = [str(mission) for mission in np.atleast_1d(missions)]
+        texts = missions.read(observation["mission"])
         return {"mission": texts, "direction": observation["direction"], "grid": observation["image"]}
 
-    return EnvpoolVector(entry.env, spec(entry), seeds, threads, entry.options, adapt)
+    return EnvpoolVector(entry.env, spec(entry), seeds, threads, entry.options, adapt, success="goal")
+
+
+class _Missions:
+    """A mission stays the same for an episode: only rows that changed are decoded."""
+
+    def __init__(self, decode: Callable[[np.ndarray], Any]) -> None:
+        self._decode = decode
+        self._seen: np.ndarray | None = None
+        self._texts: list[str] = []
+
+    def read(self, missions: np.ndarray) -> list[str]:
+        """uint8 [N, B], texts padded with zeros."""
+        if self._seen is None:
+            changed, self._texts = np.arange(len(missions)), [""] * len(missions)
+        else:
+            changed = np.flatnonzero((missions != self._seen).any(axis=1))
+        if len(changed):
+            # Lists that were handed out stay as they are.
+            self._texts = list(self._texts)
+            for row in changed:
+                self._texts[row] = str(self._decode(missions[row]))
+            self._seen = missions.copy()
+        return self._texts

@@ -1,4 +1,4 @@
-"""BabyAI levels in minigrid's own Python environments, for the bot, which must look inside them."""
+"""BabyAI's and MiniGrid's levels in Python, for experts, which must look inside them."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ class MinigridVector:
             import gymnasium
             import minigrid  # noqa: F401  (registers its environments)
         except ImportError as error:
-            raise ImportError(f"the BabyAI bot needs minigrid: pip install 'gato-dist[suites]' ({error})") from error
+            raise ImportError(f"this expert needs minigrid: pip install 'gato-dist[suites]' ({error})") from error
         self.spec, self.seeds = spec, list(seeds)
         self.envs: list[Any] = [gymnasium.make(env_id, disable_env_checker=True).unwrapped for _ in seeds]
         for env in self.envs if max_steps else ():
@@ -46,6 +46,10 @@ class MinigridVector:
         self._resetting = terminated | truncated
         return self._time_step(rewards, terminated, truncated)
 
+    def render(self, row: int, camera: int = -1) -> np.ndarray:
+        """The whole world, with what the agent sees lit up: as `pictures.Rendering`."""
+        return self.envs[row].get_frame(highlight=True, tile_size=32)
+
     def close(self) -> None:
         for env in self.envs:
             env.close()
@@ -61,4 +65,4 @@ class MinigridVector:
             "direction": np.array([seen["direction"] for seen in self._seen], np.int32),
             "grid": np.stack([seen["image"] for seen in self._seen]),
         }
-        return TimeStep(observations, rewards.astype(np.float32), terminated, truncated, None, {})
+        return TimeStep(observations, rewards.astype(np.float32), terminated, truncated, terminated & (rewards > 0), {})

@@ -16,16 +16,24 @@ Adapt = Callable[[Any], Observations]
 class EnvpoolVector:
     """One envpool of `len(seeds)` environments. Make it inside the process that steps it: it survives no fork.
 
-    adapt: turns envpool's observation into named parts.
+    adapt: turns envpool's observation into named parts. success: the name in envpool's info that tells of it, or
+    `goal` where a reward at the end means that the goal was reached.
     """
 
     def __init__(
-        self, env_id: str, spec: TaskSpec, seeds: list[int], threads: int, options: dict[str, Any], adapt: Adapt
+        self,
+        env_id: str,
+        spec: TaskSpec,
+        seeds: list[int],
+        threads: int,
+        options: dict[str, Any],
+        adapt: Adapt,
+        success: str = "success",
     ) -> None:
         self.spec, self.seeds = spec, list(seeds)
-        self._adapt = adapt
+        self._adapt, self._success = adapt, success
         self._env = import_envpool().make_gymnasium(
-            env_id, num_envs=len(seeds), num_threads=threads, env_seed=self.seeds, **options
+            env_id, num_envs=len(seeds), num_threads=threads, env_seed=self.seeds, render_mode="rgb_array", **options
         )
         self._action_dtype = self._env.action_space.dtype
 
@@ -41,13 +49,19 @@ class EnvpoolVector:
         count = len(env_ids)
         return self._time_step(observation, np.zeros(count), np.zeros(count, bool), np.zeros(count, bool), info)
 
+    def render(self, row: int, camera: int = -1) -> np.ndarray:
+        """As `pictures.Rendering`; until it is called, drawing costs nothing. Raises RuntimeError without EGL."""
+        return self._env.render(env_ids=row, camera_id=camera)[0]
+
     def close(self) -> None:
         self._env.close()
 
     def _time_step(
         self, observation: Any, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, info: dict
     ) -> TimeStep:
-        success = np.asarray(info["success"]) > 0 if "success" in info else None
+        success = np.asarray(info[self._success]) > 0 if self._success in info else None
+        if self._success == "goal":
+            success = np.asarray(terminated & (rewards > 0))
         plain = {name: value for name, value in info.items() if isinstance(value, np.ndarray)}
         return TimeStep(
             self._adapt(observation), np.asarray(rewards, np.float32), np.asarray(terminated, bool),
@@ -62,4 +76,27 @@ def import_envpool() -> Any:
         import envpool
     except ImportError as error:
         raise ImportError(f"environments need envpool: pip install 'gato-dist[suites]' ({error})") from error
+    _mend_unbounded_scalars()
     return envpool
+
+
+def _mend_unbounded_scalars() -> None:
+    """Makes envpool's specifications of scalars without bounds readable under numpy 1.
+
+    envpool asks `np.isclose` about the largest float as a whole number, which numpy 1 cannot hold and refuses with
+    a TypeError; the answer, that such a bound is not one of a discrete range, is None.
+    """
+    from envpool.python import data
+
+    ask = data._maybe_scalar_int
+    if getattr(ask, "mended", False):
+        return
+
+    def maybe_scalar_int(value: Any) -> int | None:
+        try:
+            return ask(value)
+        except TypeError:
+            return None
+
+    maybe_scalar_int.mended = True  # type: ignore[attr-defined]
+    data._maybe_scalar_int = maybe_scalar_int

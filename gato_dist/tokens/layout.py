@@ -274,8 +274,11 @@ def _is_compact(part: ObservationSpec, encoding: Encoding) -> bool:
 def _checked_integers(values: np.ndarray, num_values: np.ndarray, task: str, name: str) -> np.ndarray:
     """int32 of `values` [T, n]; num_values: of each element, or of all."""
     limit = np.broadcast_to(np.minimum(num_values, BINS), values.shape[1:])
+    whole = np.issubdtype(values.dtype, np.integer)
+    if whole and values.size and values.min() >= 0 and (values.max(axis=0) < limit).all():
+        return values.astype(np.int32)
     # Before the cast, which would make integers of fractions and of NaN.
-    wrong = np.argwhere(~((values >= 0) & (values < limit) & (values == np.floor(values))))
+    wrong = np.argwhere(~((values >= 0) & (values < limit) & (whole | (values == np.floor(values)))))
     if len(wrong):
         row, element = wrong[0]
         raise ValueError(f"{task}, {name}: integers must lie in [0, {limit[element]}), got {values[row, element]}")

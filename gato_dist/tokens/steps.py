@@ -1,6 +1,7 @@
 """Tokens of whole time steps, before they are cut into sequences."""
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -52,7 +53,10 @@ class StepTokens:
 
         def stack(name: str) -> np.ndarray:
             arrays = [getattr(part, name) for part in parts]
-            return np.concatenate([np.pad(array, ((0, 0), (0, width - array.shape[1]))) for array in arrays])
+            joined = np.zeros((sum(map(len, arrays)), width), arrays[0].dtype)
+            for array, end in zip(arrays, accumulate(map(len, arrays)), strict=True):
+                joined[end - len(array) : end, : array.shape[1]] = array
+            return joined
 
         return StepTokens(
             **{name: stack(name) for name in _PER_TOKEN},

@@ -36,6 +36,16 @@ def test_no_observation_of_the_next_episode_is_in_this_one():
     assert all(episode.observations["light"][0] == 100 * episode.provenance.seed for episode in ended)
 
 
+def test_a_long_history_that_is_moved_and_grown_keeps_every_episode_whole():
+    ended, _ = play([2, 3, 70, 400], 1000)
+    assert {len(episode) for episode in ended} == {2, 3, 70, 400}
+    for episode in ended:
+        assert episode.observations["light"].tolist() == [
+            100 * episode.provenance.seed + step for step in range(len(episode))
+        ]
+        assert episode.actions.tolist() == episode.observations["light"].tolist()
+
+
 def test_policies_are_told_of_new_episodes_and_not_asked_at_resets():
     _, policy = play([2, 5], 6)
     assert policy.resets[0] == [0, 1]

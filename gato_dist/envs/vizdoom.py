@@ -1,0 +1,64 @@
+"""VizDoom's scenarios: one frame of 64×80 pixels a step, and a choice among combinations of buttons.
+
+Rewards are envpool's, which come from changes of the game's variables (health, kills, ammunition), not the scenario's.
+"""
+
+import contextlib
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from gato_dist.envs.vector import EnvpoolVector, import_envpool
+from gato_dist.episode import Observations
+from gato_dist.ports import TimeStep, VectorEnv
+from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.tasks import TaskEntry
+
+HEIGHT, WIDTH = 64, 80
+OPTIONS: dict[str, Any] = {
+    "stack_num": 1, "img_height": HEIGHT, "img_width": WIDTH, "use_combined_action": True,
+}  # fmt: skip
+
+
+def spec(entry: TaskEntry) -> TaskSpec:
+    made = import_envpool().make_spec(entry.env, **OPTIONS | entry.options)
+    return TaskSpec(
+        entry.name,
+        (ObservationSpec("image", Modality.IMAGE, (HEIGHT, WIDTH, 3)),),
+        ActionSpec(Modality.DISCRETE, num_values=(int(made.action_space.n),)),
+        made.config.max_episode_steps,
+    )
+
+
+def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
+    return _VizdoomVector(entry.env, spec(entry), seeds, threads, OPTIONS | entry.options, _adapt)
+
+
+def _adapt(frames: Any) -> Observations:
+    """uint8 [N, 1 or 3, H, W], grey in some scenarios, to [N, H, W, 3]."""
+    colours = np.repeat(frames, 3, axis=1) if frames.shape[1] == 1 else frames
+    return {"image": colours.transpose(0, 2, 3, 1)}
+
+
+class _VizdoomVector(EnvpoolVector):
+    """VizDoom writes its settings into the working directory whenever a game starts: it gets one that goes away."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        with contextlib.chdir(self._folder.name):
+            super().__init__(*arguments)
+
+    def reset(self) -> TimeStep:
+        with contextlib.chdir(self._folder.name):
+            return super().reset()
+
+    def step(self, actions: np.ndarray) -> TimeStep:
+        with contextlib.chdir(self._folder.name):
+            return super().step(actions)
+
+    def close(self) -> None:
+        super().close()
+        # The games end, and save their settings, only when envpool's object goes.
+        del self._env
+        self._folder.cleanup()

@@ -1,0 +1,153 @@
+"""Steps a second from environments to replay, against the environments alone: python -m tests.benchmarks.collecting
+
+A uniform policy that draws its actions beforehand, 64 environments in one thread; Reverb's server is a process of its
+own, as in a run, and a table that forgets its oldest rows takes everything at once. Stages are added one by one: what
+a stage costs is the time that the line above did not need.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+
+from actors.rollout import EpisodeRecorder, Transition, rollout
+from gato_dist.config import ReplayConfig
+from gato_dist.envs.registry import make_env, task_spec
+from gato_dist.episode import Episode, Observations, Provenance
+from gato_dist.ports import Info, VectorEnv
+from gato_dist.specs import Modality
+from gato_dist.tokens.packing import Packer, row_shape
+from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.tokenizer import Tokenizer
+
+TASKS = ("babyai/go-to-local", "metaworld/reach-v3", "ale/pong")
+ENVS, LENGTH = 64, 512
+
+
+class Drawn:
+    """Uniform actions from a table that was drawn beforehand: a policy that costs next to nothing."""
+
+    def __init__(self, env: VectorEnv) -> None:
+        action, rng, shape = env.spec.action, np.random.default_rng(0), (997, len(env.seeds), *env.spec.action.shape)
+        if action.modality is Modality.DISCRETE:
+            self._table = rng.integers(action.num_values[0], size=shape)
+        else:
+            self._table = rng.uniform(-1, 1, size=shape).astype(np.float32)
+        self._step = 0
+
+    def reset(self, env_ids: np.ndarray) -> None:
+        """Keeps no state of an episode."""
+
+    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
+        self._step += 1
+        return self._table[self._step % len(self._table)]
+
+
+def serve(shape: Any, config: ReplayConfig, port: Any) -> None:
+    """Runs in a process of its own."""
+    from replay.tables import start_server
+
+    server = start_server(shape, config)
+    port.send(server.port)
+    port.recv()
+    server.stop()
+
+
+def raw(task: str) -> Iterator[int]:
+    """Yields environment steps taken by envpool alone: no adapting, no flags read."""
+    env = make_env(task, list(range(ENVS)))
+    policy, pool = Drawn(env), env._env  # type: ignore[attr-defined]
+    pool.reset()
+    while True:
+        pool.step(np.ascontiguousarray(policy.act({}, {}, np.ones(0)), pool.action_space.dtype))
+        yield ENVS
+
+
+def stepped(task: str, then: Callable[[VectorEnv, Transition], None]) -> Iterator[int]:
+    """Yields environment steps of the rollout, each handed on to `then`."""
+    env = make_env(task, list(range(ENVS)))
+    for step in rollout(env, Drawn(env)):
+        then(env, step)
+        yield int(step.active.sum())
+
+
+def rate(work: Iterator[int], seconds: float) -> float:
+    for _ in range(50):
+        next(work)
+    began, steps = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        steps += next(work)
+    return steps / (time.perf_counter() - began)
+
+
+def stages(task: str, port: int, seconds: float) -> dict[str, float]:
+    """Steps a second with each stage added to those before it."""
+    from replay.writer import RowWriter
+
+    spec = task_spec(task)
+    made = Tokenizer([spec], TextTokenizer.load(), "disjoint", "compact", {}, 360)
+    tokenizer, source = made.tasks[task], Provenance(task, 0, "drawn", "")
+    recorders: dict[int, EpisodeRecorder] = {}
+
+    def record(env: VectorEnv, step: Transition) -> list[Episode]:
+        if id(env) not in recorders:
+            recorders[id(env)] = EpisodeRecorder(env, source)
+        return recorders[id(env)].add(step)
+
+    packer = Packer(tokenizer, LENGTH, 0, 0)
+    with RowWriter(f"localhost:{port}", task, lambda: False) as writer:
+
+        def tokens(env: VectorEnv, step: Transition) -> None:
+            for episode in record(env, step):
+                tokenizer.encode(episode.observations, episode.targets)
+
+        def rows(env: VectorEnv, step: Transition) -> None:
+            for episode in record(env, step):
+                packer.add(tokenizer.encode(episode.observations, episode.targets))
+
+        def replay(env: VectorEnv, step: Transition) -> None:
+            for episode in record(env, step):
+                if (made := packer.add(tokenizer.encode(episode.observations, episode.targets))) is not None:
+                    writer.write(made)
+
+        works: dict[str, Iterator[int]] = {
+            "envpool alone": raw(task),
+            "rollout": stepped(task, lambda env, step: None),
+            "+ recording": stepped(task, record),
+            "+ tokens": stepped(task, tokens),
+            "+ packing": stepped(task, rows),
+            "+ Reverb": stepped(task, replay),
+        }
+        return {name: rate(work, seconds) for name, work in works.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--seconds", type=float, default=6.0)
+    options = parser.parse_args()
+    for task in options.tasks.split(","):
+        spec = task_spec(task)
+        shape = row_shape(Tokenizer([spec], TextTokenizer.load(), "disjoint", "compact", {}, 360).tasks[task], LENGTH)
+        here, there = get_context("spawn").Pipe()
+        config = ReplayConfig(size=500, ahead=10**6, samples_per_insert=1.0, min_size=1)
+        server = get_context("spawn").Process(target=serve, args=({task: shape}, config, there), daemon=True)
+        server.start()
+        rates = stages(task, here.recv(), options.seconds)
+        here.send("stop")
+        server.join(10)
+        alone = rates["envpool alone"]
+        print(f"{task}: {ENVS} environments, one environment thread")
+        costs = {}
+        for (name, value), before in zip(rates.items(), [alone, *rates.values()], strict=False):
+            costs[name] = 1e6 / value - 1e6 / before
+            print(f"  {name:14} {value:9,.0f} steps/s  {value / alone:5.0%}   + {costs[name]:6.2f} µs a step")
+        slowest = max(list(costs)[1:], key=costs.__getitem__)
+        print(f"  slowest stage beside the environments: {slowest.removeprefix('+ ')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""A user's own environment and expert, by name."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+from gato_dist.envs.spaces import action_spec, observation_specs, read_observations
+from gato_dist.errors import InputError
+from gato_dist.specs import Modality
+
+COMMAND = Path(sys.executable).parent / "gato-dist"
+MINE = """
+import gymnasium
+import numpy as np
+
+class Walk(gymnasium.Env):
+    observation_space = gymnasium.spaces.Dict({
+        "at": gymnasium.spaces.Discrete(10, start=5),
+        "nested": gymnasium.spaces.Dict({"wind": gymnasium.spaces.Box(-1.0, 1.0, (2,))}),
+        "sign": gymnasium.spaces.Text(20),
+    })
+    action_space = gymnasium.spaces.Discrete(2, start=-1)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = 5
+        return self.see(), {}
+
+    def step(self, action):
+        assert action in (-1, 0)
+        self.at += 1 if action == 0 else 0
+        return self.see(), float(action == 0), self.at == 14, False, {"is_success": self.at == 14}
+
+    def see(self):
+        return {"at": self.at, "nested": {"wind": self.np_random.random(2, np.float32)}, "sign": "go right"}
+
+def make():
+    return Walk()
+
+def right(observations):
+    return np.ones(len(observations["at"]), int)
+"""
+
+
+def test_a_users_environment_is_scored_with_a_users_expert(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    task = "gymnasium/mine:make"
+    words = ["experts", "score", task, "--episodes", "3", "--expert", "callable", "policy=mine:right"]
+    done = subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "expert 9.00 ± 0.00 (3 episodes)" in done.stdout
+    assert (tmp_path / "references/gymnasium.mine:make.json").exists()
+    listed = subprocess.run([COMMAND, "tasks", task], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert "9.00" in listed.stdout, listed.stderr
+
+
+@pytest.mark.parametrize("name", ["NoSuchThing-v0", "nomodule:make", "json:nothing"])
+def test_what_cannot_be_made_is_refused_in_one_line(name, tmp_path):
+    words = ["experts", "score", f"gymnasium/{name}", "--expert", "random"]
+    done = subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gato-dist: gymnasium/")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_spaces_become_parts_that_keep_their_names_and_ranges():
+    from gymnasium import spaces
+
+    space = spaces.Dict(
+        {"b": spaces.MultiDiscrete([3, 4]), "a": spaces.Tuple((spaces.Box(0, 255, (16, 32, 1), np.uint8),))}
+    )
+    image, numbers = observation_specs(space)
+    assert (image.name, image.modality, image.shape) == ("a/0", Modality.IMAGE, (16, 32, 3))
+    assert (numbers.name, numbers.num_values, numbers.shape) == ("b", 4, (2,))
+    batch = {"b": np.ones((5, 2), int), "a": (np.full((5, 16, 32, 1), 7, np.uint8),)}
+    assert read_observations(space, batch)["a/0"].shape == (5, 16, 32, 3)
+    assert action_spec(spaces.MultiBinary(3)).num_values == (2, 2, 2)
+
+
+def test_spaces_without_tokens_are_refused_by_name():
+    spaces = gymnasium.spaces
+    with pytest.raises(InputError, match=r"'eye'.*multiples of 16.*ResizeObservation"):
+        observation_specs(spaces.Dict({"eye": spaces.Box(0, 255, (84, 84, 3), np.uint8)}))
+    with pytest.raises(InputError, match="'graph'"):
+        observation_specs(spaces.Dict({"graph": spaces.Graph(spaces.Box(0, 1, (2,)), None)}))
+    with pytest.raises(InputError, match="below 0"):
+        observation_specs(spaces.Box(-3, 3, (2,), np.int64))
+    with pytest.raises(InputError, match="Tuple"):
+        action_spec(spaces.Tuple((spaces.Discrete(2),)))
