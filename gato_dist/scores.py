@@ -12,7 +12,7 @@ import numpy as np
 
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
-from gato_dist.tasks import OPEN_SUITE
+from gato_dist.tasks import OWN_FOLDER, task_entry
 from gato_dist.tokens.tokenizer import Moments
 
 RESAMPLES = 2000
@@ -66,9 +66,9 @@ class Reference:
 
 
 def _reference_path(task: str) -> Path:
-    """Listed tasks keep theirs with the package; a user's own environments, where the command runs."""
+    """Shipped tasks keep theirs with the package, a user's own where the command runs."""
     shipped = Path(str(files("gato_dist") / "assets" / "references"))
-    folder = Path("references") if task.startswith(f"{OPEN_SUITE}/") else shipped
+    folder = OWN_FOLDER / "references" if task_entry(task).own else shipped
     return folder / f"{task.replace('/', '.')}.json"
 
 
@@ -85,7 +85,7 @@ def load_reference(task: str) -> Reference:
 def save_reference(task: str, reference: Reference) -> Path:
     """Writes a task's reference where `load_reference` finds it; returns the path."""
     path = _reference_path(task)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(reference), indent=1) + "\n")
     partial.rename(path)

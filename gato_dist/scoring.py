@@ -78,7 +78,8 @@ def score_experts(
             if not open_jobs[job.task] and job.task not in failed:
                 _keep(job.task, played[job.task, "random"], played[job.task, kind], seed)
     if failed:
-        raise InputError(f"{len(failed)} of {len(tasks)} tasks not scored: {'; '.join(failed.values())}")
+        how_many = f"{len(failed)} of {len(tasks)} tasks not scored: " if len(tasks) > 1 else ""
+        raise InputError(how_many + "; ".join(failed.values()))
 
 
 def play(job: Job) -> Played:

@@ -4,12 +4,17 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
+
+from yaml import YAMLError, safe_load
 
 from gato_dist.errors import InputError
 
 # Tasks of this suite stand in no file: any of gymnasium's ids, or module:factory, is one.
 OPEN_SUITE = "gymnasium"
+# A user's own suites: files like those that are shipped, and below it the references that were measured of them.
+OWN_FOLDER = Path("gato_tasks")
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,7 @@ class TaskEntry:
     env: the suite's own name of the environment; options: keyword arguments of its maker.
     expert: kind of expert, and the keyword arguments of its maker.
     family: the suite whose environments and experts this one shares: `procgen` for `procgen_hard`.
+    own: a user's, not shipped.
     """
 
     name: str
@@ -27,6 +33,7 @@ class TaskEntry:
     expert: str = ""
     expert_options: dict[str, Any] = field(default_factory=dict)
     family: str = ""
+    own: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "family", self.family or self.suite)
@@ -38,24 +45,37 @@ class TaskEntry:
 
 @cache
 def task_table() -> dict[str, TaskEntry]:
-    """Every listed task by name, suite by suite."""
-    import yaml
+    """Every listed task by name, suite by suite: the shipped ones, then those of `gato_tasks/` where the command runs.
 
+    Raises InputError, which names the file, for one of a user's that cannot be read as tasks.
+    """
+    shipped = files("gato_dist") / "assets" / "tasks"
     table = {}
-    for path in sorted((files("gato_dist") / "assets" / "tasks").iterdir(), key=lambda path: path.name):
-        suite = path.name.removesuffix(".yaml")
-        data = yaml.safe_load(path.read_text())
-        for name, values in data["tasks"].items():
-            line = {"family": data.get("family", suite)} | data.get("defaults", {}) | values
-            table[f"{suite}/{name}"] = TaskEntry(f"{suite}/{name}", **line)
+    for path in sorted(shipped.iterdir(), key=lambda path: path.name):
+        table.update(_read(path.name, path.read_text(), own=False))
+    for file in sorted(OWN_FOLDER.glob("*.yaml")):
+        try:
+            own = _read(file.name, file.read_text(), own=True)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, YAMLError) as error:
+            raise InputError(f"{file}: not a file of tasks: {' '.join(str(error).split())}") from error
+        if taken := sorted(own.keys() & table.keys()):
+            raise InputError(f"{file}: {taken[0]} is listed already; give the file, which is the suite, another name")
+        table.update(own)
     return table
+
+
+def _read(filename: str, text: str, own: bool) -> dict[str, TaskEntry]:
+    suite, data = filename.removesuffix(".yaml"), safe_load(text)
+    common = {"family": data.get("family", suite), "own": own} | data.get("defaults", {})
+    names = [f"{suite}/{name}" for name in data["tasks"]]
+    return {name: TaskEntry(name, **common | line) for name, line in zip(names, data["tasks"].values(), strict=True)}
 
 
 def task_entry(name: str) -> TaskEntry:
     """One task. Raises InputError that names near ones where it is unknown."""
     table = task_table()
     if name.startswith(f"{OPEN_SUITE}/"):
-        return TaskEntry(name, name.removeprefix(f"{OPEN_SUITE}/"))
+        return TaskEntry(name, name.removeprefix(f"{OPEN_SUITE}/"), own=True)
     if name not in table:
         from difflib import get_close_matches
 

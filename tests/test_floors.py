@@ -37,11 +37,11 @@ WIRING = {
         "report",
         "charts",
         "measure",
-        "expert_training",
         "scoring",
         "task_list",
         "play",
         "film",
+        "expert_training",
         "signals",
         "model_table",
     )

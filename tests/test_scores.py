@@ -71,5 +71,5 @@ def test_a_file_that_is_no_score_table_is_refused(tmp_path):
 
 
 def test_a_task_without_reference_says_how_to_measure_it():
-    with pytest.raises(InputError, match="gato-dist experts score 'chess/mate'"):
-        load_reference("chess/mate")
+    with pytest.raises(InputError, match="gato-dist experts score 'ale_extended/video-chess'"):
+        load_reference("ale_extended/video-chess")

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from actors.experts.planner_ale import AleEmulator, AlePlanner, GameState
+from actors.experts.ale_emulator import AleEmulator, GameState
+from actors.experts.planner_ale import AlePlanner
 
 Guide = Callable[[bytes], int]
 

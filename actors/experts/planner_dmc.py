@@ -16,7 +16,16 @@ from actors.experts.dmc.simulator import Simulator
 from actors.experts.dmc.spec import ControlTask, Observation, State
 from actors.experts.dmc.tasks import TASKS
 
-__all__ = ["TASKS", "ControlPlanner", "Simulator", "improve", "shifted", "spline_basis", "weighted_plan"]
+__all__ = [
+    "TASKS",
+    "ControlPlanner",
+    "Simulator",
+    "improve",
+    "noise_scales",
+    "shifted",
+    "spline_basis",
+    "weighted_plan",
+]
 
 
 def spline_basis(knots: int, horizon: int) -> np.ndarray:
@@ -43,7 +52,7 @@ def weighted_plan(plans: np.ndarray, returns: np.ndarray, temperature: float) ->
 
 
 def noise_scales(task: ControlTask) -> np.ndarray:
-    """Standard deviation of each sample's perturbation, float64 [K]: from `noise` down to `noise * calmest`."""
+    """Standard deviation of each sample's perturbation, float64 [K]: from `noise * calmest` up to `noise`."""
     return task.noise * task.calmest ** np.linspace(1, 0, task.samples)
 
 

@@ -172,6 +172,18 @@ def _load_checkpoint(task: str, seeds: list[int], options: dict[str, Any]) -> Po
     return CheckpointExpert(task_spec(task), seeds, **options)
 
 
+def _ale(module: str, name: str) -> Maker:
+    """A planner that a shadow emulator serves: refuses the environments that no shadow can follow."""
+
+    def make(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+        from actors.experts.ale_emulator import check_options
+
+        check_options(entry.options)
+        return _planner(module, name)(entry, worlds, options)
+
+    return make
+
+
 def _planner(module: str, name: str) -> Maker:
     def make(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
         planner = getattr(importlib.import_module(f"actors.experts.{module}"), name)
@@ -195,12 +207,12 @@ _KINDS: dict[tuple[str, str], ExpertKind] = {
     ("bot", "babyai"): ExpertKind(_bot, labels=True),
     ("astar", "babyai"): ExpertKind(_gridworld, labels=True),
     ("astar", "sokoban"): ExpertKind(_planner("sokoban", "SokobanPlanner"), labels=True),
-    ("planner", "ale"): ExpertKind(_planner("planner_ale", "AlePlanner")),
-    ("guided", "ale"): ExpertKind(_planner("planner_ale_guided", "GuidedAlePlanner")),
+    ("planner", "ale"): ExpertKind(_ale("planner_ale", "AlePlanner")),
+    ("guided", "ale"): ExpertKind(_ale("planner_ale_guided", "GuidedAlePlanner")),
     ("planner", "procgen"): ExpertKind(_planner("planner_procgen", "ProcgenPlanner")),
     ("planner", "dm_control"): ExpertKind(_planner("planner_dmc", "ControlPlanner")),
     ("planner", "dm_control_pixels"): ExpertKind(_pixel_planner),
-    ("callable", "*"): ExpertKind(_callable, labels=True),
     ("checkpoint", "*"): ExpertKind(_checkpoint, labels=True),
+    ("callable", "*"): ExpertKind(_callable, labels=True),
     ("random", "*"): ExpertKind(_random),
 }

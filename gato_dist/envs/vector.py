@@ -43,15 +43,15 @@ class EnvpoolVector:
     def step(self, actions: np.ndarray) -> TimeStep:
         return self._time_step(*self._env.step(np.ascontiguousarray(actions, self._action_dtype)))
 
+    def render(self, row: int, camera: int = -1) -> np.ndarray:
+        """As `pictures.Rendering`; until it is called, drawing costs nothing. Raises RuntimeError without EGL."""
+        return self._env.render(env_ids=row, camera_id=camera)[0]
+
     def restart(self, env_ids: np.ndarray) -> TimeStep:
         """First observations [len(env_ids), ...] of a new episode in these environments; the others do not move."""
         observation, info = self._env.reset(np.asarray(env_ids, np.int32))
         count = len(env_ids)
         return self._time_step(observation, np.zeros(count), np.zeros(count, bool), np.zeros(count, bool), info)
-
-    def render(self, row: int, camera: int = -1) -> np.ndarray:
-        """As `pictures.Rendering`; until it is called, drawing costs nothing. Raises RuntimeError without EGL."""
-        return self._env.render(env_ids=row, camera_id=camera)[0]
 
     def close(self) -> None:
         self._env.close()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from actors.evaluate import evaluate_expert
-from actors.experts.planner_ale import AleEmulator
+from actors.experts.ale_emulator import AleEmulator
 from actors.experts.planner_ale_guided import GUIDES, follow_guide, guided_search, pong_guide
 from actors.experts.registry import make_demonstrator, make_expert
 from actors.rollout import episodes

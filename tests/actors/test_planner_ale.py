@@ -5,7 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.experts.planner_ale import AlePlanner, Decision, ShadowMismatch, search
+from actors.experts import registry
+from actors.experts.ale_emulator import ShadowMismatch
+from actors.experts.ale_search import Decision, escape, search
+from actors.experts.planner_ale import AlePlanner
+from gato_dist.errors import InputError
+from gato_dist.tasks import TaskEntry
 
 pytest.importorskip("ale_py")
 envpool = pytest.importorskip("envpool")
@@ -23,6 +28,14 @@ class Track:
         position = state + (0, -1, 1)[action]
         moved = position != state
         return position, self.points.get(position, 0.0) if moved else 0.0, position < 0
+
+
+class Ledge:
+    """A toy of three places, −1, 0 and 1: the abyss lies beyond, and a rock falls on 0 with the fourth decision."""
+
+    def step(self, state: tuple[int, int], action: int) -> tuple[tuple[int, int], float, bool]:
+        place, time = state[0] + (0, -1, 1)[action], state[1] + 1
+        return (place, time), 0.0, abs(place) > 1 or (place == 0 and time == 4)
 
 
 def make_env(game: str, seed: int, num_envs: int = 1) -> Any:
@@ -87,6 +100,20 @@ def test_search_names_the_actions_that_are_equally_good() -> None:
     assert look_ahead(Track({}), 0, horizon=4).equals == (0, 2)  # left is fatal
 
 
+def test_escape_finds_two_actions_where_every_single_one_is_fatal() -> None:
+    assert search(Ledge(), (0, 0), (0, 1, 2), 100, 0.9, 8).lost
+    way_out = escape(Ledge(), (0, 0), (0, 1, 2), np.random.default_rng(0), tries=50, horizon=8)
+    state: tuple[int, int] = (0, 0)
+    for action in way_out:
+        state, _, lost = Ledge().step(state, action)
+        assert not lost
+    assert not search(Ledge(), state, (0, 1, 2), 100, 0.9, 8).lost
+
+
+def test_escape_without_hope_still_names_an_action() -> None:
+    assert escape(Track({}), -5, (1,), np.random.default_rng(0), tries=3, horizon=4)[0] == 1
+
+
 @pytest.mark.parametrize("game", ["Boxing", "Freeway"])
 def test_shadow_follows_envpool_through_actions_of_another_policy(game: str) -> None:
     env, planner = make_env(game, seed=3), AlePlanner(game, num_envs=1, seed=0, nodes=1)
@@ -130,9 +157,24 @@ def test_wandering_differs_by_seed_and_returns_with_it() -> None:
     assert plans[0] != plans[2]
 
 
+def test_a_horizon_as_wide_as_the_road_crosses_it() -> None:
+    planner = AlePlanner("Freeway", 1, seed=0, nodes=240, horizon=80)
+    assert play(planner, make_env("Freeway", seed=3), 90)[1] >= 1
+
+
+@pytest.mark.parametrize("kind", ["planner", "guided"])
+def test_sticky_actions_are_refused_by_name(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sticky = TaskEntry("ale/pong", "Pong-v5", {"repeat_action_probability": 0.25}, kind)
+    monkeypatch.setattr(registry, "task_entry", lambda _: sticky)
+    with pytest.raises(InputError, match=r"ale/pong.*repeat_action_probability=0.25"):
+        registry.make_expert("ale/pong", [0])
+
+
 def test_boxing_ends_with_a_knockout() -> None:
     """Random play ends at 1.4 points (deviation 9) after 1782 decisions; the winning blow must not be avoided."""
-    actions, score = play(AlePlanner("Boxing", 1, seed=0, actions=BOXING), make_env("Boxing", seed=7), 1700)
+    actions, score = play(
+        AlePlanner("Boxing", 1, seed=0, nodes=150, horizon=12, actions=BOXING), make_env("Boxing", seed=7), 1700
+    )
     assert score >= 90
     assert len(actions) < 1700
 

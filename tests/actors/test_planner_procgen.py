@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.experts.planner_procgen import (
-    RIGHT_UP,
-    STAY,
-    Clones,
-    FrameMismatch,
-    ProcgenPlanner,
+from actors.experts.planner_procgen import RIGHT_UP, STAY, FrameMismatch, ProcgenPlanner
+from actors.experts.procgen_clones import Clones
+from actors.experts.procgen_search import (
+    Exploring,
     Repairing,
     Shooting,
+    Visited,
+    appearance,
+    explore,
     held_pairs,
     play_out,
     repair,
     shoot,
+    thin,
 )
 from gato_dist.envs.qt import load_qt5
 
@@ -188,9 +190,41 @@ def test_the_description_is_plain_data_and_names_the_search(coinrun: ProcgenPlan
     assert json.loads(json.dumps(description))["parameters"]["search"] == "Repairing"
 
 
-def test_a_game_without_a_search_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="CoinrunEasy-v0"):
-        ProcgenPlanner("MazeEasy-v0", 1, 0)
+def test_exploring_finds_the_end_of_a_maze_by_a_shortest_way() -> None:
+    actions, total = play(ProcgenPlanner("MazeEasy-v0", 1, 0), 9300)
+    assert total == 10
+    assert len(actions) < 60  # a maze has at most 15 × 15 cells, and random play needs hundreds of steps
+
+
+def test_hard_levels_are_followed_and_planned_in() -> None:
+    assert play(ProcgenPlanner("MinerHard-v0", 1, 0), 9300, steps=20)[1] >= 1
+
+
+def test_exploring_where_nothing_pays_still_moves_and_elsewhere_each_time(bigfish: Clones) -> None:
+    search = Exploring((1, 7), hold=1, layers=2, width=4, commit=2)
+    plans = {tuple(explore(bigfish, bigfish.save(), search, wander)) for wander in range(4)}
+    assert len(plans) > 1
+    assert all(1 <= len(plan) <= 2 for plan in plans)
+
+
+def test_coarse_looks_forgive_small_differences_and_fine_ones_do_not() -> None:
+    frame = np.full((64, 64, 3), 100, np.uint8)
+    other = frame.copy()
+    other[10, 10] += 3
+    assert appearance(frame, 4) == appearance(other, 4)
+    assert appearance(frame, 1) != appearance(other, 1)
+
+
+def test_a_wide_layer_is_thinned_evenly() -> None:
+    layer = [Visited(b"", (number,), b"") for number in range(9)]
+    assert [visited.path[0] for visited in thin(layer, 3)] == [0, 4, 8]
+    assert thin(layer, 20) == layer
+
+
+@pytest.mark.parametrize("game", ["BossfightEasy-v0", "CoinrunExtreme-v0"])
+def test_a_game_without_a_search_is_refused_by_name(game: str) -> None:
+    with pytest.raises(ValueError, match=f"{game}.*coinrun"):
+        ProcgenPlanner(game, 1, 0)
 
 
 def test_an_unknown_budget_key_is_refused() -> None:

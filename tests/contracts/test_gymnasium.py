@@ -53,9 +53,33 @@ def test_a_users_environment_is_scored_with_a_users_expert(tmp_path):
     done = subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "expert 9.00 ± 0.00 (3 episodes)" in done.stdout
-    assert (tmp_path / "references/gymnasium.mine:make.json").exists()
+    assert (tmp_path / "gato_tasks/references/gymnasium.mine:make.json").exists()
     listed = subprocess.run([COMMAND, "tasks", task], capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert "9.00" in listed.stdout, listed.stderr
+
+
+def test_a_users_own_suite_is_a_file_in_the_working_directory(tmp_path):
+    (tmp_path / "gato_tasks").mkdir()
+    line = "  pong: {env: Pong-v5, options: {repeat_action_probability: 0.25, max_episode_steps: 50}}"
+    suite = tmp_path / "gato_tasks/sticky.yaml"
+    suite.write_text(f"family: ale\ndefaults: {{expert: random}}\ntasks:\n{line}\n")
+
+    def run(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+
+    scored = run("experts", "score", "sticky/pong", "--episodes", "2")
+    assert scored.returncode == 0, scored.stderr
+    assert (tmp_path / "gato_tasks/references/sticky.pong.json").exists()
+    for wrong, reason in (("tasks: {pong: {enf: x}}", "enf"), ("[", "sticky.yaml"), ("tasks: 3", "sticky.yaml")):
+        suite.write_text(wrong)
+        refused = subprocess.run(
+            [COMMAND, "tasks", "ale/pong"], capture_output=True, text=True, cwd=tmp_path, timeout=60
+        )
+        assert (refused.returncode, reason in refused.stderr) == (2, True), refused.stderr
+        assert len(refused.stderr.strip().splitlines()) == 1
+    suite.rename(suite.with_name("ale.yaml")).write_text("tasks: {pong: {env: Pong-v5}}")
+    twice = run("tasks", "ale/pong")
+    assert (twice.returncode, "listed already" in twice.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["NoSuchThing-v0", "nomodule:make", "json:nothing"])

@@ -66,6 +66,11 @@ def objective_cartpole(motion: Motion) -> np.ndarray:
     return reward_cartpole(motion) - 0.1 * drift
 
 
+def objective_cartpole_sparse(motion: Motion) -> np.ndarray:
+    """The dense objective shows the way, the sparse reward how exact the end must be."""
+    return objective_cartpole(motion) + reward_cartpole_sparse(motion)
+
+
 def objective_poles(motion: Motion) -> np.ndarray:
     """The reward, less the drift as with one pole; poles that stand in line are worth more than their mean."""
     upright = (np.cos(np.cumsum(motion.qpos[..., 1:], axis=-1)).min(axis=-1) + 1) / 2
@@ -80,14 +85,19 @@ _SWINGUP = ControlTask(
 _BALANCE = dataclasses.replace(
     _SWINGUP, horizon=100, knots=8, samples=32, first_iterations=4, replan_every=3, noise=0.2
 )
+_POLES = ControlTask(
+    "cartpole", rebuild_poles, reward_poles, objective_poles, model_arguments=(2,),
+    horizon=100, knots=12, samples=48, first_iterations=20, replan_every=5, noise=0.4, temperature=0.1,
+)  # fmt: skip
 
 CARTPOLES: dict[str, ControlTask] = {
     "CartpoleBalance-v1": _BALANCE,
     "CartpoleBalanceSparse-v1": dataclasses.replace(_BALANCE, reward=reward_cartpole_sparse),
     "CartpoleSwingup-v1": _SWINGUP,
-    "CartpoleSwingupSparse-v1": dataclasses.replace(_SWINGUP, reward=reward_cartpole_sparse),
-    "CartpoleTwoPoles-v1": ControlTask(
-        "cartpole", rebuild_poles, reward_poles, objective_poles, model_arguments=(2,),
-        horizon=100, knots=12, samples=48, first_iterations=20, replan_every=5, noise=0.4, temperature=0.1,
+    "CartpoleSwingupSparse-v1": dataclasses.replace(
+        _SWINGUP, reward=reward_cartpole_sparse, objective=objective_cartpole_sparse,
+        samples=32, replan_every=3, calmest=0.2,
     ),
+    "CartpoleTwoPoles-v1": _POLES,
+    "CartpoleThreePoles-v1": dataclasses.replace(_POLES, model_arguments=(3,)),
 }  # fmt: skip

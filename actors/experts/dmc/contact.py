@@ -19,7 +19,8 @@ from actors.experts.dmc.spec import (
 
 # --- ball in cup: qpos = cup x, z, ball x, z, all from their rest positions (suite/ball_in_cup.{py,xml}) ---
 _TARGET_HEIGHT, _BALL_HEIGHT = 0.6 - 0.05, 0.2
-_TARGET_SIZE, _BALL_SIZE = 0.05, 0.025
+# dm_control leaves room for the ball's radius, 0.025 m; envpool subtracts 0.008 m, the radius of a part of the cup.
+_ROOM = 0.05 - 0.008
 
 
 def rebuild_ball_in_cup(observation: Observation) -> State:
@@ -34,10 +35,9 @@ def ball_to_target(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reward_ball_in_cup(motion: Motion) -> np.ndarray:
-    """1 where the whole ball is within the cup's box, else 0."""
+    """1 where the ball is within the cup's box, less some room, else 0."""
     x, z = ball_to_target(motion)
-    room = _TARGET_SIZE - _BALL_SIZE
-    return ((np.abs(x) < room) & (np.abs(z) < room)).astype(np.float64)
+    return ((np.abs(x) < _ROOM) & (np.abs(z) < _ROOM)).astype(np.float64)
 
 
 def objective_ball_in_cup(motion: Motion) -> np.ndarray:
@@ -56,8 +56,19 @@ _TIP_RADIUS = 0.13
 _EASY_TARGET, _HARD_TARGET = 0.07, 0.03
 
 
-def spin_freely(spec: Any) -> None:
-    """The damping that the task Spin gives the hinge."""
+def soften(spec: Any) -> None:
+    """Contacts as the environment's.
+
+    envpool brings MuJoCo 3.6, whose finger meets the spinner far softer than that of MuJoCo 3.3 here. These parameters
+    were fitted to its accelerations in contact; a few per cent of difference remain there, more in a fast strike.
+    """
+    for geom in spec.geoms:
+        geom.solimp = [0.0, 0.9, 0.06, 0.5, 1.5]
+
+
+def soften_and_spin_freely(spec: Any) -> None:
+    """The same, with the damping that the task Spin gives the hinge."""
+    soften(spec)
     spec.joint("hinge").damping = 0.03
 
 
@@ -115,8 +126,9 @@ def objective_finger_turn(motion: Motion) -> np.ndarray:
 
 _SENSED = ("touchtop_pos", "touchbottom_pos", "spinner")
 _TURN = ControlTask(
-    "finger", rebuild_finger, reward_finger_turn_easy, objective_finger_turn, physics_steps=2, sensors=_SENSED,
-    horizon=30, knots=5, samples=32, first_iterations=6, replan_every=4, noise=0.5, temperature=0.1,
+    "finger", rebuild_finger, reward_finger_turn_easy, objective_finger_turn,
+    physics_steps=2, sensors=_SENSED, adapt=soften,
+    horizon=70, knots=10, samples=80, first_iterations=6, replan_every=5, noise=1.0, temperature=0.1, calmest=0.2,
 )  # fmt: skip
 
 CONTACT: dict[str, ControlTask] = {
@@ -125,7 +137,8 @@ CONTACT: dict[str, ControlTask] = {
         horizon=40, knots=8, samples=32, first_iterations=6, replan_every=5, noise=0.5, temperature=0.1,
     ),
     "FingerSpin-v1": dataclasses.replace(
-        _TURN, reward=reward_finger_spin, objective=objective_finger_spin, adapt=spin_freely
+        _TURN, reward=reward_finger_spin, objective=objective_finger_spin, adapt=soften_and_spin_freely,
+        horizon=30, knots=8, samples=96, replan_every=2, noise=0.8,
     ),
     "FingerTurnEasy-v1": _TURN,
     "FingerTurnHard-v1": dataclasses.replace(_TURN, reward=reward_finger_turn_hard),
