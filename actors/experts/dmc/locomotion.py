@@ -158,7 +158,9 @@ LOCOMOTION: dict[str, ControlTask] = {
         "cheetah", rebuild_without_x, reward_cheetah, objective_cheetah, sensors=(_SPEED,), hidden=(0,),
         horizon=60, knots=12, samples=64, first_iterations=4, replan_every=4, noise=0.6, temperature=0.1,
     ),
-    "WalkerStand-v1": dataclasses.replace(_WALKER, reward=reward_walker_stand, objective=objective_walker_stand),
+    "WalkerStand-v1": dataclasses.replace(
+        _WALKER, reward=reward_walker_stand, objective=objective_walker_stand, horizon=45, noise=1.0, calmest=0.1
+    ),
     "WalkerWalk-v1": _WALKER,
     "WalkerRun-v1": dataclasses.replace(_WALKER, reward=reward_walker_run, objective=objective_walker_run),
     "HopperStand-v1": ControlTask(
