@@ -59,8 +59,9 @@ _EASY_TARGET, _HARD_TARGET = 0.07, 0.03
 def soften(spec: Any) -> None:
     """Contacts as the environment's.
 
-    envpool brings MuJoCo 3.6, whose finger meets the spinner far softer than that of MuJoCo 3.3 here. These parameters
-    were fitted to its accelerations in contact; a few per cent of difference remain there, more in a fast strike.
+    In envpool, which brings MuJoCo 3.6, the finger meets the spinner far softer than in dm_control with MuJoCo 3.3; the
+    cause was not found. These parameters were fitted to envpool's accelerations in contact: a few per cent of error
+    remain there, more in a fast strike, and none without contact.
     """
     for geom in spec.geoms:
         geom.solimp = [0.0, 0.9, 0.06, 0.5, 1.5]
