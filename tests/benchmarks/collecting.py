@@ -19,12 +19,14 @@ from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.ports import Info, VectorEnv
 from gato_dist.specs import Modality
+from gato_dist.tokens.layout import Statistics, TaskTokenizer
 from gato_dist.tokens.packing import Packer, row_shape
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 
 TASKS = ("babyai/go-to-local", "metaworld/reach-v3", "ale/pong")
 ENVS, LENGTH = 64, 512
+STEPS = 64  # episodes are cut, so that many end while the clock runs
 
 
 class Drawn:
@@ -58,7 +60,7 @@ def serve(shape: Any, config: ReplayConfig, port: Any) -> None:
 
 def raw(task: str) -> Iterator[int]:
     """Yields environment steps taken by envpool alone: no adapting, no flags read."""
-    env = make_env(task, list(range(ENVS)))
+    env = make_env(task, list(range(ENVS)), max_steps=STEPS)
     policy, pool = Drawn(env), env._env  # type: ignore[attr-defined]
     pool.reset()
     while True:
@@ -68,7 +70,7 @@ def raw(task: str) -> Iterator[int]:
 
 def stepped(task: str, then: Callable[[VectorEnv, Transition], None]) -> Iterator[int]:
     """Yields environment steps of the rollout, each handed on to `then`."""
-    env = make_env(task, list(range(ENVS)))
+    env = make_env(task, list(range(ENVS)), max_steps=STEPS)
     for step in rollout(env, Drawn(env)):
         then(env, step)
         yield int(step.active.sum())
@@ -83,13 +85,18 @@ def rate(work: Iterator[int], seconds: float) -> float:
     return steps / (time.perf_counter() - began)
 
 
+def make_tokenizer(task: str) -> TaskTokenizer:
+    spec, text = task_spec(task), TextTokenizer.load()
+    continuous = [part for part in spec.observations if part.modality is Modality.CONTINUOUS]
+    statistics = {part.name: Statistics(np.zeros(part.size), np.ones(part.size)) for part in continuous}
+    return Tokenizer([spec], text, "disjoint", "compact", {task: statistics}).tasks[task]
+
+
 def stages(task: str, port: int, seconds: float) -> dict[str, float]:
     """Steps a second with each stage added to those before it."""
     from replay.writer import RowWriter
 
-    spec = task_spec(task)
-    made = Tokenizer([spec], TextTokenizer.load(), "disjoint", "compact", {}, 360)
-    tokenizer, source = made.tasks[task], Provenance(task, 0, "drawn", "")
+    tokenizer, source = make_tokenizer(task), Provenance(task, 0, "drawn", "")
     recorders: dict[int, EpisodeRecorder] = {}
 
     def record(env: VectorEnv, step: Transition) -> list[Episode]:
@@ -130,8 +137,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
     options = parser.parse_args()
     for task in options.tasks.split(","):
-        spec = task_spec(task)
-        shape = row_shape(Tokenizer([spec], TextTokenizer.load(), "disjoint", "compact", {}, 360).tasks[task], LENGTH)
+        shape = row_shape(make_tokenizer(task), LENGTH)
         here, there = get_context("spawn").Pipe()
         config = ReplayConfig(size=500, ahead=10**6, samples_per_insert=1.0, min_size=1)
         server = get_context("spawn").Process(target=serve, args=({task: shape}, config, there), daemon=True)
