@@ -54,6 +54,40 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="continue the run in its folder")
     train.set_defaults(command=_train)
 
+    _add_experts(commands)
+
+    tasks = commands.add_parser("tasks", help="list tasks, their experts and reference scores")
+    tasks.add_argument("tasks", nargs="?", default="*", metavar="GLOB")
+    tasks.add_argument(
+        "--speed",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="let each expert play that long for its episodes/hour",
+    )
+    tasks.set_defaults(command=_tasks)
+
+    evaluate = commands.add_parser("evaluate", help="score a checkpoint")
+    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    evaluate.add_argument("--tasks", default="*", metavar="GLOB")
+    evaluate.add_argument("--episodes", type=_positive, default=50)
+    evaluate.set_defaults(command=_evaluate)
+
+    _add_play(commands)
+
+    model = commands.add_parser("model", help="parameters of model presets, by part")
+    model.add_argument("presets", nargs="*", metavar="PRESET", help="all where none is named")
+    model.set_defaults(command=_model)
+
+    _add_tokenizer(commands)
+
+    report = commands.add_parser("report", help="write report.html of a run folder")
+    report.add_argument("run", type=Path, metavar="RUN")
+    report.set_defaults(command=_report)
+    return parser
+
+
+def _add_experts(commands: Any) -> None:
     experts = commands.add_parser("experts", help="train and score experts").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -77,23 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     listed.add_argument("tasks", nargs="?", default="*", metavar="GLOB")
     listed.set_defaults(command=_experts_list)
 
-    tasks = commands.add_parser("tasks", help="list tasks, their experts and reference scores")
-    tasks.add_argument("tasks", nargs="?", default="*", metavar="GLOB")
-    tasks.add_argument(
-        "--speed",
-        type=float,
-        default=0.0,
-        metavar="SECONDS",
-        help="let each expert play that long for its episodes/hour",
-    )
-    tasks.set_defaults(command=_tasks)
 
-    evaluate = commands.add_parser("evaluate", help="score a checkpoint")
-    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    evaluate.add_argument("--tasks", default="*", metavar="GLOB")
-    evaluate.add_argument("--episodes", type=_positive, default=50)
-    evaluate.set_defaults(command=_evaluate)
-
+def _add_play(commands: Any) -> None:
     play = commands.add_parser("play", help="make a video of a policy in one task")
     play.add_argument("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT", help="for --policy gato")
     play.add_argument("task", metavar="TASK")
@@ -105,10 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument("--fps", type=_positive, metavar="N", help="frames (steps) a second; the suite's own by default")
     play.set_defaults(command=_play)
 
-    model = commands.add_parser("model", help="parameters of model presets, by part")
-    model.add_argument("presets", nargs="*", metavar="PRESET", help="all where none is named")
-    model.set_defaults(command=_model)
 
+def _add_tokenizer(commands: Any) -> None:
     tokenizer = commands.add_parser("tokenizer", help="train a text tokenizer")
     train = tokenizer.add_subparsers(required=True, metavar="ACTION").add_parser(
         "train", help="a SentencePiece model, for tokens.text"
@@ -119,11 +136,6 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--vocab-size", type=_positive, default=32000)
     train.add_argument("--out", type=Path, required=True, metavar="FILE")
     train.set_defaults(command=_tokenizer_train)
-
-    report = commands.add_parser("report", help="write report.html of a run folder")
-    report.add_argument("run", type=Path, metavar="RUN")
-    report.set_defaults(command=_report)
-    return parser
 
 
 def _positive(text: str) -> int:
