@@ -47,10 +47,14 @@ Maker = Callable[[TaskEntry, "_Worlds", dict[str, Any]], Demonstrator]
 
 @dataclass(frozen=True)
 class ExpertKind:
-    """How experts of a kind are made, and whether they are `Labeller`s too."""
+    """How experts of a kind are made, and whether they are `Labeller`s too.
+
+    load: makes the policy alone, of (task, seeds, options), where what the user names may be missing.
+    """
 
     make: Maker
     labels: bool = False
+    load: Callable[[str, list[int], dict[str, Any]], Policy] | None = None
 
 
 def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Demonstrator:
@@ -75,11 +79,12 @@ def find_kind(task: str, kind: str | None) -> ExpertKind:
 
 
 def check_expert(config: TaskConfig) -> None:
-    """Raises InputError where this task's expert is of no known kind, or a checkpoint that cannot be loaded."""
-    if find_kind(config.name, config.expert).make is _checkpoint:
+    """Raises InputError where this task's expert is of no known kind, or one of a user's that cannot be loaded."""
+    load = find_kind(config.name, config.expert).load
+    if load is not None:
         options = _merged_options(task_entry(config.name), config.expert, config.expert_options)
-        with _naming(config.name, "checkpoint"):
-            _load_checkpoint(config.name, [0], options)
+        with _naming(config.name, config.expert or task_entry(config.name).expert):
+            load(config.name, [0], options)
 
 
 def make_expert(
@@ -150,10 +155,13 @@ def _gridworld(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> De
 
 
 def _callable(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    return Demonstrator(worlds.make(entry), _load_callable(entry.name, worlds.seeds, options))
+
+
+def _load_callable(task: str, seeds: list[int], options: dict[str, Any]) -> Policy:
     from actors.experts.user import CallableExpert
 
-    env = worlds.make(entry)
-    return Demonstrator(env, CallableExpert(env.spec, worlds.seeds, **options))
+    return CallableExpert(task_spec(task), seeds, **options)
 
 
 def _random(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
@@ -212,7 +220,7 @@ _KINDS: dict[tuple[str, str], ExpertKind] = {
     ("planner", "procgen"): ExpertKind(_planner("planner_procgen", "ProcgenPlanner")),
     ("planner", "dm_control"): ExpertKind(_planner("planner_dmc", "ControlPlanner")),
     ("planner", "dm_control_pixels"): ExpertKind(_pixel_planner),
-    ("checkpoint", "*"): ExpertKind(_checkpoint, labels=True),
-    ("callable", "*"): ExpertKind(_callable, labels=True),
+    ("checkpoint", "*"): ExpertKind(_checkpoint, labels=True, load=_load_checkpoint),
+    ("callable", "*"): ExpertKind(_callable, labels=True, load=_load_callable),
     ("random", "*"): ExpertKind(_random),
 }
