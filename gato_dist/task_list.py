@@ -3,6 +3,7 @@
 import time
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from actors.experts.registry import find_kind, make_expert
@@ -31,7 +32,7 @@ def print_tasks(tasks: list[str], speed_seconds: float = 0.0) -> None:
     table.add_column("published")
     if speed_seconds:
         table.add_column("episodes/hour")
-    for task in tasks:
+    for task in track(tasks, "tasks", console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal):
         try:
             row = _layout(task_spec(task)) + _scores(task)
             if speed_seconds:
