@@ -171,22 +171,14 @@ def _experts_train(options: argparse.Namespace) -> int | None:
 
 
 def _experts_score(options: argparse.Namespace) -> int | None:
+    from gato_dist.expert_training import parse_overrides
     from gato_dist.scoring import score_experts
     from gato_dist.tasks import match_tasks
 
-    chosen = _expert_options(options.overrides)
+    chosen = parse_overrides(options.overrides)
     tasks, kind = match_tasks(options.tasks), options.expert
     score_experts(tasks, options.episodes, options.seed, kind, chosen, options.workers)
     return None
-
-
-def _expert_options(words: list[str]) -> dict[str, Any]:
-    import yaml
-
-    pairs = [word.partition("=") for word in words]
-    if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise InputError(f"{wrong[0]!r}: options of an expert are key=value")
-    return {name: yaml.safe_load(value) for name, _, value in pairs}
 
 
 def _experts_list(options: argparse.Namespace) -> int | None:
