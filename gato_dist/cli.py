@@ -75,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_play(commands)
 
+    _add_dataset(commands)
+
     model = commands.add_parser("model", help="parameters of model presets, by part")
     model.add_argument("presets", nargs="*", metavar="PRESET", help="all where none is named")
     model.set_defaults(command=_model)
@@ -123,6 +125,26 @@ def _add_play(commands: Any) -> None:
     play.add_argument("--max-steps", type=_positive, metavar="N", help="show no more than N steps of an episode")
     play.add_argument("--fps", type=_positive, metavar="N", help="frames (steps) a second; the suite's own by default")
     play.set_defaults(command=_play)
+
+
+def _add_dataset(commands: Any) -> None:
+    collect = commands.add_parser("collect", help="episodes of experts on disk, as a dataset")
+    collect.add_argument("--tasks", required=True, metavar="GLOB", help="such as 'metaworld/*', or a list with commas")
+    collect.add_argument("--episodes", type=_positive, required=True, metavar="N", help="of each task")
+    collect.add_argument("--out", type=Path, required=True, metavar="DIR", help="goes on with what is there")
+    collect.add_argument("--policy", choices=("expert", "random"), default="expert")
+    collect.add_argument("--seed", type=_not_negative, default=0)
+    collect.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that play at once")
+    collect.set_defaults(command=_collect)
+    dataset = commands.add_parser("dataset", help="list and check a dataset").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    info = dataset.add_parser("info", help="what each task holds")
+    info.add_argument("dataset", type=Path, metavar="DIR")
+    info.set_defaults(command=_dataset_info)
+    validate = dataset.add_parser("validate", help="read everything, and name whatever is wrong")
+    validate.add_argument("dataset", type=Path, metavar="DIR")
+    validate.set_defaults(command=_dataset_validate)
 
 
 def _add_tokenizer(commands: Any) -> None:
@@ -228,6 +250,29 @@ def _tokenizer_train(options: argparse.Namespace) -> int | None:
 
     model = train_text_model(options.input, options.vocab_size, options.out)
     print(f"{options.out}: {model.size} tokens; use it with tokens.text={options.out}")
+    return None
+
+
+def _collect(options: argparse.Namespace) -> int | None:
+    from gato_dist.collect import collect
+    from gato_dist.tasks import match_tasks
+
+    tasks = match_tasks(options.tasks)
+    collect(tasks, options.episodes, options.out, options.policy, options.seed, options.workers)
+    return None
+
+
+def _dataset_info(options: argparse.Namespace) -> int | None:
+    from gato_dist.collect import print_dataset
+
+    print_dataset(options.dataset)
+    return None
+
+
+def _dataset_validate(options: argparse.Namespace) -> int | None:
+    from gato_dist.collect import validate_dataset
+
+    validate_dataset(options.dataset)
     return None
 
 

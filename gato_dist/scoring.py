@@ -1,7 +1,6 @@
 """`gato-dist experts score`: measures random and expert, many episodes at a time, and keeps what it measured."""
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -10,10 +9,10 @@ import numpy as np
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from actors.evaluate import REFERENCE_BATCH, play_expert
-from gato_dist.config import RayConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
+from gato_dist.jobs import run_jobs
 from gato_dist.scores import Reference, Score, save_reference
 from gato_dist.seeds import reference_seeds
 from gato_dist.specs import Modality
@@ -65,7 +64,7 @@ def score_experts(
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=CONSOLE, disable=not CONSOLE.is_terminal) as progress:
         bar = progress.add_task("episodes", total=sum(len(job.seeds) for job in jobs))
-        for job, result in _results(jobs, workers):
+        for job, result in run_jobs(play, jobs, workers):
             progress.advance(bar, len(job.seeds))
             open_jobs[job.task] -= 1
             if isinstance(result, InputError):
@@ -101,45 +100,6 @@ def _jobs(task: str, episodes: int, seed: int, kind: str | None, options: dict[s
         cuts = range(0, count, REFERENCE_BATCH)
         jobs += [Job(task, policy, chosen, seeds[first : first + REFERENCE_BATCH]) for first in cuts]
     return jobs
-
-
-def _results(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Played | InputError]]:
-    """Each job with what came of it, as they end."""
-    if workers > 1:
-        yield from _ray_results(jobs, workers)
-        return
-    for job in jobs:
-        try:
-            yield job, play(job)
-        except InputError as error:
-            yield job, error
-
-
-def _ray_results(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Played | InputError]]:
-    import ray
-
-    from gato_dist.system import connect
-
-    connect(RayConfig(), workers)
-    remote = ray.remote(num_cpus=1, max_retries=0)(_caught)
-    waiting = list(reversed(jobs))
-    running: dict[Any, Job] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                job = waiting.pop()
-                running[remote.remote(job)] = job
-            (done,), _ = ray.wait(list(running), num_returns=1)
-            yield running.pop(done), ray.get(done)
-    finally:
-        ray.shutdown()
-
-
-def _caught(job: Job) -> Played | InputError:
-    try:
-        return play(job)
-    except InputError as error:
-        return error
 
 
 def _keep(task: str, random: Played, expert: Played, seed: int) -> None:

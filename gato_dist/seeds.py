@@ -6,6 +6,8 @@ demonstrates a world that Gato is scored on; reference scores are measured on wo
 
 EVALUATION_START = 2**30
 REFERENCE_START = 2**29
+DATASET_START = 3 * 2**28
+DATASET_SEEDS = 2**20  # episodes of a task that one seed of a collection can draw
 BLOCK = 1024
 
 
@@ -23,3 +25,9 @@ def evaluation_seeds(count: int, first: int = 0) -> list[int]:
 def reference_seeds(count: int, seed: int = 0) -> list[int]:
     """Seeds on which random and expert scores are measured."""
     return [REFERENCE_START + seed * BLOCK + i for i in range(count)]
+
+
+def dataset_seeds(first: int, count: int, seed: int = 0) -> list[int]:
+    """Seeds of episodes `first` … `first + count − 1` of a collected dataset: the same on any number of workers."""
+    start = DATASET_START + seed % 256 * DATASET_SEEDS
+    return [start + (first + i) % DATASET_SEEDS for i in range(count)]

@@ -38,6 +38,8 @@ WIRING = {
         "charts",
         "measure",
         "scoring",
+        "jobs",
+        "collect",
         "task_list",
         "play",
         "film",

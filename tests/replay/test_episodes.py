@@ -1,0 +1,111 @@
+"""Episodes come back from disk as they were, a window at a time too, and damage is found by name."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gato_dist.episode import Episode, Provenance
+from gato_dist.errors import InputError
+from replay.episodes import GROUP, Shard, write_shard
+from tests.fakes import ARM, arm_actions, arm_observations
+
+
+def episode(steps: int, seed: int) -> Episode:
+    actions = arm_actions(steps, seed).astype(np.float32)
+    rewards = np.random.default_rng(seed).normal(size=steps).astype(np.float32)
+    source = Provenance("toy/arm", seed, "fake", "abc", versions={"numpy": "1"})
+    return Episode(arm_observations(steps, seed), actions, actions + 1, rewards, bool(seed % 2), None, source)
+
+
+def write(folder: Path, lengths: list[int]) -> tuple[Shard, dict[int, Episode]]:
+    made = {7 + 2 * i: episode(steps, i) for i, steps in enumerate(lengths)}
+    write_shard(folder / "toy.arm/000000", ARM, made)
+    return Shard(folder / "toy.arm/000000.json"), made
+
+
+def same(one: Episode, other: Episode) -> bool:
+    arrays = all(np.array_equal(getattr(one, n), getattr(other, n)) for n in ("actions", "targets", "rewards"))
+    parts = all(np.array_equal(one.observations[p.name], other.observations[p.name]) for p in ARM.observations)
+    return arrays and parts and (one.terminated, one.provenance) == (other.terminated, other.provenance)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(1, 3 * GROUP), min_size=1, max_size=4))
+def test_episodes_come_back_bit_by_bit(tmp_path, lengths):
+    shard, made = write(tmp_path, lengths)
+    assert [entry.index for entry in shard.manifest.entries] == sorted(made)
+    for entry in shard.manifest.entries:
+        assert same(shard.episode(entry), made[entry.index])
+    assert shard.faults() == []
+
+
+def test_a_window_is_read_without_the_rest_of_its_episode(tmp_path):
+    shard, made = write(tmp_path, [50, 3 * GROUP + 5])
+    entry = shard.manifest.entries[1]
+    for first, end in ((0, 1), (GROUP - 1, GROUP + 1), (2 * GROUP, 2 * GROUP + 3), (3 * GROUP, 3 * GROUP + 5)):
+        rows = shard.window(entry, first, end)
+        assert rows.column("step").to_pylist() == list(range(first, end))
+        assert np.array_equal(rows.column("reward").to_numpy(), made[entry.index].rewards[first:end])
+    with pq.ParquetFile(tmp_path / "toy.arm/000000.parquet") as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert sizes == [50, GROUP, GROUP, GROUP, 5]
+
+
+def test_plain_pyarrow_reads_the_steps(tmp_path):
+    _, made = write(tmp_path, [4])
+    table = pq.read_table(tmp_path / "toy.arm/000000.parquet")
+    assert table.column_names == [
+        "episode", "step", "observation.mission", "observation.camera", "observation.gripper", "observation.pose",
+        "action", "target", "reward",
+    ]  # fmt: skip
+    frame = np.frombuffer(table.column("observation.camera")[2].as_py(), np.uint8).reshape(16, 32, 3)
+    assert np.array_equal(frame, made[7].observations["camera"][2])
+
+
+def test_damage_is_found_and_named(tmp_path):
+    shard, _ = write(tmp_path, [20, 30])
+    path = tmp_path / "toy.arm/000000.parquet"
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for damaged in (bytes(flipped), whole[:-10]):
+        path.write_bytes(damaged)
+        (fault,) = shard.faults()
+        assert str(path) in fault
+        assert "checksum" in fault
+    path.unlink()
+    assert shard.faults() == [f"{path}: missing"]
+    with pytest.raises(InputError, match=r"000000\.parquet: cannot be read"):
+        shard.episode(shard.manifest.entries[0])
+
+
+def test_values_outside_the_task_and_wrong_lengths_are_found(tmp_path):
+    shard, _ = write(tmp_path, [6])
+    data = json.loads(shard.path.read_text())
+    data["spec"]["observations"][2]["num_values"] = 1
+    data["episodes"][0]["episode_return"] += 1
+    shard.path.write_text(json.dumps(data))
+    faults = Shard(shard.path).faults()
+    assert any("gripper has values outside [0, 1)" in fault for fault in faults)
+    assert any("episode 7 returns" in fault for fault in faults)
+
+
+def test_a_shard_that_was_not_finished_does_not_exist(tmp_path):
+    good, bad = episode(5, 0), episode(5, 1)
+    del bad.observations["pose"]
+    with pytest.raises(KeyError, match="pose"):
+        write_shard(tmp_path / "toy.arm/000001", ARM, {0: good, 1: bad})
+    assert list((tmp_path / "toy.arm").iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"format": "other"}', "[1]"])
+def test_what_is_no_manifest_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "000000.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"000000\.json"):
+        Shard(path)
