@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("overrides", nargs="*", metavar="key=value", help="over the config's, such as learner.batch=64")
     train.add_argument("--run", type=Path, metavar="DIR", help="run folder; runs/<config's name> by default")
     train.add_argument("--resume", action="store_true", help="continue the run in its folder")
+    train.add_argument("--data", type=Path, metavar="DATASET", help="train from disk: no experts, no Ray, no scores")
     train.set_defaults(command=_train)
 
     _add_experts(commands)
@@ -178,10 +179,17 @@ def _train(options: argparse.Namespace) -> int | None:
     from gato_dist.config import load_config
 
     config = load_config(options.config, options.overrides)
-    from gato_dist.run import train
     from gato_dist.run_folder import RunFolder
 
-    train(config, RunFolder(options.run or Path("runs") / config.name), options.resume)
+    folder = RunFolder(options.run or Path("runs") / config.name)
+    if options.data:
+        from gato_dist.offline import train_from_disk
+
+        train_from_disk(config, folder, options.resume, options.data)
+        return None
+    from gato_dist.run import train
+
+    train(config, folder, options.resume)
     return None
 
 

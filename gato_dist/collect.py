@@ -22,11 +22,10 @@ from gato_dist.errors import InputError
 from gato_dist.jobs import run_jobs
 from gato_dist.seeds import DATASET_SEEDS, dataset_seeds
 from gato_dist.status import make_console
-from replay.episodes import Entry, Manifest, Shard, write_shard
+from replay.dataset import FORMAT, SETTINGS, Dataset, read_settings
+from replay.episodes import Entry, Manifest, write_shard
 
 CONSOLE = make_console()
-FORMAT = "gato_dist dataset 1"
-SETTINGS = "dataset.json"
 SHARD = 16  # episodes: as many environments play at once
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -90,14 +89,14 @@ def print_dataset(root: Path) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("task", "policy", "episodes", "steps", "return", "from … to", "", "success", "bytes/step"):
         table.add_column(name, no_wrap=True)
-    for folder, manifests in _manifests(root).items():
-        entries = [entry for manifest in manifests for entry in manifest.entries]
+    for task, shards in Dataset.open(root).shards.items():
+        entries = [entry for shard in shards for entry in shard.manifest.entries]
         returns = np.array([entry.episode_return for entry in entries])
         steps = sum(entry.steps for entry in entries)
-        size = sum(path.stat().st_size for path in folder.glob("*.parquet"))
+        size = sum(shard.path.with_suffix(".parquet").stat().st_size for shard in shards)
         names = ", ".join(sorted({entry.provenance.policy for entry in entries}))
         table.add_row(
-            manifests[0].spec.name, names, str(len(entries)), str(steps), f"{returns.mean():.2f} ± {returns.std():.2f}",
+            task, names, str(len(entries)), str(steps), f"{returns.mean():.2f} ± {returns.std():.2f}",
             f"{returns.min():.2f} … {returns.max():.2f}", histogram(returns), _success(entries), f"{size / steps:.0f}",
         )  # fmt: skip
     CONSOLE.print(table)
@@ -105,15 +104,14 @@ def print_dataset(root: Path) -> None:
 
 def validate_dataset(root: Path) -> None:
     """Reads everything. Raises InputError that lists every fault: file, episode and what is wrong."""
-    faults: list[str] = []
+    dataset = Dataset.open(root)
+    parquets = sorted(root.glob("*/*.parquet"))
+    faults = [f"{path}: no manifest beside it" for path in parquets if not path.with_suffix(".json").exists()]
     held: dict[str, list[int]] = {}
-    for folder, manifests in _manifests(root).items():
-        for path in sorted(folder.glob("*.json")):
-            faults += Shard(path).faults()
-        parquets = folder.glob("*.parquet")
-        faults += [f"{path}: no manifest beside it" for path in parquets if not path.with_suffix(".json").exists()]
-        held[manifests[0].spec.name] = sorted(entry.index for manifest in manifests for entry in manifest.entries)
-    for task, episodes in _settings(root)["episodes"].items():
+    for task, shards in dataset.shards.items():
+        faults += [fault for shard in shards for fault in shard.faults()]
+        held[task] = sorted(entry.index for shard in shards for entry in shard.manifest.entries)
+    for task, episodes in dataset.settings["episodes"].items():
         indices = held.get(task, [])
         if indices != list(range(episodes)):
             gaps = sorted(set(range(episodes)) - set(indices))
@@ -138,7 +136,7 @@ def _settle(root: Path, tasks: list[str], episodes: int, policy: str, seed: int)
     settings: dict[str, Any] = {"format": FORMAT, "policy": policy, "seed": seed}
     wanted: dict[str, int] = {}
     if (root / SETTINGS).exists():
-        before = _settings(root)
+        before = read_settings(root)
         for key, value in settings.items():
             if before[key] != value:
                 raise InputError(f"{root}: was collected with {key} {before[key]!r}, not {value!r}; give another --out")
@@ -152,14 +150,6 @@ def _settle(root: Path, tasks: list[str], episodes: int, policy: str, seed: int)
     partial.rename(root / SETTINGS)
 
 
-def _settings(root: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads((root / SETTINGS).read_text())
-        return {key: settings[key] for key in ("format", "policy", "seed", "episodes")}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{root}: no dataset there: {SETTINGS} is missing or damaged") from error
-
-
 def _jobs(root: Path, task: str, policy: str, seed: int, episodes: int) -> list[Job]:
     firsts = range(0, episodes, SHARD)
     return [Job(root, task, policy, seed, first, min(SHARD, episodes - first)) for first in firsts]
@@ -168,14 +158,6 @@ def _jobs(root: Path, task: str, policy: str, seed: int, episodes: int) -> list[
 def _is_whole(job: Job) -> bool:
     manifest = job.path.with_suffix(".json")
     return manifest.exists() and len(Manifest.load(manifest).entries) >= job.count
-
-
-def _manifests(root: Path) -> dict[Path, list[Manifest]]:
-    """Every task's folder with the manifests of its shards. Raises InputError where there is no dataset."""
-    _settings(root)
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    found = {folder: [Manifest.load(path) for path in sorted(folder.glob("*.json"))] for folder in folders}
-    return {folder: manifests for folder, manifests in found.items() if manifests}
 
 
 def _success(entries: list[Entry]) -> str:

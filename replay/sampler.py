@@ -37,13 +37,14 @@ class RowStream:
         parts: list[Rows] = []
         while count:
             block = self._rest if self._rest is not None else next(self._blocks)
-            parts.append(_slice(block, 0, count))
-            self._rest = _slice(block, count, len(block)) if len(block) > count else None
+            parts.append(slice_rows(block, 0, count))
+            self._rest = slice_rows(block, count, len(block)) if len(block) > count else None
             count -= len(parts[-1])
         return _join(parts)
 
 
-def _slice(rows: Rows, start: int, stop: int) -> Rows:
+def slice_rows(rows: Rows, start: int, stop: int) -> Rows:
+    """Rows start … stop, as views."""
     return Rows(**{field.name: getattr(rows, field.name)[start:stop] for field in fields(Rows)})
 
 

@@ -40,6 +40,7 @@ WIRING = {
         "scoring",
         "jobs",
         "collect",
+        "offline",
         "task_list",
         "play",
         "film",
