@@ -1,9 +1,14 @@
-"""Weighted A* (Pohl 1970)."""
+"""Weighted A* (Pohl 1970), and what every expert does that follows a plan."""
 
 import heapq
 from collections.abc import Callable, Hashable, Iterable
 from itertools import count
 from typing import Any, TypeVar
+
+import numpy as np
+
+from gato_dist.episode import Observations
+from gato_dist.ports import Info
 
 UNREACHABLE = 10**9
 
@@ -49,3 +54,38 @@ def _path(came: dict, state: Any) -> list[Any]:
         label, state = came[state]
         labels.append(label)
     return labels[::-1]
+
+
+class PlanFollower:
+    """Plays the plan of each of N environments to its end, then plans again; plans at once where it was disturbed.
+
+    plan: the actions to take in environment i, at least one, which shows the observations.
+    """
+
+    def __init__(self, num_envs: int, plan: Callable[[int, Observations], list[int]]) -> None:
+        self._plan = plan
+        self._left: list[list[int]] = [[] for _ in range(num_envs)]
+        self._chosen = np.zeros(num_envs, np.int64)
+
+    def reset(self, env_ids: np.ndarray) -> None:
+        for i in env_ids:
+            self._left[i] = []
+
+    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
+        """int64 [N]; 0 in rows that are not active."""
+        actions = np.zeros(len(active), np.int64)
+        for i in np.flatnonzero(active):
+            if not self._left[i]:
+                self._left[i] = self._plan(i, observations)
+            actions[i] = self._left[i].pop(0)
+        self._chosen = actions.copy()
+        return actions
+
+    def played(self, actions: np.ndarray) -> None:
+        """What was done [N] in place of what `act` returned; where it differs, a plan is made anew."""
+        for i in np.flatnonzero(actions != self._chosen):
+            self._left[i] = []
+
+    def label(self, observations: Observations) -> np.ndarray:
+        """What it would do now in each environment, whoever acts there: int64 [N]; none of these plans is followed."""
+        return np.array([self._plan(i, observations)[0] for i in range(len(self._left))], np.int64)

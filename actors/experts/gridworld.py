@@ -3,12 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from actors.experts.astar import search
+from actors.experts.astar import PlanFollower, search
 from gato_dist.envs.minigrid_python import MinigridVector
-from gato_dist.episode import Observations
-from gato_dist.ports import Info
 
 LEFT, RIGHT, FORWARD, PICKUP, TOGGLE, DONE = 0, 1, 2, 3, 5, 6
 # Column and row of a step in each direction, clockwise from right: MiniGrid's order.
@@ -66,36 +62,12 @@ class World:
             yield PICKUP, state._replace(key=self._keys[ahead], taken=state.taken | {ahead}), 1
 
 
-class GridworldPlanner:
-    """Plans in each environment of a `MinigridVector`, which it looks into."""
+class GridworldPlanner(PlanFollower):
+    """Plans in each environment of a `MinigridVector`, which it looks into; where there is no way it does nothing."""
 
     def __init__(self, env: MinigridVector, nodes: int = 200_000) -> None:
-        self._env, self._nodes = env, nodes
-        self._left: list[list[int]] = [[] for _ in env.envs]
-        self._chosen = np.zeros(len(env.envs), np.int64)
-
-    def reset(self, env_ids: np.ndarray) -> None:
-        for i in env_ids:
-            self._left[i] = []
-
-    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """int64 [N]; reads the environments, not the observations. Where there is no way: DONE, which does nothing."""
-        actions = np.full(len(active), DONE, np.int64)
-        for i in np.flatnonzero(active):
-            if not self._left[i]:
-                self._left[i] = World(self._env.envs[i]).plan(self._nodes) or [DONE]
-            actions[i] = self._left[i].pop(0)
-        self._chosen = actions.copy()
-        return actions
-
-    def played(self, actions: np.ndarray) -> None:
-        """What was done [N] in place of what `act` returned; where it differs, a plan is made anew."""
-        for i in np.flatnonzero(actions != self._chosen):
-            self._left[i] = []
-
-    def label(self, observations: Observations) -> np.ndarray:
-        """What it would do now in each of its environments, whoever acts there: int64 [N]; a plan is made for each."""
-        return np.array([(World(env).plan(self._nodes) or [DONE])[0] for env in self._env.envs], np.int64)
+        super().__init__(len(env.envs), lambda i, _: World(env.envs[i]).plan(nodes) or [DONE])
+        self._nodes = nodes
 
     def describe(self) -> dict[str, Any]:
         from importlib.metadata import version

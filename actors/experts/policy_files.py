@@ -3,11 +3,11 @@
 import hashlib
 import io
 import json
-import pickle
 import zipfile
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from pickle import UnpicklingError  # what torch's weights-only loader raises for anything but tensors
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ def load_policy(path: Path, spec: TaskSpec, activation: str | None = None, trust
             return _load_zip(file, spec, activation)
         if file.suffix in (".pt", ".pt2"):
             return _load_program(file, spec, trust)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())[:400]}") from error
     except zipfile.BadZipFile as error:
         raise InputError(f"{path}: damaged ({error})") from error

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from actors.experts.astar import UNREACHABLE, search
+from actors.experts.astar import UNREACHABLE, PlanFollower, search
 from gato_dist.episode import Observations
-from gato_dist.ports import Info
 
 # Row and column of a step up, right, down, left: the order of Jumanji's actions.
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
@@ -80,45 +79,21 @@ class Level:
         return distances
 
 
-class SokobanPlanner:
-    """Solves each level when it is first seen, and plays the plan; plans anew where a grid is not the one foreseen.
+class SokobanPlanner(PlanFollower):
+    """Solves each level when it is first seen, from the grid alone.
 
     weight: of the estimate in A*. nodes: expansions after which a level counts as unsolved for now: the agent takes a
     random step and looks again.
     """
 
     def __init__(self, env: str, num_envs: int, seed: int, weight: float = 2.0, nodes: int = 100_000) -> None:
+        super().__init__(num_envs, self._solve)
         self._weight, self._nodes = weight, nodes
         self._random = np.random.default_rng(seed)
-        self._chosen = np.zeros(num_envs, np.int64)
-        self._left: list[list[int]] = [[] for _ in range(num_envs)]
-
-    def reset(self, env_ids: np.ndarray) -> None:
-        for i in env_ids:
-            self._left[i] = []
-
-    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """int64 [N]."""
-        actions = np.zeros(len(active), np.int64)
-        for i in np.flatnonzero(active):
-            if not self._left[i]:
-                self._left[i] = self._plan(np.asarray(observations["grid"][i]))
-            actions[i] = self._left[i].pop(0)
-        self._chosen = actions.copy()
-        return actions
-
-    def played(self, actions: np.ndarray) -> None:
-        """What was done [N] in place of what `act` returned; where it differs, a plan is made anew."""
-        for i in np.flatnonzero(actions != self._chosen):
-            self._left[i] = []
-
-    def label(self, observations: Observations) -> np.ndarray:
-        """What this expert would do in each of these grids, whoever got there: int64 [N]."""
-        return np.array([self._plan(np.asarray(grid))[0] for grid in observations["grid"]], np.int64)
 
     def describe(self) -> dict[str, Any]:
         return {"name": "sokoban A*", "kind": "astar", "weight": self._weight, "nodes": self._nodes}
 
-    def _plan(self, grid: np.ndarray) -> list[int]:
-        plan = Level(grid).plan(self._weight, self._nodes)
+    def _solve(self, i: int, observations: Observations) -> list[int]:
+        plan = Level(np.asarray(observations["grid"][i])).plan(self._weight, self._nodes)
         return plan or [int(self._random.integers(len(MOVES)))]

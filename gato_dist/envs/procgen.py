@@ -2,23 +2,18 @@
 
 from typing import Any
 
-from gato_dist.envs.vector import EnvpoolVector, import_envpool
+from gato_dist.envs.vector import EnvpoolVector, frame_spec
 from gato_dist.errors import InputError
 from gato_dist.ports import VectorEnv
-from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry
 
+SIDE = 64
 OPTIONS: dict[str, Any] = {"channel_first": False, "num_levels": 0, "start_level": 0}
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
-    made = import_envpool().make_spec(entry.env, **OPTIONS | entry.options)
-    return TaskSpec(
-        entry.name,
-        (ObservationSpec("image", Modality.IMAGE, tuple(made.observation_space.shape)),),
-        ActionSpec(Modality.DISCRETE, num_values=(int(made.action_space.n),)),
-        made.config.max_episode_steps,
-    )
+    return frame_spec(entry, OPTIONS, (SIDE, SIDE, 3))
 
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:

@@ -39,9 +39,11 @@ class PythonVector:
 
     def render(self, row: int, camera: int = -1) -> np.ndarray:
         """As `pictures.Rendering`; the environment chose its camera when it was made. Raises InputError without one."""
+        # Environments in processes of their own are out of reach; gymnasium's base class has a `render` that refuses.
+        environments = getattr(self._env, "envs", None)
         try:
-            picture = self._env.envs[row].render()
-        except (AttributeError, NotImplementedError):
+            picture = environments[row].render() if environments else None
+        except NotImplementedError:
             picture = None
         if picture is None:
             raise InputError(f"{self.spec.name}: has no picture: its environment does not draw as rgb_array")

@@ -8,7 +8,8 @@ import numpy as np
 from gato_dist.envs.qt import load_qt5
 from gato_dist.episode import Observations
 from gato_dist.ports import TimeStep
-from gato_dist.specs import TaskSpec
+from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.tasks import TaskEntry
 
 Adapt = Callable[[Any], Observations]
 
@@ -67,6 +68,17 @@ class EnvpoolVector:
             self._adapt(observation), np.asarray(rewards, np.float32), np.asarray(terminated, bool),
             np.asarray(truncated, bool), success, plain,
         )  # fmt: skip
+
+
+def frame_spec(entry: TaskEntry, options: dict[str, Any], shape: tuple[int, int, int]) -> TaskSpec:
+    """The layout of a game: one frame of `shape`, one choice among actions."""
+    made = import_envpool().make_spec(entry.env, **options | entry.options)
+    return TaskSpec(
+        entry.name,
+        (ObservationSpec("image", Modality.IMAGE, shape),),
+        ActionSpec(Modality.DISCRETE, num_values=(int(made.action_space.n),)),
+        made.config.max_episode_steps,
+    )
 
 
 def import_envpool() -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.envs.vector import EnvpoolVector, import_envpool
+from gato_dist.envs.vector import EnvpoolVector, frame_spec
 from gato_dist.episode import Observations
 from gato_dist.ports import TimeStep, VectorEnv
-from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry
 
 HEIGHT, WIDTH = 64, 80
@@ -22,13 +22,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
-    made = import_envpool().make_spec(entry.env, **OPTIONS | entry.options)
-    return TaskSpec(
-        entry.name,
-        (ObservationSpec("image", Modality.IMAGE, (HEIGHT, WIDTH, 3)),),
-        ActionSpec(Modality.DISCRETE, num_values=(int(made.action_space.n),)),
-        made.config.max_episode_steps,
-    )
+    return frame_spec(entry, OPTIONS, (HEIGHT, WIDTH, 3))
 
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
