@@ -1,51 +1,110 @@
 """`gato-dist train CONFIG --data DATASET`: the learner on episodes from disk, with torch and pyarrow alone."""
 
+import os
+import re
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from gato_dist.config import RunConfig
+from gato_dist.config import RunConfig, parse_config
+from gato_dist.disk import dataset_fingerprint, disk_sources
 from gato_dist.errors import InputError
 from gato_dist.ports import State
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import load_reference
+from gato_dist.sequence import DataPosition
 from gato_dist.signals import Interrupt
 from gato_dist.status import Status, TaskStatus, View
-from gato_dist.tokens.packing import Packer, Prompting
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
-from replay.dataset import Dataset, dataset_rows
-from replay.mixture import MixtureBatches
+from replay.dataset import Dataset
+from replay.loader import load_batches
 
 
 def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: Path) -> None:
     """Trains on the configuration's tasks as `data` holds them, and writes checkpoints; nothing is played.
 
-    Resumed, it goes on with the newest checkpoint's weights in a new order of the episodes. Raises InputError for what
-    the user can mend, KeyboardInterrupt once an interrupted run has written its checkpoint.
+    With several `learner.workers` it starts them on this machine; under torchrun it is one of as many as there are.
+    Resumed, it goes on exactly where the newest checkpoint was written. Raises InputError for what the user can mend,
+    KeyboardInterrupt once an interrupted run has written its checkpoint.
     """
+    if "WORLD_SIZE" in os.environ:
+        _work(_with_workers(config, int(os.environ["WORLD_SIZE"])), folder, resume, data)
+    elif config.learner.workers == 1:
+        _work(config, folder, resume, data)
+    else:
+        _in_workers(config, folder, resume, data)
+
+
+def _with_workers(config: RunConfig, workers: int) -> RunConfig:
+    plain = config.model_dump(mode="json")
+    plain["learner"]["workers"] = workers
+    return parse_config(plain, "torchrun")
+
+
+def _in_workers(config: RunConfig, folder: RunFolder, resume: bool, data: Path) -> None:
+    from torch.multiprocessing import ProcessRaisedException
+
+    from learner.local_workers import run_workers
+
+    folder.check(config, resume)
+    _make_tokenizer(config, Dataset.open(data))
+    job = partial(_work, config, folder, resume, data)
+    try:
+        run_workers(job, config.learner.workers)
+    except ProcessRaisedException as error:
+        quoted = re.findall(r"^(?:\w+\.)*(\w+): (.+)$", str(error), re.MULTILINE)
+        kind, message = quoted[-1] if quoted else ("", str(error))
+        raise (InputError if kind == "InputError" else RuntimeError)(message) from error
+
+
+def _work(config: RunConfig, folder: RunFolder, resume: bool, data: Path) -> None:
+    """One worker's part."""
     import torch
 
+    from learner import parallel
     from learner.checkpoint import CheckpointFolder
     from learner.train import train
 
-    if config.learner.workers > 1:
-        raise InputError(f"learner.workers: {config.learner.workers}, but training from disk has one worker so far")
-    folder.check(config, resume)
-    dataset = Dataset.open(data)
-    tokenizer = _make_tokenizer(config, dataset)
-    torch.set_num_threads(config.learner.threads)
-    folder.open(config)
-    checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
-    newest = checkpoints.newest()
-    # Not the order that the part of the run before this start has seen.
-    seed = config.seed + (int(newest.name.removeprefix("step-")) if newest else 0)
-    device = "cuda" if config.learner.gpu else "cpu"
-    with Interrupt() as interrupt, View(folder.log) as view:
-        host = _Host(config, interrupt, view)
-        train(config, tokenizer, _batches(config, tokenizer, dataset, seed), host, checkpoints, device)
+    with parallel.process_group(config.learner.gpu) as device, Interrupt() as interrupt:
+        if parallel.is_first():
+            folder.check(config, resume)
+        dataset = Dataset.open(data)
+        tokenizer = _make_tokenizer(config, dataset)
+        torch.set_num_threads(config.learner.threads)
+        if parallel.is_first():
+            folder.open(config)
+        checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
+        position, note = _position(config, dataset, checkpoints.newest())
+        learner = config.learner
+        batches = load_batches(
+            disk_sources(config, tokenizer, dataset, position.seed), learner.batch, config.lanes,
+            tokenizer.tensor_size, position, parallel.rank(), parallel.world_size(), config.data.loaders,
+        )  # fmt: skip
+        with View(folder.log) if parallel.is_first() else nullcontext() as view:
+            if view and note:
+                view.note(note)
+            host = _Host(config, interrupt, view)
+            train(config, tokenizer, batches, host, checkpoints, device, position=position)
+            if view and not interrupt.requested:
+                newest = checkpoints.newest()
+                view.note(f"checkpoint: {newest}   score it with: gato-dist evaluate {newest}")
         interrupt.check()
-        view.note(f"checkpoint: {checkpoints.newest()}   score it with: gato-dist evaluate {checkpoints.newest()}")
+
+
+def _position(config: RunConfig, dataset: Dataset, newest: Path | None) -> tuple[DataPosition, str]:
+    """Where to begin in the data, and what to tell of it."""
+    from learner.checkpoint import data_position
+
+    fingerprint = dataset_fingerprint(config, dataset)
+    before = data_position(newest) if newest else None
+    if before and before.fingerprint == fingerprint:
+        return before, ""
+    # An order that the part of the run before this start has not seen.
+    seed = config.seed + (int(newest.name.removeprefix("step-")) if newest else 0)
+    note = "the data are not those of the checkpoint: going on with them from their beginning" if before else ""
+    return DataPosition.start(fingerprint, seed, config.lanes, len(config.tasks)), note
 
 
 def _make_tokenizer(config: RunConfig, dataset: Dataset) -> Tokenizer:
@@ -60,23 +119,10 @@ def _make_tokenizer(config: RunConfig, dataset: Dataset) -> Tokenizer:
         raise InputError(f"tokens: {error}") from error
 
 
-def _batches(config: RunConfig, tokenizer: Tokenizer, dataset: Dataset, seed: int) -> MixtureBatches:
-    tokens, streams = config.tokens, {}
-    prompting = Prompting(tokens.prompt_share, tokens.prompt_tokens)
-    for index, task in enumerate(config.tasks):
-        own = tokenizer.tasks[task.name]
-        packer = partial(
-            Packer, own, tokens.length, task.window_steps, seed + index, 0, task.keep_repeats, prompting
-        )  # fmt: skip
-        streams[task.name] = dataset_rows(dataset.shards[task.name], own, packer, seed + index)
-    weights = {task.name: task.weight for task in config.tasks}
-    return MixtureBatches(streams, weights, config.learner.batch, tokenizer.tensor_size, seed)
-
-
 class _Host:
     """The `LearnerHost` of a run without actors: figures go to the view, weights only into checkpoints."""
 
-    def __init__(self, config: RunConfig, interrupt: Interrupt, view: View) -> None:
+    def __init__(self, config: RunConfig, interrupt: Interrupt, view: View | None) -> None:
         self._interrupt, self._view, self._began = interrupt, view, time.monotonic()
         self._status = Status("training", tasks={task.name: TaskStatus() for task in config.tasks})
 
@@ -91,7 +137,8 @@ class _Host:
         status.learner_tokens_per_second = metrics.get("tokens_per_second", status.learner_tokens_per_second)
         for name, task in status.tasks.items():
             task.loss = metrics.get(f"loss/{name}", task.loss)
-        self._view.show(status)
+        if self._view:
+            self._view.show(status)
 
     def should_stop(self) -> bool:
         return self._interrupt.requested

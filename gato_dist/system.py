@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost, ReplayActor
 from gato_dist.config import RayConfig, RunConfig
+from gato_dist.disk import disk_shares, disk_sources, open_beside
 from gato_dist.errors import InputError
 from gato_dist.run_folder import RunFolder
 from gato_dist.signals import Interrupt
@@ -25,7 +27,7 @@ from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import CheckpointFolder
 from learner.ray_train import fit
 from learner.train import train
-from replay.mixture import MixtureBatches
+from replay.mixture import MixtureBatches, Stream
 from replay.sampler import table_rows
 from replay.tables import start_server, table_figures
 from replay.writer import RowWriter
@@ -98,6 +100,7 @@ class System:
 
     def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder, interrupt: Interrupt) -> None:
         self._config, self._tokenizer, self._folder, self._interrupt = config, tokenizer, folder, interrupt
+        self._from_disk = disk_shares(config, open_beside(config))
         self._workers: list[_Worker] = []
         self._learner: Any = None
 
@@ -120,8 +123,8 @@ class System:
         shapes = {name: row_shape(tokenizer.tasks[name], config.tokens.length) for name in names}
         self.replay = ReplayActor.remote(partial(start_server, shapes, config.replay))
         address = self._ask(self.replay.address.remote())
-        for index, task in enumerate(config.tasks):
-            for copy in range(config.actors.copies):
+        for index, (task, from_disk) in enumerate(zip(config.tasks, self._from_disk, strict=True)):
+            for copy in range(config.actors.copies if from_disk < 1 else 0):
                 work = (config, index, copy, self.board, self._shared_tokenizer, partial(RowWriter, address))
                 actor = ExpertActor.options(num_cpus=config.actors.threads).remote()
                 self._add(f"expert of {task.name}", actor, work)
@@ -217,10 +220,9 @@ def _learn(
 
     torch.set_num_threads(config.learner.threads)
     folder = RunFolder(root)
-    weights = {task.name: task.weight for task in config.tasks}
-    streams = {name: table_rows(address, name) for name in weights}
+    streams = _streams(config, tokenizer, address, seed=config.seed + min_version, rank=rank)
     share = config.learner.batch // config.learner.workers
-    batches = MixtureBatches(streams, weights, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
+    batches = MixtureBatches(streams, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
     device = "cuda" if config.learner.gpu else "cpu"
     train(
         config,
@@ -233,6 +235,19 @@ def _learn(
     )
     if rank == 0:
         ray.get(board.finish_learning.remote())
+
+
+def _streams(config: RunConfig, tokenizer: Tokenizer, address: str, seed: int, rank: int) -> list[Stream]:
+    """Replay tables, and what of the tasks comes from disk."""
+    dataset = open_beside(config)
+    shares = disk_shares(config, dataset)
+    live = [(i, task, 1 - share) for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)) if share < 1]
+    streams = [Stream(i, task.weight * share, table_rows(address, task.name)) for i, task, share in live]
+    if dataset is not None:
+        for source in disk_sources(config, tokenizer, dataset, seed):
+            chunks = source.open(rank, config.learner.workers)
+            streams.append(Stream(source.task, source.weight * shares[source.task], map(chunks, count())))
+    return [stream for stream in streams if stream.weight]
 
 
 def _mendable(error: BaseException) -> InputError | None:

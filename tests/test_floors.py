@@ -24,6 +24,7 @@ GROUND = {
         "seeds",
         "presets",
         "user_code",
+        "signals",
     )
 }
 WIRING = {
@@ -41,11 +42,11 @@ WIRING = {
         "jobs",
         "collect",
         "offline",
+        "disk",
         "task_list",
         "play",
         "film",
         "expert_training",
-        "signals",
         "model_table",
     )
 }
