@@ -140,11 +140,12 @@ class _Periodic:
         learner, now, config = self._learner, time.monotonic(), self._config.learner
         if now - self._reported >= REPORT_SECONDS:
             self.report()
-        publishes, saves = (
-            now - self._published >= config.publish_seconds,
-            now - self._saved >= config.checkpoint_seconds,
-        )
-        wants = [float(self._host.should_stop()), float(publishes), float(saves), learner.counters.seconds]
+        wants = [
+            float(self._host.should_stop()),
+            float(now - self._published >= config.publish_seconds),
+            float(now - self._saved >= config.checkpoint_seconds),
+            learner.counters.seconds,
+        ]
         # Clocks differ between workers, and the schedule may follow them: all go by the same words.
         stop, publishes, saves, learner.counters.seconds = parallel.maximum(wants, learner.device)
         if publishes:

@@ -29,8 +29,10 @@ class _Shares(IterableDataset):
         pa.set_cpu_count(1)
         pa.set_io_thread_count(1)
         os.nice(1)
+        worker = get_worker_info()
+        assert worker is not None
         try:
-            for batch in self._shares[get_worker_info().id]():
+            for batch in self._shares[worker.id]():
                 yield {field.name: torch.from_numpy(getattr(batch, field.name)) for field in fields(Batch)}
         except InputError as error:
             # An exception would cross as a traceback of many lines.
