@@ -1,0 +1,101 @@
+"""Tokens a second from a dataset on disk against tokens a second trained: python -m tests.benchmarks.loading
+
+Each runs alone on one core: the loader of `train --data` in this process (it reads, decompresses, encodes, cuts, packs,
+shuffles and collates), and quickstart's learner on batches that are there already. The dataset is played by uniform
+policies and written for the occasion.
+"""
+
+import argparse
+import platform
+import time
+from collections.abc import Iterator
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from gato_dist.sequence import Batch
+
+SUITES = {
+    "numbers": ("metaworld/reach-v3", "dm_control/cartpole-swingup"),
+    "a small grid": ("babyai/go-to-local",),
+    "images": ("ale/pong", "procgen/coinrun"),
+}
+QUICKSTART = Path(__file__).parents[2] / "configs/quickstart.yaml"
+EPISODES = 48
+
+
+def collect(root: Path, task: str) -> None:
+    from actors.evaluate import play_expert
+    from gato_dist.envs.registry import task_spec
+    from gato_dist.seeds import reference_seeds
+    from replay.episodes import write_shard
+
+    played = list(islice(play_expert(task, reference_seeds(EPISODES), "random"), EPISODES))
+    for first in range(0, EPISODES, 16):
+        write_shard(
+            root / task.replace("/", ".") / f"{first:06d}", task_spec(task), dict(enumerate(played[first : first + 16]))
+        )
+
+
+def delivered(batches: Iterator[Batch], seconds: float) -> float:
+    """Tokens a second, once files are in the machine's memory."""
+    for _ in range(8):
+        next(batches)
+    tokens, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        tokens += next(batches).tokens
+    return tokens / (time.perf_counter() - began)
+
+
+def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
+    """Tokens a second: delivered, trained."""
+    import torch
+
+    from gato_dist.config import load_config, parse_config
+    from gato_dist.disk import disk_sources
+    from gato_dist.run import make_tokenizer
+    from gato_dist.scores import load_reference
+    from gato_dist.sequence import DataPosition
+    from learner.train import Learner
+    from replay.dataset import Dataset
+    from replay.episodes import Shard
+    from replay.loader import load_batches
+
+    torch.set_num_threads(1)
+    plain = load_config(QUICKSTART).model_dump(mode="json")
+    plain["tasks"] = [{"name": task} for task in tasks]
+    config = parse_config(plain, "benchmark")
+    tokenizer = make_tokenizer(config, {task: load_reference(task) for task in tasks})
+    with TemporaryDirectory() as folder:
+        for task in tasks:
+            collect(Path(folder), task)
+        paths = {task: sorted((Path(folder) / task.replace("/", ".")).glob("*.json")) for task in tasks}
+        shards = {task: [Shard(path) for path in some] for task, some in paths.items()}
+        sources = disk_sources(config, tokenizer, Dataset(Path(folder), {}, shards), 0)
+        position = DataPosition.start("", 0, config.lanes, len(tasks))
+        batches = load_batches(sources, config.learner.batch, config.lanes, tokenizer.tensor_size, position)
+        rate = delivered(batches, seconds)
+        held, learner = list(islice(batches, 16)), Learner(config, tokenizer)
+    learner.step(held[0])
+    tokens, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        for batch in held:
+            learner.step(batch)
+            tokens += batch.tokens
+    return rate, tokens / (time.perf_counter() - began)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=10)
+    seconds = parser.parse_args().seconds
+    print(f"{date.today()}, {platform.processor() or platform.machine()}, one core each; tokens a second")
+    print(f"{'':14} {'delivered':>10} {'trained':>9}   ratio")
+    for name, tasks in SUITES.items():
+        rate, trained = measure(tasks, seconds)
+        print(f"{name:14} {rate:10,.0f} {trained:9,.0f}   {rate / trained:.1f}   ({', '.join(tasks)})")
+
+
+if __name__ == "__main__":
+    main()
