@@ -16,6 +16,7 @@ from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
 from replay.dataset import Dataset, dataset_rows
 from replay.mixture import MixtureBatches
+from replay.moments import load_moments
 
 
 def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: Path) -> None:
@@ -50,7 +51,8 @@ def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: Pa
 
 def _make_tokenizer(config: RunConfig, dataset: Dataset) -> Tokenizer:
     specs = [dataset.spec(task.name) for task in config.tasks]
-    moments = {task.name: load_reference(task.name).moments for task in config.tasks}
+    kept = load_moments(dataset.root)
+    moments = {task.name: kept.get(task.name) or load_reference(task.name).moments for task in config.tasks}
     tokens = config.tokens
     text = TextTokenizer.load(tokens.text)
     try:

@@ -15,7 +15,7 @@ from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Provenance
 from gato_dist.errors import InputError
 from gato_dist.ports import Policy, VectorEnv
-from gato_dist.tasks import TaskEntry, task_entry
+from gato_dist.tasks import TaskEntry, played_entry, task_entry
 
 VERSIONED = ("envpool", "gymnasium", "numpy")
 
@@ -69,7 +69,7 @@ def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Dem
 
 def find_kind(task: str, kind: str | None) -> ExpertKind:
     """This kind of expert for this task. Raises InputError that lists the kinds there are."""
-    entry = task_entry(task)
+    entry = played_entry(task)
     chosen = kind or entry.expert
     found = _KINDS.get((chosen, entry.family)) or _KINDS.get((chosen, "*"))
     if found is None:
