@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("overrides", nargs="*", metavar="key=value", help="over the config's, such as learner.batch=64")
     train.add_argument("--run", type=Path, metavar="DIR", help="run folder; runs/<config's name> by default")
     train.add_argument("--resume", action="store_true", help="continue the run in its folder")
-    train.add_argument("--data", type=Path, metavar="DATASET", help="train from disk: no experts, no Ray, no scores")
+    train.add_argument("--data", metavar="DATASET", help="train from disk: no experts, no Ray, no scores")
     train.set_defaults(command=_train)
 
     _add_experts(commands)
@@ -132,7 +132,7 @@ def _add_dataset(commands: Any) -> None:
     collect = commands.add_parser("collect", help="episodes of experts on disk, as a dataset")
     collect.add_argument("--tasks", required=True, metavar="GLOB", help="such as 'metaworld/*', or a list with commas")
     collect.add_argument("--episodes", type=_positive, required=True, metavar="N", help="of each task")
-    collect.add_argument("--out", type=Path, required=True, metavar="DIR", help="goes on with what is there")
+    collect.add_argument("--out", required=True, metavar="DIR", help="or a URL; goes on with what is there")
     collect.add_argument("--policy", choices=("expert", "random"), default="expert")
     collect.add_argument("--seed", type=_not_negative, default=0)
     collect.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that play at once")
@@ -141,10 +141,10 @@ def _add_dataset(commands: Any) -> None:
         required=True, metavar="ACTION"
     )
     info = dataset.add_parser("info", help="what each task holds")
-    info.add_argument("dataset", type=Path, metavar="DIR")
+    info.add_argument("dataset", metavar="DIR", help="or a URL")
     info.set_defaults(command=_dataset_info)
     validate = dataset.add_parser("validate", help="read everything, and name whatever is wrong")
-    validate.add_argument("dataset", type=Path, metavar="DIR")
+    validate.add_argument("dataset", metavar="DIR", help="or a URL")
     validate.set_defaults(command=_dataset_validate)
 
 
@@ -264,23 +264,26 @@ def _tokenizer_train(options: argparse.Namespace) -> int | None:
 def _collect(options: argparse.Namespace) -> int | None:
     from gato_dist.collect import collect
     from gato_dist.tasks import match_tasks
+    from replay.storage import Location
 
     tasks = match_tasks(options.tasks)
-    collect(tasks, options.episodes, options.out, options.policy, options.seed, options.workers)
+    collect(tasks, options.episodes, Location.of(options.out), options.policy, options.seed, options.workers)
     return None
 
 
 def _dataset_info(options: argparse.Namespace) -> int | None:
     from gato_dist.collect import print_dataset
+    from replay.storage import Location
 
-    print_dataset(options.dataset)
+    print_dataset(Location.of(options.dataset))
     return None
 
 
 def _dataset_validate(options: argparse.Namespace) -> int | None:
     from gato_dist.collect import validate_dataset
+    from replay.storage import Location
 
-    validate_dataset(options.dataset)
+    validate_dataset(Location.of(options.dataset))
     return None
 
 

@@ -6,9 +6,7 @@ killed goes on with the shards that are missing, and two at once do no harm.
 """
 
 import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,8 @@ from gato_dist.seeds import DATASET_SEEDS, dataset_seeds
 from gato_dist.status import make_console
 from replay.dataset import FORMAT, SETTINGS, Dataset, read_settings
 from replay.episodes import Entry, Manifest, write_shard
+from replay.faults import shard_faults
+from replay.storage import Location
 
 CONSOLE = make_console()
 SHARD = 16  # episodes: as many environments play at once
@@ -34,7 +34,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 class Job:
     """One shard: `count` episodes of a task from index `first` on."""
 
-    root: Path
+    root: Location
     task: str
     kind: str
     seed: int
@@ -42,11 +42,11 @@ class Job:
     count: int
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         return self.root / self.task.replace("/", ".") / f"{self.first // SHARD:06d}"
 
 
-def collect(tasks: list[str], episodes: int, out: Path, policy: str, seed: int, workers: int) -> None:
+def collect(tasks: list[str], episodes: int, out: Location, policy: str, seed: int, workers: int) -> None:
     """Collects `episodes` of each task into `out`, or what is still missing of them.
 
     policy: `expert`, which is each task's own, or `random`. Raises InputError for a folder of other settings, and in
@@ -84,7 +84,7 @@ def make_shard(job: Job) -> None:
     write_shard(job.path, task_spec(job.task), episodes)
 
 
-def print_dataset(root: Path) -> None:
+def print_dataset(root: Location) -> None:
     """A line a task: what it holds, what it returns, how much room a step takes."""
     table = Table(box=None, pad_edge=False)
     for name in ("task", "policy", "episodes", "steps", "return", "from … to", "", "success", "bytes/step"):
@@ -93,7 +93,7 @@ def print_dataset(root: Path) -> None:
         entries = [entry for shard in shards for entry in shard.manifest.entries]
         returns = np.array([entry.episode_return for entry in entries])
         steps = sum(entry.steps for entry in entries)
-        size = sum(shard.path.with_suffix(".parquet").stat().st_size for shard in shards)
+        size = sum(shard.manifest.bytes for shard in shards)
         names = ", ".join(sorted({entry.provenance.policy for entry in entries}))
         table.add_row(
             task, names, str(len(entries)), str(steps), f"{returns.mean():.2f} ± {returns.std():.2f}",
@@ -102,14 +102,14 @@ def print_dataset(root: Path) -> None:
     CONSOLE.print(table)
 
 
-def validate_dataset(root: Path) -> None:
+def validate_dataset(root: Location) -> None:
     """Reads everything. Raises InputError that lists every fault: file, episode and what is wrong."""
     dataset = Dataset.open(root)
-    parquets = sorted(root.glob("*/*.parquet"))
+    parquets = root.glob("*/*.parquet")
     faults = [f"{path}: no manifest beside it" for path in parquets if not path.with_suffix(".json").exists()]
     held: dict[str, list[int]] = {}
     for task, shards in dataset.shards.items():
-        faults += [fault for shard in shards for fault in shard.faults()]
+        faults += [fault for shard in shards for fault in shard_faults(shard)]
         held[task] = sorted(entry.index for shard in shards for entry in shard.manifest.entries)
     for task, episodes in dataset.settings["episodes"].items():
         indices = held.get(task, [])
@@ -128,7 +128,7 @@ def histogram(values: np.ndarray, bins: int = 12) -> str:
     return "".join(BARS[int(np.ceil((len(BARS) - 1) * count / counts.max()))] for count in counts)
 
 
-def _settle(root: Path, tasks: list[str], episodes: int, policy: str, seed: int) -> None:
+def _settle(root: Location, tasks: list[str], episodes: int, policy: str, seed: int) -> None:
     """Writes how the dataset is made and how much of it is wanted, or checks that it is made like this.
 
     Raises InputError for a folder that is something else.
@@ -141,16 +141,13 @@ def _settle(root: Path, tasks: list[str], episodes: int, policy: str, seed: int)
             if before[key] != value:
                 raise InputError(f"{root}: was collected with {key} {before[key]!r}, not {value!r}; give another --out")
         wanted = before["episodes"]
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+    elif root.exists() and (not root.is_folder() or root.glob("*") or root.glob("*/*")):
         raise InputError(f"{root}: is there already and no dataset; give another --out")
     wanted = wanted | {task: max(episodes, wanted.get(task, 0)) for task in tasks}
-    root.mkdir(parents=True, exist_ok=True)
-    partial = root / f"{SETTINGS}.{os.getpid()}.partial"
-    partial.write_text(json.dumps(settings | {"episodes": wanted}, indent=1) + "\n")
-    partial.rename(root / SETTINGS)
+    (root / SETTINGS).write_text(json.dumps(settings | {"episodes": wanted}, indent=1) + "\n")
 
 
-def _jobs(root: Path, task: str, policy: str, seed: int, episodes: int) -> list[Job]:
+def _jobs(root: Location, task: str, policy: str, seed: int, episodes: int) -> list[Job]:
     firsts = range(0, episodes, SHARD)
     return [Job(root, task, policy, seed, first, min(SHARD, episodes - first)) for first in firsts]
 

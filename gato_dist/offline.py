@@ -2,7 +2,6 @@
 
 import time
 from functools import partial
-from pathlib import Path
 
 from gato_dist.config import RunConfig
 from gato_dist.errors import InputError
@@ -19,7 +18,7 @@ from replay.mixture import MixtureBatches
 from replay.moments import load_moments
 
 
-def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: Path) -> None:
+def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: str) -> None:
     """Trains on the configuration's tasks as `data` holds them, and writes checkpoints; nothing is played.
 
     Resumed, it goes on with the newest checkpoint's weights in a new order of the episodes. Raises InputError for what

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.packing import Packer
 from replay.episodes import Entry, Manifest, Shard
 from replay.sampler import slice_rows
+from replay.storage import Location
 
 FORMAT = "gato_dist dataset 1"
 SETTINGS = "dataset.json"
+READERS = 16  # manifests that are read at once
 POOL = 512  # rows from which the next is drawn: those of one episode come at once and are much alike
 
 
@@ -25,17 +28,17 @@ POOL = 512  # rows from which the next is drawn: those of one episode come at on
 class Dataset:
     """A dataset's shards by task. settings: how it was made, from dataset.json."""
 
-    root: Path
+    root: Location
     settings: dict[str, Any]
     shards: dict[str, list[Shard]]
 
     @classmethod
-    def open(cls, root: Path) -> "Dataset":
+    def open(cls, where: str | Path | Location) -> "Dataset":
         """Reads every manifest. Raises InputError where there is no dataset, or a manifest is damaged."""
+        root = Location.of(where)
         settings = read_settings(root)
         shards: dict[str, list[Shard]] = {}
-        for path in sorted(root.glob("*/*.json")):
-            shard = Shard(path)
+        for shard in read_shards(root.glob("*/*.json")):
             shards.setdefault(shard.manifest.spec.name, []).append(shard)
         return cls(root, settings, shards)
 
@@ -49,8 +52,16 @@ class Dataset:
         return [shard.manifest for shard in self.shards[task]]
 
 
-def read_settings(root: Path) -> dict[str, Any]:
+def read_shards(manifests: list[Location]) -> list[Shard]:
+    """Raises InputError where a manifest is damaged."""
+    # Elsewhere each is a request that takes a while.
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(Shard, manifests))
+
+
+def read_settings(where: str | Path | Location) -> dict[str, Any]:
     """dataset.json: format, policy, seed, and the episodes that are wanted of each task. Raises InputError."""
+    root = Location.of(where)
     path = root / SETTINGS
     try:
         settings = json.loads(path.read_text())
@@ -58,7 +69,7 @@ def read_settings(root: Path) -> dict[str, Any]:
             raise InputError(f"{path}: format {settings['format']!r}, this version reads {FORMAT!r}")
         return {key: settings[key] for key in ("format", "policy", "seed", "episodes")}
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{root}: no dataset there: {SETTINGS} is missing or damaged") from error
+        raise InputError(f"{root}: no dataset there: {SETTINGS} is missing or damaged ({error})") from error
 
 
 def dataset_rows(
