@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from replay.dataset import Dataset, read_made
+from replay.dataset import Dataset
+from replay.interop import read_made
 from replay.summary import TaskSummary, summarize
 
 CARD = "README.md"
@@ -67,7 +68,12 @@ def _front_matter(name: str, tasks: list[TaskSummary]) -> dict[str, Any]:
         "license": "other",
         "license_name": "to-be-chosen",
         "task_categories": ["reinforcement-learning"] + ["robotics"] * _has(tasks, "continuous"),
-        "tags": ["offline-reinforcement-learning", "imitation-learning", "gato", *sorted({t.spec.suite for t in tasks})],
+        "tags": [
+            "offline-reinforcement-learning",
+            "imitation-learning",
+            "gato",
+            *sorted({t.spec.suite for t in tasks}),
+        ],
         "size_categories": [next((size for limit, size in SIZES if steps < limit), "10B<n<100B")],
         "configs": [
             {"config_name": config, "data_files": [{"split": "train", "path": f"{folder}/*.parquet"}]}
@@ -90,8 +96,8 @@ def _opening(tasks: list[TaskSummary]) -> str:
     size = sum(task.bytes for task in tasks) / 1e6
     return (
         f"{episodes:,} episodes, {steps:,} steps of {len(tasks)} task{'s' * (len(tasks) != 1)} ({size:,.1f} MB): raw "
-        "observations, actions and rewards, with where each episode came from. Collected with "
-        "[gato_dist](https://arxiv.org/abs/2205.06175), after “A Generalist Agent” (Reed et al., 2022)."
+        "observations, actions and rewards, with where each episode came from. Made by gato_dist, after “A Generalist "
+        "Agent” (Reed et al., 2022, [arXiv 2205.06175](https://arxiv.org/abs/2205.06175))."
     )
 
 
@@ -127,7 +133,9 @@ def _making(dataset: Dataset, tasks: list[TaskSummary]) -> str:
         or "not told",
     }
     lines = [f"- {name}: {value}" for name, value in facts.items()]
-    return "\n".join([*lines, "", "Each episode's seed, policy, content hash and versions stand in the JSON beside it."])
+    return "\n".join(
+        [*lines, "", "Each episode's seed, policy, content hash and versions stand in the JSON beside it."]
+    )
 
 
 def _collect_command(settings: dict[str, Any]) -> str:

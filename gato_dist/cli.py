@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gato_dist.cli_dataset import add_dataset
 from gato_dist.errors import InputError
 from gato_dist.signals import interrupt_on_terminate
 
@@ -76,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_play(commands)
 
-    _add_dataset(commands)
+    _add_collect(commands)
+    add_dataset(commands)
 
     model = commands.add_parser("model", help="parameters of model presets, by part")
     model.add_argument("presets", nargs="*", metavar="PRESET", help="all where none is named")
@@ -128,7 +130,7 @@ def _add_play(commands: Any) -> None:
     play.set_defaults(command=_play)
 
 
-def _add_dataset(commands: Any) -> None:
+def _add_collect(commands: Any) -> None:
     collect = commands.add_parser("collect", help="episodes of experts on disk, as a dataset")
     collect.add_argument("--tasks", required=True, metavar="GLOB", help="such as 'metaworld/*', or a list with commas")
     collect.add_argument("--episodes", type=_positive, required=True, metavar="N", help="of each task")
@@ -137,15 +139,6 @@ def _add_dataset(commands: Any) -> None:
     collect.add_argument("--seed", type=_not_negative, default=0)
     collect.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that play at once")
     collect.set_defaults(command=_collect)
-    dataset = commands.add_parser("dataset", help="list and check a dataset").add_subparsers(
-        required=True, metavar="ACTION"
-    )
-    info = dataset.add_parser("info", help="what each task holds")
-    info.add_argument("dataset", metavar="DIR", help="or a URL")
-    info.set_defaults(command=_dataset_info)
-    validate = dataset.add_parser("validate", help="read everything, and name whatever is wrong")
-    validate.add_argument("dataset", metavar="DIR", help="or a URL")
-    validate.set_defaults(command=_dataset_validate)
 
 
 def _add_tokenizer(commands: Any) -> None:
@@ -268,22 +261,6 @@ def _collect(options: argparse.Namespace) -> int | None:
 
     tasks = match_tasks(options.tasks)
     collect(tasks, options.episodes, Location.of(options.out), options.policy, options.seed, options.workers)
-    return None
-
-
-def _dataset_info(options: argparse.Namespace) -> int | None:
-    from gato_dist.collect import print_dataset
-    from replay.storage import Location
-
-    print_dataset(Location.of(options.dataset))
-    return None
-
-
-def _dataset_validate(options: argparse.Namespace) -> int | None:
-    from gato_dist.collect import validate_dataset
-    from replay.storage import Location
-
-    validate_dataset(Location.of(options.dataset))
     return None
 
 

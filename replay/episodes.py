@@ -178,8 +178,10 @@ def _encode(part: ObservationSpec, values: Any) -> Any:
         return pa.array(values, pa.string())
     if part.modality is Modality.IMAGE:
         # Whole frames, uncompressed: a row group of them shrinks under zstd to less than half of its PNGs.
+        # Not binary of fixed size, which the `datasets` library cannot open.
         frames = np.ascontiguousarray(values, np.uint8)
-        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(part.size), len(frames), [None, pa.py_buffer(frames)])
+        starts = np.arange(len(frames) + 1, dtype=np.int64) * part.size
+        return pa.Array.from_buffers(pa.large_binary(), len(frames), [None, pa.py_buffer(starts), pa.py_buffer(frames)])
     return _column(np.asarray(values))
 
 
@@ -196,8 +198,11 @@ def _decode(part: ObservationSpec, column: pa.ChunkedArray) -> Any:
         return column.to_pylist()
     if part.modality is Modality.IMAGE:
         whole = column.combine_chunks()
-        pixels = np.frombuffer(whole.buffers()[1], np.uint8, len(whole) * part.size, whole.offset * part.size)
-        return pixels.reshape(len(whole), *part.shape)
+        _, starts, pixels = whole.buffers()
+        places = np.frombuffer(starts, np.int64, len(whole) + 1, 8 * whole.offset)
+        if not (np.diff(places) == part.size).all():
+            raise ValueError(f"{part.name} holds pictures of another size than {part.shape}")
+        return np.frombuffer(pixels, np.uint8, len(whole) * part.size, places[0]).reshape(len(whole), *part.shape)
     return _array(column, part.shape)
 
 

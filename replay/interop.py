@@ -19,7 +19,9 @@ from gato_dist.tasks import is_imported
 from gato_dist.tokens.images import PATCH
 from replay.dataset import FORMAT, SETTINGS
 from replay.episodes import Shard, write_shard
+from replay.faults import shard_faults
 from replay.moments import TaskMoments, moments_of, pool, save_moments
+from replay.storage import Location
 
 SHARD = 16  # episodes, as `gato-dist collect` writes them
 TASK_NAME = re.compile(r"\w[\w+:.-]*(/\w[\w+:.-]*)+")
@@ -53,7 +55,7 @@ def write_dataset(out: Path, sources: Iterable[Source], policy: str, made: str) 
                 moments[task] = found
         if not counts:
             raise InputError(f"{out}: nothing to write: no task was found")
-        save_moments(folder, moments)
+        save_moments(Location.of(folder), moments)
         write_settings(folder, policy, 0, counts, made)
 
 
@@ -61,6 +63,11 @@ def write_settings(folder: Path, policy: str, seed: int, episodes: dict[str, int
     """dataset.json. episodes: of each task; made: the command that wrote the dataset."""
     settings = {"format": FORMAT, "policy": policy, "seed": seed, "episodes": episodes, "made": made}
     (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def read_made(root: Location) -> str:
+    """The command that wrote a dataset; empty where it was collected."""
+    return str(json.loads((root / SETTINGS).read_text()).get("made", ""))
 
 
 @contextmanager
@@ -103,7 +110,7 @@ def _write_task(root: Path, source: Source) -> tuple[int, TaskMoments]:
     while batch := list(islice(episodes, SHARD)):
         path = root / folder_of(source.spec.name) / f"{count // SHARD:06d}"
         write_shard(path, source.spec, {count + i: episode for i, episode in enumerate(batch)})
-        if faults := Shard(path.with_suffix(".json")).faults():
+        if faults := shard_faults(Shard(path.with_suffix(".json"))):
             raise InputError(f"{source.spec.name}: {faults[0].split(': ', 1)[1]}")
         if is_imported(source.spec.name):
             some.append(moments_of(source.spec, batch))

@@ -37,6 +37,7 @@ def export_minari(dataset: Dataset, out: Path) -> list[str]:
     Returns their ids. Every one of them appears whole or not at all. Raises InputError where one is there already.
     """
     require_minari()
+    out = out.absolute()  # Minari adds a relative path to itself
     ids = {task: minari_id(task) for task in dataset.shards}
     for name in ids.values():
         if (out / name).exists():

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
@@ -10,12 +9,13 @@ from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.tokens.tokenizer import Moments
+from replay.storage import Location
 
 FILE = "moments.json"
 TaskMoments = dict[str, Moments]  # by continuous part
 
 
-def load_moments(root: Path) -> dict[str, TaskMoments]:
+def load_moments(root: Location) -> dict[str, TaskMoments]:
     """By task; empty where the dataset keeps none. Raises InputError for a file that is damaged."""
     path = root / FILE
     if not path.exists():
@@ -27,7 +27,7 @@ def load_moments(root: Path) -> dict[str, TaskMoments]:
         raise InputError(f"{path}: not a file of moments ({error})") from error
 
 
-def save_moments(root: Path, moments: dict[str, TaskMoments]) -> None:
+def save_moments(root: Location, moments: dict[str, TaskMoments]) -> None:
     """Writes nothing where there is nothing to keep."""
     if moments:
         data = {task: {name: asdict(each) for name, each in parts.items()} for task, parts in moments.items()}

@@ -33,7 +33,7 @@ class TaskSummary:
 
 def summarize(dataset: Dataset) -> list[TaskSummary]:
     """In the order of the dataset's tasks."""
-    return [_summary(dataset, task) for task in dataset.shards if any(dataset.manifests(task))]
+    return [_summary(dataset, task) for task in dataset.shards if any(each.entries for each in dataset.manifests(task))]
 
 
 def _summary(dataset: Dataset, task: str) -> TaskSummary:

@@ -30,6 +30,10 @@ WIRING = {
     f"gato_dist.{name}"
     for name in (
         "cli",
+        "cli_dataset",
+        "card",
+        "dataset_page",
+        "sharing",
         "run",
         "run_folder",
         "system",
