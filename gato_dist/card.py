@@ -38,16 +38,16 @@ def write_card(dataset: Dataset) -> None:
 
 def make_card(dataset: Dataset) -> str:
     """The card's text, from the manifests alone. Nothing that stands in them is taken for Markdown, HTML or YAML."""
-    tasks = summarize(dataset)
-    front = yaml.safe_dump(_front_matter(dataset.root.name, tasks), sort_keys=False, allow_unicode=True, width=120)
+    tasks, name = summarize(dataset), dataset.root.absolute().name
+    front = yaml.safe_dump(_front_matter(name, tasks), sort_keys=False, allow_unicode=True, width=120)
     parts = (
         f"---\n{front}---",
-        f"# {inline(dataset.root.name)}",
+        f"# {inline(name)}",
         _opening(tasks),
         f"## Tasks\n{_task_table(tasks)}",
         f"## How it was made\n{_making(dataset, tasks)}",
         f"## What a row holds\n{_layout(tasks)}",
-        f"## Loading\n{_loading(tasks)}",
+        f"## Loading\n{_loading(name, tasks)}",
         f"## Licences\n{_licences(tasks)}",
     )
     return "\n\n".join(parts) + "\n"
@@ -133,9 +133,8 @@ def _making(dataset: Dataset, tasks: list[TaskSummary]) -> str:
         or "not told",
     }
     lines = [f"- {name}: {value}" for name, value in facts.items()]
-    return "\n".join(
-        [*lines, "", "Each episode's seed, policy, content hash and versions stand in the JSON beside it."]
-    )
+    lines += ["", "Each episode's seed, policy, content hash and versions stand in the JSON beside it."]
+    return "\n".join(lines)
 
 
 def _collect_command(settings: dict[str, Any]) -> str:
@@ -177,48 +176,47 @@ def _row(cells: Any) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def _loading(tasks: list[TaskSummary]) -> str:
+def _loading(name: str, tasks: list[TaskSummary]) -> str:
     if not tasks:
         return "Nothing yet."
-    folder, config = (repr(f(tasks[0].folder)) for f in (str, config_name))
+    folder, files = repr(f"{name}/{tasks[0].folder}"), repr(f"{name}/{tasks[0].folder}/*.parquet")
     picture = next((p for t in tasks for p in t.spec.observations if p.modality == "image"), None)
     shape = ", ".join(map(str, picture.shape)) if picture else ""
-    note = f"Pictures are raw bytes: `numpy.frombuffer(value, numpy.uint8).reshape({shape})`.\n" if picture else ""
-    return f"""In this folder, with none of gato_dist's code:
+    note = f"Pictures are raw bytes: `numpy.frombuffer(value, numpy.uint8).reshape({shape})`." if picture else ""
+    return f"""Where this folder lies, with none of gato_dist's code:
 ```python
 from pathlib import Path
 
 import pyarrow.dataset
 
-files = sorted(map(str, Path({folder}).glob("*.parquet")))
-steps = pyarrow.dataset.dataset(files).to_table()
+steps = pyarrow.dataset.dataset(sorted(map(str, Path({folder}).glob("*.parquet")))).to_table()
 ```
 ```python
 from pathlib import Path
 
 import pandas
 
-files = sorted(Path({folder}).glob("*.parquet"))
-steps = pandas.concat(map(pandas.read_parquet, files))
-returns = steps.groupby("episode").reward.sum()
+steps = pandas.concat(map(pandas.read_parquet, sorted(Path({folder}).glob("*.parquet"))))
 ```
 ```python
 import polars
 
-steps = polars.scan_parquet({folder} + "/*.parquet")
-returns = steps.group_by("episode").agg(polars.col("reward").sum()).collect()
+steps = polars.scan_parquet({files}).collect()
 ```
 ```python
 import datasets
 
-steps = datasets.load_dataset(".", {config}, split="train")
+steps = datasets.load_dataset({name!r}, {config_name(tasks[0].folder)!r}, split="train")
 ```
-{note}"""
+{note}""".rstrip()
 
 
 def _licences(tasks: list[TaskSummary]) -> str:
-    lines = ["**To be filled in by whoever shares this**: a licence for the data (`license` above), once the terms of"]
-    lines += ["what made it allow one. What we know of those; check each before you publish:", ""]
+    lines = [
+        "**To be filled in by whoever shares this**: a licence for the data (`license` above) that the terms of the",
+        "environments and policies below allow. What we know of those; check each before you publish:",
+        "",
+    ]
     for suite in sorted({task.spec.suite for task in tasks}):
         known = LICENCES.get(suite) or LICENCES.get(re.split(r"_(?:hard|extended|pixels)$", suite)[0])
         lines.append(f"- {inline(suite)}: {known or 'unknown to us: name its licence here'}")

@@ -15,7 +15,7 @@ def write_page(dataset: Dataset, file: Path) -> None:
     tasks = summarize(dataset)
     if not tasks:
         raise InputError(f"{dataset.root}: holds no episode to draw")
-    Location.of(file).write_text(make_page(dataset.root.name, tasks))
+    Location.of(file).write_text(make_page(dataset.root.absolute().name, tasks))
 
 
 def make_page(name: str, tasks: list[TaskSummary]) -> str:

@@ -1,6 +1,7 @@
 """Other people's formats: ours go out and come back as they were, theirs come in with a layout found in the data."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -53,9 +54,10 @@ def episodes(dataset: Dataset, task: str) -> list[Episode]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_dataset_goes_out_and_comes_back_as_it_was(dataset, tmp_path, kind):
+def test_a_dataset_goes_out_and_comes_back_as_it_was(dataset, tmp_path, kind, monkeypatch):
     write, read = KINDS[kind]
-    write(dataset, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    write(dataset, Path("out"))
     write_dataset(tmp_path / "back", read(str(tmp_path / "out")), kind, "")
     back = Dataset.open(tmp_path / "back")
     assert list(back.shards) == ["toy/arm", "toy/buttons"]
