@@ -7,7 +7,6 @@ from typing import Any
 import yaml
 
 from replay.dataset import Dataset
-from replay.interop import read_made
 from replay.summary import TaskSummary, summarize
 
 CARD = "README.md"
@@ -61,7 +60,7 @@ def inline(text: object) -> str:
 
 
 def _front_matter(name: str, tasks: list[TaskSummary]) -> dict[str, Any]:
-    steps = sum(task.steps for task in tasks)
+    steps = sum(task.figures.steps for task in tasks)
     folders = {config_name(task.folder): task.folder for task in tasks}
     return {
         "pretty_name": name,
@@ -93,7 +92,7 @@ def _has(tasks: list[TaskSummary], action: str) -> bool:
 
 def _opening(tasks: list[TaskSummary]) -> str:
     episodes, steps = sum(len(task.returns) for task in tasks), sum(task.steps for task in tasks)
-    size = sum(task.bytes for task in tasks) / 1e6
+    size = sum(task.figures.bytes for task in tasks) / 1e6
     return (
         f"{episodes:,} episodes, {steps:,} steps of {len(tasks)} task{'s' * (len(tasks) != 1)} ({size:,.1f} MB): raw "
         "observations, actions and rewards, with where each episode came from. Made by gato_dist, after “A Generalist "
@@ -105,13 +104,12 @@ def _task_table(tasks: list[TaskSummary]) -> str:
     head = ("task", "episodes", "steps", "return, mean ± std", "from … to", "success", "bytes/step", "policy", "hash")
     lines = [_row(head), _row(["---"] * len(head))]
     for task in tasks:
-        values = task.returns
-        policies = [f"{inline(name)}" for name in task.policies]
-        hashes = [inline(each or "–") for each in task.policies.values()]
+        known = task.figures
         cells = (
-            inline(task.spec.name), f"{len(values):,}", f"{task.steps:,}", f"{values.mean():.2f} ± {values.std():.2f}",
-            f"{values.min():.2f} … {values.max():.2f}", "–" if task.success is None else f"{task.success:.0%}",
-            f"{task.bytes / max(task.steps, 1):.0f}", ", ".join(policies), ", ".join(hashes),
+            inline(task.spec.name), f"{known.episodes:,}", f"{known.steps:,}",
+            f"{known.return_mean:.2f} ± {known.return_std:.2f}", f"{known.return_min:.2f} … {known.return_max:.2f}",
+            "–" if known.success is None else f"{known.success:.0%}", f"{known.bytes / known.steps:.0f}",
+            inline(", ".join(task.policies)), inline(", ".join(each or "–" for each in task.policies.values())),
         )  # fmt: skip
         lines.append(_row(cells))
     return "\n".join(lines)
@@ -119,28 +117,39 @@ def _task_table(tasks: list[TaskSummary]) -> str:
 
 def _making(dataset: Dataset, tasks: list[TaskSummary]) -> str:
     settings = dataset.settings
-    days = sorted({day for task in tasks for day in task.days if day})
+    days = sorted(day for task in tasks for day in task.days)
     versions: dict[str, set[str]] = {}
     for task in tasks:
-        for package, version in task.versions.items():
-            versions.setdefault(package, set()).update(version.split(", "))
+        for package, found in task.versions.items():
+            versions.setdefault(package, set()).update(found)
+    told = ", ".join(f"{package} {' and '.join(sorted(found))}" for package, found in sorted(versions.items()))
     facts = {
-        "command": inline(read_made(dataset.root) or _collect_command(settings)),
-        "policy": inline(settings["policy"]),
-        "seed": inline(settings["seed"]),
-        "episodes played": f"{days[0]} to {days[-1]}" if days else "not told",
-        "versions": inline(", ".join(f"{name} {'/'.join(sorted(found))}" for name, found in sorted(versions.items())))
-        or "not told",
+        "command": settings.get("made") or _collect_command(settings),
+        "policy": settings["policy"],
+        "checkpoint": (settings["checkpoint"] or {}).get("sha256"),
+        "seed": settings["seed"],
+        "least expert-score fraction": settings["min_fraction"],
+        "played": f"{days[0]} to {days[-1]}" if days else "",
+        "versions": told,
     }
-    lines = [f"- {name}: {value}" for name, value in facts.items()]
-    lines += ["", "Each episode's seed, policy, content hash and versions stand in the JSON beside it."]
-    return "\n".join(lines)
+    lines = [f"- {name}: {inline(value)}" for name, value in facts.items() if value not in (None, "")]
+    lines += [
+        "",
+        "Each episode's seed, policy, content hash and versions stand in the JSON beside it, each task's expert",
+    ]
+    return "\n".join([*lines, "and its options in `dataset.json`."])
 
 
 def _collect_command(settings: dict[str, Any]) -> str:
-    tasks, most = ",".join(settings["episodes"]), max(settings["episodes"].values(), default=0)
-    words = ["gato-dist", "collect", "--tasks", tasks, "--episodes", str(most), "--policy", str(settings["policy"])]
-    return shlex.join([*words, "--seed", str(settings["seed"])])
+    words = ["gato-dist", "collect", "--tasks", ",".join({**settings["episodes"], **settings["steps"]})]
+    for key in ("episodes", "steps"):
+        if settings[key]:
+            words += [f"--{key}", str(max(settings[key].values()))]
+    policy = (settings["checkpoint"] or {}).get("name") or settings["policy"]
+    words += ["--policy", str(policy), "--seed", str(settings["seed"])]
+    if settings["min_fraction"] is not None:
+        words += ["--min-fraction", str(settings["min_fraction"])]
+    return shlex.join(words)
 
 
 def _layout(tasks: list[TaskSummary]) -> str:

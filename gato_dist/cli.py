@@ -131,14 +131,22 @@ def _add_play(commands: Any) -> None:
 
 
 def _add_collect(commands: Any) -> None:
-    collect = commands.add_parser("collect", help="episodes of experts on disk, as a dataset")
-    collect.add_argument("--tasks", required=True, metavar="GLOB", help="such as 'metaworld/*', or a list with commas")
-    collect.add_argument("--episodes", type=_positive, required=True, metavar="N", help="of each task")
+    collect = commands.add_parser("collect", help="episodes of experts, or of Gato, on disk, as a dataset")
+    what = collect.add_mutually_exclusive_group(required=True)
+    config = {"default": argparse.SUPPRESS, "metavar": "CONFIG"}
+    what.add_argument("config", nargs="?", help="a run's YAML file: what its experts demonstrate", **config)
+    what.add_argument("--config", help="the same", **config)
+    what.add_argument("--tasks", metavar="GLOB", help="such as 'metaworld/*', or a list with commas")
+    much = collect.add_mutually_exclusive_group(required=True)
+    much.add_argument("--episodes", type=_positive, default=0, metavar="N", help="kept ones of each task")
+    much.add_argument("--steps", type=_positive, default=0, metavar="N", help="at least so many of each task")
     collect.add_argument("--out", required=True, metavar="DIR", help="or a URL; goes on with what is there")
-    collect.add_argument("--policy", choices=("expert", "random"), default="expert")
-    collect.add_argument("--seed", type=_not_negative, default=0)
-    collect.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that play at once")
-    collect.set_defaults(command=_collect)
+    collect.add_argument("--policy", default="expert", metavar="expert|random|CHECKPOINT", help="who plays")
+    collect.add_argument("--min-fraction", type=_finite, metavar="F", help="of the expert's score (paper: 0.8)")
+    collect.add_argument("--seed", type=_not_negative, default=0, help="another one draws other worlds")
+    collect.add_argument("--workers", type=_positive, metavar="N", help="processes; 1, or a cluster's CPUs")
+    collect.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto")
+    collect.set_defaults(command=_collect, config=None)
 
 
 def _add_tokenizer(commands: Any) -> None:
@@ -158,6 +166,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not abs(value) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not finite")
     return value
 
 
@@ -255,12 +270,23 @@ def _tokenizer_train(options: argparse.Namespace) -> int | None:
 
 
 def _collect(options: argparse.Namespace) -> int | None:
-    from gato_dist.collect import collect
+    from gato_dist.config import TaskConfig, load_config
     from gato_dist.tasks import match_tasks
+
+    if options.config:
+        tasks = load_config(options.config).tasks
+    else:
+        tasks = tuple(TaskConfig(name=name) for name in match_tasks(options.tasks))
+    from gato_dist.collect import Request, collect
+    from gato_dist.collect_plan import Goal
     from replay.storage import Location
 
-    tasks = match_tasks(options.tasks)
-    collect(tasks, options.episodes, Location.of(options.out), options.policy, options.seed, options.workers)
+    collect(
+        Request(
+            tasks, Goal(options.episodes, options.steps), Location.of(options.out), options.policy,
+            options.min_fraction, options.seed, options.workers, options.address,
+        )
+    )  # fmt: skip
     return None
 
 

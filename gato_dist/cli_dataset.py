@@ -44,7 +44,7 @@ def add_dataset(commands: Any) -> None:
 
 
 def _info(options: argparse.Namespace) -> int | None:
-    from gato_dist.collect import print_dataset
+    from gato_dist.dataset_report import print_dataset
     from replay.storage import Location
 
     root = Location.of(options.dataset)
@@ -57,7 +57,7 @@ def _info(options: argparse.Namespace) -> int | None:
 
 
 def _validate(options: argparse.Namespace) -> int | None:
-    from gato_dist.collect import validate_dataset
+    from gato_dist.dataset_report import validate_dataset
     from replay.storage import Location
 
     validate_dataset(Location.of(options.dataset))

@@ -19,8 +19,8 @@ def write_page(dataset: Dataset, file: Path) -> None:
 
 
 def make_page(name: str, tasks: list[TaskSummary]) -> str:
-    episodes, steps = sum(len(task.returns) for task in tasks), sum(task.steps for task in tasks)
-    said = f"{episodes:,} episodes, {steps:,} steps, {sum(task.bytes for task in tasks) / 1e6:,.1f} MB"
+    episodes, steps = sum(task.figures.episodes for task in tasks), sum(task.figures.steps for task in tasks)
+    said = f"{episodes:,} episodes, {steps:,} steps, {sum(task.figures.bytes for task in tasks) / 1e6:,.1f} MB"
     charts = distributions_svg([(task.spec.name, task.returns, task.lengths) for task in tasks])
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
@@ -37,12 +37,12 @@ def _table(tasks: list[TaskSummary]) -> str:
     head = ("Task", "Policy", "Episodes", "Steps", "Return, mean ± std", "From … to", "Success", "Bytes a step")
     lines = ["<tr>" + "".join(f"<th>{name}</th>" for name in head) + "</tr>"]
     for task in tasks:
-        returns = task.returns
+        known = task.figures
         cells = (
-            task.spec.name, ", ".join(task.policies), f"{len(returns):,}", f"{task.steps:,}",
-            f"{score_text(returns.mean())} ± {score_text(returns.std())}",
-            f"{score_text(returns.min())} … {score_text(returns.max())}",
-            "–" if task.success is None else f"{task.success:.0%}", f"{task.bytes / max(task.steps, 1):,.0f}",
+            task.spec.name, ", ".join(task.policies), f"{known.episodes:,}", f"{known.steps:,}",
+            f"{score_text(known.return_mean)} ± {score_text(known.return_std)}",
+            f"{score_text(known.return_min)} … {score_text(known.return_max)}",
+            "–" if known.success is None else f"{known.success:.0%}", f"{known.bytes / known.steps:,.0f}",
         )  # fmt: skip
         lines.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
     return "<table>" + "\n".join(lines) + "</table>"

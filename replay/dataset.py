@@ -20,6 +20,13 @@ from replay.storage import Location
 
 FORMAT = "gato_dist dataset 1"
 SETTINGS = "dataset.json"
+# How a dataset was made, where its dataset.json does not say. policy: `expert`, `random`, `gato` or whatever made it;
+# checkpoint: Gato's; min_fraction, min_returns: what dropped episodes; experts: what demonstrated each task;
+# episodes, steps: how many are wanted of each task.
+DEFAULTS: dict[str, Any] = {
+    "policy": None, "checkpoint": None, "seed": None, "min_fraction": None, "min_returns": {}, "experts": {},
+    "episodes": {}, "steps": {},
+}  # fmt: skip
 READERS = 16  # manifests that are read at once
 POOL = 512  # rows from which the next is drawn: those of one episode come at once and are much alike
 
@@ -60,14 +67,14 @@ def read_shards(manifests: list[Location]) -> list[Shard]:
 
 
 def read_settings(where: str | Path | Location) -> dict[str, Any]:
-    """dataset.json: format, policy, seed, and the episodes that are wanted of each task. Raises InputError."""
+    """dataset.json, every key of `DEFAULTS` included. Raises InputError where it is missing or damaged."""
     root = Location.of(where)
     path = root / SETTINGS
     try:
         settings = json.loads(path.read_text())
         if settings["format"] != FORMAT:
             raise InputError(f"{path}: format {settings['format']!r}, this version reads {FORMAT!r}")
-        return {key: settings[key] for key in ("format", "policy", "seed", "episodes")}
+        return DEFAULTS | settings
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{root}: no dataset there: {SETTINGS} is missing or damaged ({error})") from error
 

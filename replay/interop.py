@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,18 +57,12 @@ def write_dataset(out: Path, sources: Iterable[Source], policy: str, made: str) 
         if not counts:
             raise InputError(f"{out}: nothing to write: no task was found")
         save_moments(Location.of(folder), moments)
-        write_settings(folder, policy, 0, counts, made)
+        write_settings(folder, {"policy": policy, "episodes": counts, "made": made})
 
 
-def write_settings(folder: Path, policy: str, seed: int, episodes: dict[str, int], made: str) -> None:
-    """dataset.json. episodes: of each task; made: the command that wrote the dataset."""
-    settings = {"format": FORMAT, "policy": policy, "seed": seed, "episodes": episodes, "made": made}
-    (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
-
-
-def read_made(root: Location) -> str:
-    """The command that wrote a dataset; empty where it was collected."""
-    return str(json.loads((root / SETTINGS).read_text()).get("made", ""))
+def write_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """dataset.json, over what stands there. settings: without the format."""
+    (folder / SETTINGS).write_text(json.dumps({"format": FORMAT} | settings, indent=1) + "\n")
 
 
 @contextmanager
@@ -108,7 +103,7 @@ def _write_task(root: Path, source: Source) -> tuple[int, TaskMoments]:
     """The number of episodes, and their moments where the task is known from its dataset alone."""
     count, some, episodes = 0, [], (episode for episode in source.episodes if len(episode))
     while batch := list(islice(episodes, SHARD)):
-        path = root / folder_of(source.spec.name) / f"{count // SHARD:06d}"
+        path = root / folder_of(source.spec.name) / f"{count:06d}"
         write_shard(path, source.spec, {count + i: episode for i, episode in enumerate(batch)})
         if faults := shard_faults(Shard(path.with_suffix(".json"))):
             raise InputError(f"{source.spec.name}: {faults[0].split(': ', 1)[1]}")

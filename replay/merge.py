@@ -20,6 +20,7 @@ from replay.moments import load_moments, pool, save_moments
 from replay.storage import Location
 
 MERGED = "merged"  # the policy of a dataset that no single collection could have made
+COMMON, PER_TASK = ("policy", "checkpoint", "seed", "min_fraction"), ("min_returns", "experts")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,6 @@ class _Move:
     """A shard and what is added to the indices of its episodes."""
 
     shard: Shard
-    source: Dataset
     indices: dict[int, int]
 
     @property
@@ -52,46 +52,53 @@ def merge(datasets: list[Dataset], out: Path, made: str) -> None:
     with whole_folder(out) as folder:
         counts, stay = {}, True
         for task in tasks:
-            moves, counts[task] = _moves(task, datasets)
+            moves = _moves(task, datasets)
+            counts[task] = sum(len(move.shard.manifest.entries) for move in moves)
             stay &= all(move.stays for move in moves)
-            for number, move in enumerate(moves):
-                _place(move, folder / folder_of(task) / f"{number:06d}")
+            for move in moves:
+                _place(move, folder / folder_of(task))
         kept = [load_moments(dataset.root) for dataset in datasets]
         parts = {task: [each[task] for each in kept if task in each] for task in tasks}
         save_moments(Location.of(folder), {task: pool(some) for task, some in parts.items() if some})
-        policy, seed = _settings(datasets, stay)
-        write_settings(folder, policy, seed, counts, made)
+        write_settings(folder, _settings(datasets, stay) | {"episodes": counts, "made": made})
 
 
-def _settings(datasets: list[Dataset], stay: bool) -> tuple[str, int]:
-    """Policy and seed where all agree and each task comes from one collection; then collecting goes on from here."""
-    told = {(dataset.settings["policy"], dataset.settings["seed"]) for dataset in datasets}
+def _settings(datasets: list[Dataset], stay: bool) -> dict[str, Any]:
+    """Those of all, where they agree and each task comes from one collection; then collecting goes on from here."""
     held = [task for dataset in datasets for task in dataset.shards]
-    return told.pop() if stay and len(told) == 1 and len(held) == len(set(held)) else (MERGED, 0)
+    told = [{key: dataset.settings[key] for key in COMMON} for dataset in datasets]
+    if not stay or len(held) != len(set(held)) or any(each != told[0] for each in told):
+        return {"policy": MERGED}
+    joined = {key: {} for key in PER_TASK} | told[0]
+    for dataset in datasets:
+        for key in PER_TASK:
+            joined[key] |= dataset.settings[key]
+    return joined
 
 
-def _moves(task: str, datasets: list[Dataset]) -> tuple[list[_Move], int]:
-    """Every shard of a task with its new numbers, and how many numbers there are."""
+def _moves(task: str, datasets: list[Dataset]) -> list[_Move]:
+    """Every shard of a task with its new numbers."""
     moves, count = [], 0
     for dataset in datasets:
         for shard in sorted(dataset.shards.get(task, []), key=lambda shard: min(shard.manifest.indices)):
             numbers = {old: count + i for i, old in enumerate(shard.manifest.indices)}
-            moves.append(_Move(shard, dataset, numbers))
+            moves.append(_Move(shard, numbers))
             count += len(numbers)
-    return moves, count
+    return moves
 
 
-def _place(move: _Move, path: Path) -> None:
+def _place(move: _Move, folder: Path) -> None:
     shard, manifest = move.shard, move.shard.manifest
+    path = folder / f"{min(move.indices.values()):06d}"
     if not move.stays:
         episodes = {move.indices[entry.index]: shard.episode(entry) for entry in manifest.entries}
         dropped = [replace(each, index=move.indices[each.index]) for each in manifest.dropped]
         write_shard(path, manifest.spec, episodes, dropped)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files = [shard.path] + [shard.parquet] * bool(manifest.entries)
-    for source in files:
-        _copy(source, path.with_suffix(f".{source.name.rpartition('.')[2]}"))
+    folder.mkdir(parents=True, exist_ok=True)
+    _copy(shard.path, path.with_suffix(".json"))
+    if manifest.entries:
+        _copy(shard.parquet, path.with_suffix(".parquet"))
 
 
 def _copy(source: Location, target: Path) -> None:

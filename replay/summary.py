@@ -1,4 +1,4 @@
-"""What a dataset holds, task by task, from its manifests alone: for tables, cards and pictures."""
+"""What a dataset holds, task by task, from its manifests alone: for cards and pictures."""
 
 from dataclasses import dataclass
 
@@ -6,29 +6,25 @@ import numpy as np
 
 from gato_dist.specs import TaskSpec
 from replay.dataset import Dataset
+from replay.statistics import TaskStatistics
 
 
 @dataclass(frozen=True)
 class TaskSummary:
-    """One task. returns, lengths: of each episode; success: share of those that tell, None where none does.
+    """One task that has episodes. returns, lengths: of each of them, [n].
 
-    policies: name to content hash; versions, days: of the packages and the dates that made the episodes; bytes: of
-    its Parquet files.
+    policies: name to content hash; versions: of the packages that made the episodes, by name; days: first and last
+    date, of those that tell.
     """
 
     spec: TaskSpec
     folder: str
+    figures: TaskStatistics
     returns: np.ndarray
     lengths: np.ndarray
-    success: float | None
     policies: dict[str, str]
-    versions: dict[str, str]
-    days: tuple[str, str]
-    bytes: int
-
-    @property
-    def steps(self) -> int:
-        return int(self.lengths.sum())
+    versions: dict[str, set[str]]
+    days: tuple[str, ...]
 
 
 def summarize(dataset: Dataset) -> list[TaskSummary]:
@@ -37,23 +33,21 @@ def summarize(dataset: Dataset) -> list[TaskSummary]:
 
 
 def _summary(dataset: Dataset, task: str) -> TaskSummary:
-    shards, manifests = dataset.shards[task], dataset.manifests(task)
+    manifests = dataset.manifests(task)
     entries = [entry for manifest in manifests for entry in manifest.entries]
-    told = [entry.success for entry in entries if entry.success is not None]
     sources = [entry.provenance for entry in entries]
-    days = sorted(source.created[:10] for source in sources if source.created) or [""]
+    days = sorted({source.created[:10] for source in sources if source.created})
     versions: dict[str, set[str]] = {}
     for source in sources:
         for package, version in source.versions.items():
             versions.setdefault(package, set()).add(version)
     return TaskSummary(
         manifests[0].spec,
-        shards[0].path.parent.name,
+        dataset.shards[task][0].path.parent.name,
+        TaskStatistics.of(manifests),
         np.array([entry.episode_return for entry in entries]),
         np.array([entry.steps for entry in entries], np.int64),
-        float(np.mean(told)) if told else None,
         {source.policy: source.policy_hash for source in sources},
-        {package: ", ".join(sorted(found)) for package, found in sorted(versions.items())},
-        (days[0], days[-1]),
-        sum(manifest.bytes for manifest in manifests),
+        versions,
+        tuple(days[:1] + days[-1:]),
     )

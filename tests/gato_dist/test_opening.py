@@ -105,6 +105,6 @@ def test_the_card_says_what_the_manifests_do(data):
     assert "| babyai/go-to-local | 20 | 250 | 12.50 ± 5.77 | 3.00 … 22.00 | 100% |" in text
     assert "| bot | abc |" in text
     assert "| babyai/go-to-local | observation.grid | discrete | 7×7×3 | 0 … 10 |" in text
-    assert "episodes played: 2026-11-21 to 2026-11-21" in text
+    assert "- played: 2026-11-21 to 2026-11-21" in text
     for suite in ("babyai", "procgen"):
         assert re.search(rf"^- {suite}: .*(Apache|MIT)", text, re.MULTILINE)
