@@ -91,7 +91,7 @@ def _has(tasks: list[TaskSummary], action: str) -> bool:
 
 
 def _opening(tasks: list[TaskSummary]) -> str:
-    episodes, steps = sum(len(task.returns) for task in tasks), sum(task.steps for task in tasks)
+    episodes, steps = (sum(getattr(task.figures, name) for task in tasks) for name in ("episodes", "steps"))
     size = sum(task.figures.bytes for task in tasks) / 1e6
     return (
         f"{episodes:,} episodes, {steps:,} steps of {len(tasks)} task{'s' * (len(tasks) != 1)} ({size:,.1f} MB): raw "

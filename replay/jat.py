@@ -128,7 +128,7 @@ def _cell(spec: TaskSpec, episode: Episode, column: str) -> Any:
     if kind is Modality.TEXT:
         return values[0]
     if kind is Modality.IMAGE:
-        return [{"bytes": _png(frame), "path": None} for frame in values[0]]
+        return [{"bytes": _png(frame), "path": None} for frame in np.asarray(values[0])]
     return _rows(np.concatenate([np.asarray(each).reshape(len(episode), -1) for each in values], axis=1))
 
 

@@ -118,14 +118,13 @@ def _check_layouts(task: str, datasets: list[Dataset]) -> None:
             known, told = (each.to_dict() for each in (first.spec(task), shard.manifest.spec))
             if wrong := _difference(known, told):
                 raise InputError(f"{task}: {wrong} in {first.root} and {shard.path} differ; they cannot be merged")
-    schemas = [(each.root, _schema(each.shards[task])) for each in datasets]
-    for root, schema in schemas:
-        known = schemas[0][1]
-        for field in schema or ():
-            if known is not None and known.field(field.name).type != field.type:
+    schemas = {str(each.root): schema for each in datasets if (schema := _schema(each.shards[task]))}
+    for root, schema in schemas.items():
+        before, wanted = next(iter(schemas.items()))
+        for field in schema:
+            if (kind := wanted.field(field.name).type) != field.type:
                 raise InputError(
-                    f"{task}: {field.name} is {known.field(field.name).type} in {schemas[0][0]} and {field.type} in "
-                    f"{root}; they cannot be merged"
+                    f"{task}: {field.name} is {kind} in {before} and {field.type} in {root}; they cannot be merged"
                 )
 
 

@@ -5,16 +5,20 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import yaml
 
-from gato_dist.card import write_card
+from gato_dist.card import make_card, write_card
+from gato_dist.charts import distributions_svg
+from gato_dist.dataset_page import make_page
 from gato_dist.episode import Episode, Provenance
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from replay.dataset import Dataset
 from replay.interop import Source, write_dataset
+from replay.summary import summarize
 
 PAGE = Path(__file__).parents[2] / "docs" / "datasets.md"
 PRESS = ActionSpec(Modality.DISCRETE, (), (7,))
@@ -108,3 +112,42 @@ def test_the_card_says_what_the_manifests_do(data):
     assert "- played: 2026-11-21 to 2026-11-21" in text
     for suite in ("babyai", "procgen"):
         assert re.search(rf"^- {suite}: .*(Apache|MIT)", text, re.MULTILINE)
+
+
+def test_a_card_and_a_page_show_what_a_spec_says_and_never_obey_it(tmp_path):
+    spiteful = "a|b<script>alert(1)</script>`\n---\n[x](http://x)"
+    spec = TaskSpec("toy/arm", (ObservationSpec(spiteful, Modality.CONTINUOUS, (2,)),), PRESS, 0)
+    seen = {spiteful: np.zeros((2, 2), np.float32)}
+    press = np.array([0, 1])
+    source = Provenance("toy/arm", 0, spiteful, spiteful, versions={spiteful: spiteful})
+    episode = Episode(seen, press, press, np.ones(2, np.float32), True, None, source)
+    write_dataset(tmp_path / "a<b>`c", [Source(spec, [episode])], spiteful, spiteful)
+    dataset = Dataset.open(tmp_path / "a<b>`c")
+    card = make_card(dataset)
+    assert "<script" not in card
+    assert "[x](http" not in card
+    assert card.count("\n---\n") == 1
+    (row,) = [line for line in card.splitlines() if line.startswith("| toy/arm | observation")]
+    assert len(re.split(r"(?<!\\)\|", row)) == 7
+    page = make_page(dataset.root.name, summarize(dataset))
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "a|b&lt;script&gt;" in page
+
+
+def test_a_page_draws_each_tasks_returns_and_lengths(data):
+    tasks = summarize(Dataset.open(data))
+    drawn = ElementTree.fromstring(distributions_svg([(t.spec.name, t.returns, t.lengths) for t in tasks]))
+    texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert [t for t in texts if t.endswith("episodes") and ":" in t] == [f"{spec.name}: 20 episodes" for spec in TASKS]
+    assert [texts.count(said) for said in ("return: mean 12.5", "steps: mean 12.5")] == [2, 2]
+    bars = [rect for rect in drawn.iter("{http://www.w3.org/2000/svg}rect") if rect.get("fill")]
+    # 20 different values in 10 bins, of two histograms for two tasks
+    assert len(bars) == 40
+    assert len({rect.get("height") for rect in bars}) == 1
+
+
+def test_returns_that_are_all_one_value_are_drawn_too():
+    drawn = distributions_svg([("toy/arm", np.array([2.0, np.nan, 2.0]), np.array([5, 5, 5]))])
+    assert "return: mean 2" in drawn
+    assert "nan" not in drawn
