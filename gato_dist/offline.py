@@ -51,7 +51,8 @@ def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: st
 def _make_tokenizer(config: RunConfig, dataset: Dataset) -> Tokenizer:
     specs = [dataset.spec(task.name) for task in config.tasks]
     kept = load_moments(dataset.root)
-    moments = {task.name: kept.get(task.name) or load_reference(task.name).moments for task in config.tasks}
+    names = [task.name for task in config.tasks]
+    moments = {name: kept[name] if name in kept else load_reference(name).moments for name in names}
     tokens = config.tokens
     text = TextTokenizer.load(tokens.text)
     try:

@@ -9,7 +9,7 @@ from gato_dist.dataset_page import write_page
 from gato_dist.errors import InputError
 from gato_dist.status import make_console
 from replay.dataset import Dataset
-from replay.interop import Source, write_dataset
+from replay.interop import Source, kept_shards, write_dataset
 from replay.jat import export_jat, jat_sources
 from replay.merge import merge
 from replay.minari_read import minari_sources
@@ -38,7 +38,7 @@ def import_dataset(source: str, kind: str, out: Path) -> None:
 def export_dataset(root: Location, kind: str, out: Path) -> None:
     """Raises InputError for a task that the format has no place for, and where `out` is there already."""
     dataset = Dataset.open(root)
-    if not dataset.shards:
+    if not kept_shards(dataset):
         raise InputError(f"{root}: holds no episode to export")
     names = _WRITERS[kind](dataset, out)
     CONSOLE.print(f"{out}: {', '.join(names)}", markup=False, highlight=False)

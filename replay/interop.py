@@ -18,7 +18,7 @@ from gato_dist.errors import InputError
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import is_imported
 from gato_dist.tokens.images import PATCH
-from replay.dataset import FORMAT, SETTINGS
+from replay.dataset import FORMAT, SETTINGS, Dataset
 from replay.episodes import Shard, write_shard
 from replay.faults import shard_faults
 from replay.moments import TaskMoments, moments_of, pool, save_moments
@@ -52,7 +52,7 @@ def write_dataset(out: Path, sources: Iterable[Source], policy: str, made: str) 
             if task in counts:
                 raise InputError(f"{task} comes twice; import the two into datasets of their own")
             counts[task], found = _write_task(folder, source)
-            if found:
+            if is_imported(task):
                 moments[task] = found
         if not counts:
             raise InputError(f"{out}: nothing to write: no task was found")
@@ -83,6 +83,15 @@ def whole_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def naming(where: Path, episodes: Iterator[Episode]) -> Iterator[Episode]:
+    """The same episodes; what a library says of damaged files becomes an InputError that names the place."""
+    try:
+        yield from episodes
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{where}: cannot be read: {said}") from error
+
+
 def fit_frames(frames: np.ndarray) -> np.ndarray:
     """uint8 [T, H, W, 1 or 3] to [T, H', W', 3]: grey to RGB, black below and right up to multiples of 16.
 
@@ -93,6 +102,12 @@ def fit_frames(frames: np.ndarray) -> np.ndarray:
     below, right = (-side % PATCH for side in frames.shape[1:3])
     rgb = np.repeat(frames, 3, axis=3) if frames.shape[3] == 1 else frames
     return np.pad(rgb, ((0, 0), (0, below), (0, right), (0, 0))) if below or right else rgb
+
+
+def kept_shards(dataset: Dataset) -> dict[str, list[Shard]]:
+    """By task, those that hold an episode: of some, all were dropped."""
+    held = {task: [each for each in shards if each.manifest.entries] for task, shards in dataset.shards.items()}
+    return {task: shards for task, shards in held.items() if shards}
 
 
 def folder_of(task: str) -> str:

@@ -21,7 +21,7 @@ from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.values import BINS
 from replay.dataset import Dataset
 from replay.episodes import Shard
-from replay.interop import Source, fit_frames, whole_folder
+from replay.interop import Source, fit_frames, kept_shards, naming, whole_folder
 
 OURS = b"gato_dist"
 REWARDS = "rewards"
@@ -43,14 +43,15 @@ def export_jat(dataset: Dataset, out: Path) -> list[str]:
     Floats become float32, as in JAT; actions are those that were done. Raises InputError for a task of two pictures or
     two texts a step, for which the layout has no place, and where `out` is there already.
     """
-    for task in dataset.shards:
+    held = kept_shards(dataset)
+    for task in held:
         kinds = [part.modality for part in dataset.spec(task).observations]
         for kind in (Modality.TEXT, Modality.IMAGE):
             if kinds.count(kind) > 1:
                 raise InputError(f"{task}: has {kinds.count(kind)} {kind} parts; JAT's layout holds one")
-    names = {task: task.replace("/", "-") for task in dataset.shards}
+    names = {task: task.replace("/", "-") for task in held}
     with whole_folder(out) as folder:
-        for task, shards in dataset.shards.items():
+        for task, shards in held.items():
             (folder / names[task]).mkdir()
             for number, shard in enumerate(shards):
                 _write(folder / names[task] / f"train-{number:05d}-of-{len(shards):05d}.parquet", shard)
@@ -167,7 +168,7 @@ def _source(name: str, files: list[Path]) -> Source:
             spec = TaskSpec.from_dict(json.loads(footer[OURS])["spec"])
         else:
             spec = _survey(f"jat/{name}", files)
-        return Source(spec, _episodes(spec, files))
+        return Source(spec, naming(files[0].parent, _episodes(spec, files)))
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{files[0].parent}: not in JAT's layout: {' '.join(str(error).split())[:200]}") from error
 
@@ -255,8 +256,8 @@ def _episodes(spec: TaskSpec, files: list[Path]) -> Iterator[Episode]:
             known = ours["episodes"][number] if ours else {}
             try:
                 yield _episode(spec, row, known, ours.get("dtypes", {}), count)
-            except (ValueError, KeyError) as error:
-                raise InputError(f"{file}: row {number}: {' '.join(str(error).split())}") from error
+            except (ValueError, LookupError) as error:
+                raise ValueError(f"{file.name}, row {number}: {error}") from error
             count += 1
 
 

@@ -14,7 +14,7 @@ from gato_dist.envs.spaces import action_spec, first_action, observation_specs, 
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import InputError
 from gato_dist.specs import ActionSpec, Modality, TaskSpec
-from replay.interop import Source, fit_frames
+from replay.interop import Source, fit_frames, naming
 from replay.minari_write import ACTION, OURS, require_minari
 
 
@@ -61,9 +61,9 @@ def _source(path: Path) -> Source:
     try:
         found = MinariDataset(path)
         spec = _spec(found, metadata)
-    except (ValueError, KeyError, TypeError, OSError, InputError) as error:
+    except (ValueError, LookupError, TypeError, OSError, AssertionError, AttributeError, InputError) as error:
         raise InputError(f"{path}: not a Minari dataset that can be read: {' '.join(str(error).split())}") from error
-    return Source(spec, _episodes(found, spec, metadata))
+    return Source(spec, naming(path, _episodes(found, spec, metadata)))
 
 
 def _spec(found: Any, metadata: dict[str, Any]) -> TaskSpec:

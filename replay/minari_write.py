@@ -17,6 +17,7 @@ from gato_dist.errors import InputError
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from replay.dataset import Dataset
 from replay.episodes import Shard
+from replay.interop import kept_shards
 
 OURS = "gato_dist"  # the key of our own metadata in Minari's
 ACTION = " action"  # beside the parts, whose names hold no space
@@ -38,7 +39,8 @@ def export_minari(dataset: Dataset, out: Path) -> list[str]:
     """
     require_minari()
     out = out.absolute()  # Minari adds a relative path to itself
-    ids = {task: minari_id(task) for task in dataset.shards}
+    held = kept_shards(dataset)
+    ids = {task: minari_id(task) for task in held}
     for name in ids.values():
         if (out / name).exists():
             raise InputError(f"{out / name}: is there already; give another --out")
@@ -47,7 +49,7 @@ def export_minari(dataset: Dataset, out: Path) -> list[str]:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
-            _export(name, dataset.shards[task], partial / "data")
+            _export(name, held[task], partial / "data")
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             partial.rename(out / name)
         except (ValueError, OSError) as error:

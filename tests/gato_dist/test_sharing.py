@@ -30,10 +30,10 @@ def theirs(folder: Path, monkeypatch) -> None:
     """A Minari set below minari/, and jat/balance/ in JAT's layout."""
     foreign_minari(folder / "minari", monkeypatch)
     rng = np.random.default_rng(0)
-    seen = [rng.normal(size=(9, 3)).astype(np.float32) for _ in range(12)]
+    seen = [rng.integers(6, size=(9, 3)) for _ in range(12)]
     rows = {
-        "continuous_observations": [each.tolist() for each in seen],
-        "discrete_actions": [(each[:, 0] > 0).astype(int).tolist() for each in seen],
+        "discrete_observations": [each.tolist() for each in seen],
+        "discrete_actions": [(each[:, 0] > 2).astype(int).tolist() for each in seen],
         "rewards": [[1.0] * 9] * 12,
     }
     (folder / "jat/balance").mkdir(parents=True)

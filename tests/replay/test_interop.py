@@ -12,6 +12,7 @@ from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import InputError
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from replay.dataset import Dataset
+from replay.episodes import Dropped, write_shard
 from replay.interop import Source, fit_frames, write_dataset
 from replay.jat import export_jat, jat_sources
 from replay.minari_read import minari_sources
@@ -72,6 +73,17 @@ def test_a_dataset_goes_out_and_comes_back_as_it_was(dataset, tmp_path, kind, mo
     assert load_moments(Location.of(tmp_path / "back")) == {}
     with pytest.raises(InputError, match="give another --out"):
         write(dataset, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shards_of_which_every_episode_was_dropped_are_passed_over(tmp_path, kind):
+    write, read = KINDS[kind]
+    write_dataset(tmp_path / "set", [Source(BUTTONS, [buttons(3, 0)])], "", "")
+    write_shard(tmp_path / "set/toy.buttons/000001", BUTTONS, {}, [Dropped(1, -1.0)])
+    write_shard(tmp_path / "set/toy.arm/000000", ARM, {}, [Dropped(0, -1.0)])
+    write(Dataset.open(tmp_path / "set"), tmp_path / "out")
+    (source,) = read(str(tmp_path / "out"))
+    assert (source.spec, len(list(source.episodes))) == (BUTTONS, 1)
 
 
 def test_minari_itself_opens_what_was_exported(dataset, tmp_path, monkeypatch):
@@ -237,6 +249,19 @@ def test_values_that_no_learner_could_take_are_refused_by_task_and_episode(tmp_p
     with pytest.raises(InputError, match="toy/arm: episode 1: pose has values that are not finite"):
         write_dataset(tmp_path / "out", [Source(ARM, [arm(3, 1), broken])], "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("kind", "file"), [("minari", "main_data.hdf5"), ("jat", "train-*.parquet")])
+def test_a_damaged_set_is_named_and_nothing_is_left(dataset, tmp_path, kind, file):
+    write, read = KINDS[kind]
+    write(dataset, tmp_path / "out")
+    path = sorted((tmp_path / "out").rglob(file))[0]
+    whole = path.read_bytes()
+    for damaged in (whole[:100], whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="out/toy"):
+            write_dataset(tmp_path / "back", read(str(tmp_path / "out")), "", "")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "set"]
 
 
 @pytest.mark.parametrize("name", ["..", "alone", "../x", "a/..", "a b/c", "/a"])
