@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gato-dist: interrupted", file=sys.stderr)
         return 130
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         print(f"gato-dist: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 
@@ -133,9 +133,10 @@ def _add_play(commands: Any) -> None:
 def _add_collect(commands: Any) -> None:
     collect = commands.add_parser("collect", help="episodes of experts, or of Gato, on disk, as a dataset")
     what = collect.add_mutually_exclusive_group(required=True)
-    config = {"default": argparse.SUPPRESS, "metavar": "CONFIG"}
-    what.add_argument("config", nargs="?", help="a run's YAML file: what its experts demonstrate", **config)
-    what.add_argument("--config", help="the same", **config)
+    # Not given, it must not undo the option of its name.
+    config: dict[str, Any] = {"nargs": "?", "default": argparse.SUPPRESS}
+    what.add_argument("config", metavar="CONFIG", help="a run's YAML file: what its experts demonstrate", **config)
+    what.add_argument("--config", metavar="CONFIG", help="the same")
     what.add_argument("--tasks", metavar="GLOB", help="such as 'metaworld/*', or a list with commas")
     much = collect.add_mutually_exclusive_group(required=True)
     much.add_argument("--episodes", type=_positive, default=0, metavar="N", help="kept ones of each task")
@@ -146,7 +147,7 @@ def _add_collect(commands: Any) -> None:
     collect.add_argument("--seed", type=_not_negative, default=0, help="another one draws other worlds")
     collect.add_argument("--workers", type=_positive, metavar="N", help="processes; 1, or a cluster's CPUs")
     collect.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto")
-    collect.set_defaults(command=_collect, config=None)
+    collect.set_defaults(command=_collect)
 
 
 def _add_tokenizer(commands: Any) -> None:

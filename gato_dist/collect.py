@@ -62,7 +62,10 @@ def collect(request: Request) -> None:
     if request.goal.episodes > DATASET_SEEDS:
         raise InputError(f"--episodes: {request.goal.episodes}; a collection holds 1 to {DATASET_SEEDS} of a task")
     collection = _Collection(request)
-    collection.settle()
+    try:
+        collection.settle()
+    except OSError as error:
+        raise InputError(f"{request.out}: cannot be written to ({' '.join(str(error).split())[:200]})") from error
     collection.run()
     # Another collection may have written what it wants at the same moment.
     collection.settle()

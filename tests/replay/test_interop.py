@@ -280,3 +280,20 @@ def test_frames_are_filled_up_with_black_and_no_pixel_changes():
     assert not frames[:, :, 40:].any()
     with pytest.raises(InputError, match="4 channels"):
         fit_frames(np.zeros((1, 16, 16, 4), np.uint8))
+
+
+def test_the_datasets_library_opens_what_was_exported_as_jat(dataset, tmp_path):
+    import datasets
+
+    export_jat(dataset, tmp_path / "out")
+    rows = datasets.load_dataset(str(tmp_path / "out"), "toy-arm", split="train", cache_dir=str(tmp_path / "cache"))
+    made = arm(4, 1)
+    assert rows.column_names == [
+        "text_observations", "image_observations", "discrete_observations", "continuous_observations",
+        "continuous_actions", "rewards",
+    ]  # fmt: skip
+    assert (rows.num_rows, len(rows[1]["rewards"])) == (18, 4)
+    assert (np.asarray(rows[1]["image_observations"][2]) == made.observations["camera"][2]).all()
+    assert rows[1]["continuous_observations"][3] == pytest.approx(made.observations["pose"][3])
+    pressed = datasets.load_dataset(str(tmp_path / "out"), "toy-buttons", split="train", cache_dir=str(tmp_path / "c"))
+    assert pressed[0]["discrete_actions"] == buttons(7, 0).actions.tolist()
