@@ -43,7 +43,8 @@ def export_dataset(root: Location, kind: str, out: Path) -> None:
     names = _WRITERS[kind](dataset, out)
     CONSOLE.print(f"{out}: {', '.join(names)}", markup=False, highlight=False)
     if kind == "minari":
-        CONSOLE.print(f"MINARI_DATASETS_PATH={out} lets minari.load_dataset find them", markup=False, highlight=False)
+        where = f"MINARI_DATASETS_PATH={out.absolute()}"
+        CONSOLE.print(f"{where} lets minari.load_dataset find them", markup=False, highlight=False, soft_wrap=True)
 
 
 def describe(root: Location) -> None:
