@@ -6,6 +6,7 @@ episodes' provenance in their footer; of others, both are found out in a first p
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,7 +50,11 @@ def export_jat(dataset: Dataset, out: Path) -> list[str]:
         for kind in (Modality.TEXT, Modality.IMAGE):
             if kinds.count(kind) > 1:
                 raise InputError(f"{task}: has {kinds.count(kind)} {kind} parts; JAT's layout holds one")
-    names = {task: task.replace("/", "-") for task in held}
+    # The Hub takes no other characters in the name of a configuration.
+    names = {task: re.sub(r"[^\w.-]", "-", task) for task in held}
+    for task, name in names.items():
+        if list(names.values()).count(name) > 1:
+            raise InputError(f"{task}: another task would get its folder, {name}; export them apart")
     with whole_folder(out) as folder:
         for task, shards in held.items():
             (folder / names[task]).mkdir()

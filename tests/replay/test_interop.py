@@ -1,6 +1,7 @@
 """Other people's formats: ours go out and come back as they were, theirs come in with a layout found in the data."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -280,6 +281,15 @@ def test_frames_are_filled_up_with_black_and_no_pixel_changes():
     assert not frames[:, :, 40:].any()
     with pytest.raises(InputError, match="4 channels"):
         fit_frames(np.zeros((1, 16, 16, 4), np.uint8))
+
+
+def test_two_tasks_that_would_share_a_folder_are_refused(tmp_path):
+    specs = [TaskSpec(name, BUTTONS.observations, BUTTONS.action, 0) for name in ("a/b-c", "a-b/c")]
+    made = [replace(buttons(3, 0), provenance=Provenance(spec.name, 0, "fake", "")) for spec in specs]
+    write_dataset(tmp_path / "set", [Source(*each) for each in zip(specs, [[e] for e in made], strict=True)], "", "")
+    with pytest.raises(InputError, match="a-b-c"):
+        export_jat(Dataset.open(tmp_path / "set"), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_the_datasets_library_opens_what_was_exported_as_jat(dataset, tmp_path):
