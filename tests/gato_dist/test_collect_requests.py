@@ -31,10 +31,10 @@ def request(out, tasks=(TASK,), episodes: int = 0, steps: int = 0, **others) -> 
     return Request(configs, Goal(episodes, steps), Location.of(out), **others)
 
 
-def entries(root, task: str = TASK) -> list[Entry]:
+def entries(root) -> list[Entry]:
     """Of a dataset in which nothing is wrong, in the order of their indices."""
     validate_dataset(Location.of(root))
-    manifests = Dataset.open(root).manifests(task)
+    manifests = Dataset.open(root).manifests(TASK)
     return sorted((entry for manifest in manifests for entry in manifest.entries), key=lambda entry: entry.index)
 
 
@@ -118,16 +118,15 @@ def checkpoint(root: Path, task: str) -> Path:
 
 
 def test_gato_plays_from_a_checkpoint_and_each_episode_says_which(tmp_path):
-    task = "metaworld/reach-v3"
-    path = checkpoint(tmp_path / "checkpoints", task)
-    with pytest.raises(InputError, match=f"{TASK}: the checkpoint's tasks are {task}"):
-        collect(request(tmp_path / "set", [task, TASK], 2, policy=str(path)))
+    path = checkpoint(tmp_path / "checkpoints", TASK)
+    with pytest.raises(InputError, match=f"ale/pong: the checkpoint's tasks are {TASK}"):
+        collect(request(tmp_path / "set", [TASK, "ale/pong"], 2, policy=str(path)))
     for name in ("set", "again"):
-        collect(request(tmp_path / name, [task], 2, policy=str(path)))
+        collect(request(tmp_path / name, [TASK], 2, policy=str(path)))
     one, other = (Dataset.open(tmp_path / name) for name in ("set", "again"))
-    assert [m.sha256 for m in one.manifests(task)] == [m.sha256 for m in other.manifests(task)]
+    assert [m.sha256 for m in one.manifests(TASK)] == [m.sha256 for m in other.manifests(TASK)]
     content = content_hash(path)
-    for entry in entries(tmp_path / "set", task):
+    for entry in entries(tmp_path / "set"):
         source = entry.provenance
         assert (source.policy, source.policy_hash, source.weights_version) == ("gato", content[:16], 7)
     known = {"name": "step-00000003", "sha256": content, "step": 3, "weights_version": 7}
@@ -136,7 +135,7 @@ def test_gato_plays_from_a_checkpoint_and_each_episode_says_which(tmp_path):
     assert content_hash(path) == content
     (path / "config.yaml").write_text((path / "config.yaml").read_text() + "\n")
     with pytest.raises(InputError, match="collected with checkpoint"):
-        collect(request(tmp_path / "set", [task], 2, policy=str(path)))
+        collect(request(tmp_path / "set", [TASK], 2, policy=str(path)))
 
 
 def test_a_collection_on_another_file_system_is_the_same(tmp_path):
