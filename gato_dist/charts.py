@@ -12,6 +12,7 @@ from gato_dist.scores import ScoreRow
 
 Points = Sequence[tuple[float, float]]
 WIDTH = 860
+BINS = 30  # of a histogram
 FONT = "system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 # Okabe and Ito's colours, which the colour-blind can tell apart, less the two that a white or a dark page swallows.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -90,6 +91,20 @@ def scalars_svg(scalars: dict[str, Points]) -> str:
         _small_chart(drawing, 430 * (place % 2), 36 + 190 * (place // 2), tag, scalars[tag], PALETTE[place])
     title = "Loss and throughput " + ("by learner step" if shown else "were not recorded")
     return drawing.svg(40 + 190 * math.ceil(len(shown) / 2), title)
+
+
+def distributions_svg(tasks: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> str:
+    """A standalone SVG: histograms of each task's returns and lengths, side by side.
+
+    Takes (name, returns [n], lengths [n]) of every task, n > 0. Returns that are not finite are left out.
+    """
+    drawing = _Drawing()
+    for place, (name, returns, lengths) in enumerate(tasks):
+        y = 44 + 190 * place
+        drawing.text(16, y + 12, f"{shorten(name)}: {len(returns):,} episodes", "bold")
+        _histogram(drawing, 0, y + 12, "return", returns[np.isfinite(returns)], PALETTE[0])
+        _histogram(drawing, 430, y + 12, "steps", lengths, PALETTE[2])
+    return drawing.svg(54 + 190 * len(tasks), "Returns and lengths of episodes")
 
 
 @dataclass(frozen=True)
@@ -182,6 +197,25 @@ def _small_chart(drawing: _Drawing, x: float, y: float, tag: str, points: Points
         drawing.line([(across(step), up(value)) for step, value in points], f'stroke="{colour}" opacity=".3"')
     means = zip(np.array_split(steps, count), np.array_split(values, count), strict=True)
     drawing.line([(across(some.mean()), up(those.mean())) for some, those in means], look)
+
+
+def _histogram(drawing: _Drawing, x: float, y: float, name: str, values: np.ndarray, colour: str) -> None:
+    if not len(values):
+        return
+    low, high = float(values.min()), float(values.max())
+    pad = 0.0 if high > low else 0.5 * max(1.0, abs(low))
+    counts, edges = np.histogram(values, min(BINS, max(4, len(values) // 2)), (low - pad, high + pad))
+    across, up = _Scale(low - pad, high + pad, x + 64, x + 410), _Scale(0.0, float(counts.max()), y + 126, y + 24)
+    for tick in (tick for tick in up.ticks(4) if tick == int(tick)):
+        drawing.line([(across.start, up(tick)), (across.end, up(tick))], 'class="grid"')
+        drawing.text(across.start - 8, up(tick) + 4, number_text(tick, "z,.6g"), "soft", "end")
+    for tick in across.ticks(5):
+        drawing.text(across(tick), up.start + 18, number_text(tick, "z,.6g"), "soft", "middle")
+    for count, start, end in zip(counts, edges, edges[1:], strict=False):
+        shape = f'x="{across(start) + 0.5:.1f}" y="{up(count)}" width="{max(across(end) - across(start) - 1, 0.5):.1f}"'
+        shape += f' height="{up(0.0) - up(count):.1f}"'
+        drawing.parts.append(f'<rect {shape} fill="{colour}" fill-opacity=".8"/>')
+    drawing.text(across.end, y + 12, f"{name}: mean {score_text(values.mean())}", "soft", "end")
 
 
 def _spread(wanted: list[float], gap: float, top: float, bottom: float) -> list[float]:

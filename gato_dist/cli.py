@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gato_dist.cli_dataset import add_dataset
 from gato_dist.errors import InputError
 from gato_dist.signals import interrupt_on_terminate
 
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gato-dist: interrupted", file=sys.stderr)
         return 130
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         print(f"gato-dist: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("overrides", nargs="*", metavar="key=value", help="over the config's, such as learner.batch=64")
     train.add_argument("--run", type=Path, metavar="DIR", help="run folder; runs/<config's name> by default")
     train.add_argument("--resume", action="store_true", help="continue the run in its folder")
-    train.add_argument("--data", type=Path, metavar="DATASET", help="train from disk: no experts, no Ray, no scores")
+    train.add_argument("--data", metavar="DATASET", help="train from disk: no experts, no Ray, no scores")
     train.set_defaults(command=_train)
 
     _add_experts(commands)
@@ -76,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_play(commands)
 
-    _add_dataset(commands)
+    _add_collect(commands)
+    add_dataset(commands)
 
     model = commands.add_parser("model", help="parameters of model presets, by part")
     model.add_argument("presets", nargs="*", metavar="PRESET", help="all where none is named")
@@ -128,24 +130,24 @@ def _add_play(commands: Any) -> None:
     play.set_defaults(command=_play)
 
 
-def _add_dataset(commands: Any) -> None:
-    collect = commands.add_parser("collect", help="episodes of experts on disk, as a dataset")
-    collect.add_argument("--tasks", required=True, metavar="GLOB", help="such as 'metaworld/*', or a list with commas")
-    collect.add_argument("--episodes", type=_positive, required=True, metavar="N", help="of each task")
-    collect.add_argument("--out", type=Path, required=True, metavar="DIR", help="goes on with what is there")
-    collect.add_argument("--policy", choices=("expert", "random"), default="expert")
-    collect.add_argument("--seed", type=_not_negative, default=0)
-    collect.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that play at once")
+def _add_collect(commands: Any) -> None:
+    collect = commands.add_parser("collect", help="episodes of experts, or of Gato, on disk, as a dataset")
+    what = collect.add_mutually_exclusive_group(required=True)
+    # Not given, it must not undo the option of its name.
+    config: dict[str, Any] = {"nargs": "?", "default": argparse.SUPPRESS}
+    what.add_argument("config", metavar="CONFIG", help="a run's YAML file: what its experts demonstrate", **config)
+    what.add_argument("--config", metavar="CONFIG", help="the same")
+    what.add_argument("--tasks", metavar="GLOB", help="such as 'metaworld/*', or a list with commas")
+    much = collect.add_mutually_exclusive_group(required=True)
+    much.add_argument("--episodes", type=_positive, default=0, metavar="N", help="kept ones of each task")
+    much.add_argument("--steps", type=_positive, default=0, metavar="N", help="at least so many of each task")
+    collect.add_argument("--out", required=True, metavar="DIR", help="or a URL; goes on with what is there")
+    collect.add_argument("--policy", default="expert", metavar="expert|random|CHECKPOINT", help="who plays")
+    collect.add_argument("--min-fraction", type=_finite, metavar="F", help="of the expert's score (paper: 0.8)")
+    collect.add_argument("--seed", type=_not_negative, default=0, help="another one draws other worlds")
+    collect.add_argument("--workers", type=_positive, metavar="N", help="processes; 1, or a cluster's CPUs")
+    collect.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto")
     collect.set_defaults(command=_collect)
-    dataset = commands.add_parser("dataset", help="list and check a dataset").add_subparsers(
-        required=True, metavar="ACTION"
-    )
-    info = dataset.add_parser("info", help="what each task holds")
-    info.add_argument("dataset", type=Path, metavar="DIR")
-    info.set_defaults(command=_dataset_info)
-    validate = dataset.add_parser("validate", help="read everything, and name whatever is wrong")
-    validate.add_argument("dataset", type=Path, metavar="DIR")
-    validate.set_defaults(command=_dataset_validate)
 
 
 def _add_tokenizer(commands: Any) -> None:
@@ -165,6 +167,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not abs(value) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not finite")
     return value
 
 
@@ -262,25 +271,23 @@ def _tokenizer_train(options: argparse.Namespace) -> int | None:
 
 
 def _collect(options: argparse.Namespace) -> int | None:
-    from gato_dist.collect import collect
+    from gato_dist.config import TaskConfig, load_config
     from gato_dist.tasks import match_tasks
 
-    tasks = match_tasks(options.tasks)
-    collect(tasks, options.episodes, options.out, options.policy, options.seed, options.workers)
-    return None
+    if options.config:
+        tasks = load_config(options.config).tasks
+    else:
+        tasks = tuple(TaskConfig(name=name) for name in match_tasks(options.tasks))
+    from gato_dist.collect import Request, collect
+    from gato_dist.collect_plan import Goal
+    from replay.storage import Location
 
-
-def _dataset_info(options: argparse.Namespace) -> int | None:
-    from gato_dist.collect import print_dataset
-
-    print_dataset(options.dataset)
-    return None
-
-
-def _dataset_validate(options: argparse.Namespace) -> int | None:
-    from gato_dist.collect import validate_dataset
-
-    validate_dataset(options.dataset)
+    collect(
+        Request(
+            tasks, Goal(options.episodes, options.steps), Location.of(options.out), options.policy,
+            options.min_fraction, options.seed, options.workers, options.address,
+        )
+    )  # fmt: skip
     return None
 
 

@@ -1,4 +1,4 @@
-"""`gato-dist collect` and `gato-dist dataset`: episodes of experts on disk, made, listed and checked.
+"""`gato-dist collect`: episodes of experts, of chance or of Gato on disk, as a dataset.
 
 A dataset is a folder: `dataset.json` says how it is made, and each task has a folder of shards (replay/episodes.py).
 Episode i of a task always plays the same world, so that a shard is the same whoever makes it: a collection that was
@@ -6,160 +6,258 @@ killed goes on with the shards that are missing, and two at once do no harm.
 """
 
 import json
-import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-
-from actors.evaluate import play_expert
-from actors.experts.registry import find_kind
+from actors.experts.registry import check_expert, merged_options
+from gato_dist.card import write_card
+from gato_dist.collect_plan import Goal, Span, TaskPlan
+from gato_dist.collect_progress import CollectProgress
+from gato_dist.collect_shard import Job, make_shard, task_folder
+from gato_dist.config import TaskConfig
+from gato_dist.dataset_report import print_dataset
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
-from gato_dist.jobs import run_jobs
-from gato_dist.seeds import DATASET_SEEDS, dataset_seeds
+from gato_dist.jobs import JobFailed, failure, run_jobs
+from gato_dist.scores import load_reference
+from gato_dist.seeds import DATASET_SEEDS
 from gato_dist.status import make_console
-from replay.dataset import FORMAT, SETTINGS, Dataset, read_settings
-from replay.episodes import Entry, Manifest, write_shard
+from gato_dist.tasks import task_entry
+from replay.dataset import FORMAT, SETTINGS, Dataset, read_settings, read_shards
+from replay.storage import Location
 
 CONSOLE = make_console()
-SHARD = 16  # episodes: as many environments play at once
-BARS = " ▁▂▃▄▅▆▇█"
+PER_TASK = ("experts", "min_returns")
+# What a task's configuration says of its expert; the rest is about learning.
+EXPERT_KEYS = ("expert", "expert_options", "demonstration_steps", "noise", "noise_steps")
 
 
 @dataclass(frozen=True)
-class Job:
-    """One shard: `count` episodes of a task from index `first` on."""
+class Request:
+    """What is to be collected.
 
-    root: Path
-    task: str
-    kind: str
-    seed: int
-    first: int
-    count: int
-
-    @property
-    def path(self) -> Path:
-        return self.root / self.task.replace("/", ".") / f"{self.first // SHARD:06d}"
-
-
-def collect(tasks: list[str], episodes: int, out: Path, policy: str, seed: int, workers: int) -> None:
-    """Collects `episodes` of each task into `out`, or what is still missing of them.
-
-    policy: `expert`, which is each task's own, or `random`. Raises InputError for a folder of other settings, and in
-    the end where tasks could not be played; what could be is there.
+    policy: `expert`, which is each task's own as `tasks` has it, `random`, or a checkpoint's folder.
+    min_fraction: expert-score fraction below which an episode is dropped (paper, appendix: 0.8).
+    workers, address: as `run_jobs`.
     """
-    if not 0 < episodes <= DATASET_SEEDS:
-        raise InputError(f"--episodes: {episodes}; a collection holds 1 to {DATASET_SEEDS} episodes of a task")
+
+    tasks: tuple[TaskConfig, ...]
+    goal: Goal
+    out: Location
+    policy: str = "expert"
+    min_fraction: float | None = None
+    seed: int = 0
+    workers: int | None = None
+    address: str | None = None
+
+
+def collect(request: Request) -> None:
+    """Collects what is wanted of each task into `out`, or what is still missing of it.
+
+    Raises InputError for what the user can mend, before anything is written where that can be known, and JobFailed
+    for what failed else; both in the end, by task: the other tasks are there.
+    """
+    if request.goal.episodes > DATASET_SEEDS:
+        raise InputError(f"--episodes: {request.goal.episodes}; a collection holds 1 to {DATASET_SEEDS} of a task")
+    collection = _Collection(request)
+    try:
+        collection.settle()
+    except OSError as error:
+        raise InputError(f"{request.out}: cannot be written to ({' '.join(str(error).split())[:200]})") from error
+    collection.run()
+    # Another collection may have written what it wants at the same moment.
+    collection.settle()
+    write_card(Dataset.open(request.out))
+    print_dataset(request.out)
+    if collection.failed:
+        raise failure(collection.failed, f"{len(collection.failed)} of {len(request.tasks)} tasks not collected")
+
+
+class _Collection:
+    """One collection in progress."""
+
+    def __init__(self, request: Request) -> None:
+        """Raises InputError where a task, an expert, a checkpoint or a reference that it needs is not there."""
+        self._request, self._root = request, request.out.absolute()
+        self._tasks, self._checkpoint = list(request.tasks), None
+        names = [task.name for task in self._tasks]
+        card = None
+        if request.policy == "random":
+            self._tasks = [TaskConfig(name=name, expert="random") for name in names]
+        elif request.policy != "expert":
+            self._checkpoint = str(Path(request.policy).absolute())
+            card = _checkpoint_card(request.policy, names)
+            self._tasks = [TaskConfig(name=name) for name in names]
+        self._least = _least_returns(self._tasks, request.min_fraction)
+        settings = {
+            "format": FORMAT, "policy": "gato" if card else request.policy, "checkpoint": card, "seed": request.seed,
+            "min_fraction": request.min_fraction, "min_returns": self._least,
+            "experts": {} if card else {task.name: _expert_card(task) for task in self._tasks},
+        }  # fmt: skip
+        # As it is read again: lists for tuples, strings for keys.
+        self._settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self._plans: dict[str, TaskPlan] = {}
+        self.failed: dict[str, InputError | JobFailed] = {}
+
+    def settle(self) -> None:
+        """Writes how the dataset is made and how much of it is wanted, or checks that it is made like this.
+
+        Raises InputError for a folder that is something else.
+        """
+        root, goal = self._root, self._request.goal
+        before: dict[str, Any] = {}
+        if (root / SETTINGS).exists():
+            before = read_settings(root)
+            _check_same(self._request.out, before, self._settings)
+        elif root.exists() and (not root.is_folder() or root.glob("*") or root.glob("*/*")):
+            raise InputError(f"{self._request.out}: is there already and no dataset; give another --out")
+        settings = before | self._settings
+        for key in PER_TASK:
+            settings[key] = before.get(key, {}) | self._settings[key]
+        for key, count in (("episodes", goal.episodes), ("steps", goal.steps)):
+            wanted = before.get(key, {})
+            more = {task.name: max(count, wanted.get(task.name, 0)) for task in self._tasks if count}
+            settings[key] = wanted | more
+        if settings != before:
+            (root / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
+
+    def run(self) -> None:
+        """Plays until every task has what it wants, or cannot; then nothing is left that it does not need."""
+        self._plan()
+        played = sum(plan.played for plan in self._plans.values())
+        CONSOLE.print(f"{self._request.out}: {played:,} episodes are there", soft_wrap=True)
+        while any(not plan.complete for plan in self._plans.values()):
+            self._play()
+            # As it lies there: another collection may have taken away what it thought was too much.
+            self._plan()
+        self._tidy()
+
+    def _plan(self) -> None:
+        for task in self._tasks:
+            if task.name not in self.failed:
+                try:
+                    self._plans[task.name] = self._plan_of(task, self._request.goal)
+                except InputError as error:
+                    self._fail(task.name, error)
+
+    def _plan_of(self, task: TaskConfig, goal: Goal) -> TaskPlan:
+        longest = (task.demonstration_steps or task_spec(task.name).max_steps) if goal.steps else 0
+        return TaskPlan(goal, task.name in self._least, longest, _held(self._root, task.name))
+
+    def _play(self) -> None:
+        jobs = self._jobs()
+        with CollectProgress(self._plans, CONSOLE) as progress:
+            for job, result in run_jobs(make_shard, jobs.__next__, self._request.workers, self._request.address):
+                name = job.task.name
+                if isinstance(result, InputError | JobFailed):
+                    self._fail(name, result)
+                elif name in self._plans:
+                    plan = self._plans[name]
+                    plan.add(result.span)
+                    progress.add(name, result)
+                    if plan.stuck:
+                        self._fail(name, InputError(f"{name}: {plan.stuck}{self._what_is_good(name)}"))
+
+    def _jobs(self) -> Iterator[Job | None]:
+        """A shard of each task in turn; None whenever there is nothing to play before another shard has ended."""
+        while True:
+            waits = True
+            for task in self._tasks:
+                block = self._plans[task.name].take() if task.name in self._plans else None
+                if block:
+                    waits = False
+                    least = self._least.get(task.name)
+                    yield Job(self._root, task, self._checkpoint, self._request.seed, block, least)
+            if waits:
+                yield None
+
+    def _fail(self, name: str, error: InputError | JobFailed) -> None:
+        self.failed.setdefault(name, error)
+        self._plans.pop(name, None)
+
+    def _what_is_good(self, name: str) -> str:
+        least = self._least.get(name)
+        return "" if least is None else f": --min-fraction {self._request.min_fraction} is a return of {least:.4g}"
+
+    def _tidy(self) -> None:
+        """Deletes shards beyond the goal, which several workers may have made, and what killed writers left."""
+        settings = read_settings(self._root)
+        for task in self._tasks:
+            if task.name not in self._plans:
+                continue
+            folder = task_folder(self._root, task.name)
+            goal = Goal(settings["episodes"].get(task.name, 0), settings["steps"].get(task.name, 0))
+            for first in self._plan_of(task, goal).surplus():
+                # The manifest first: without it, there is no shard.
+                (folder / f"{first:06d}.json").unlink()
+                (folder / f"{first:06d}.parquet").unlink()
+            folder.sweep()
+
+
+def _held(root: Location, task: str) -> list[Span]:
+    """Shards that are there. Raises InputError where one is damaged, or not of a collection."""
+    shards = read_shards(task_folder(root, task).glob("*.json"))
+    for shard in shards:
+        known = shard.manifest.indices
+        if not known or known != list(range(known[0], known[-1] + 1)) or shard.path.name != f"{known[0]:06d}.json":
+            raise InputError(f"{shard.path}: not a collection's: its episodes are not those that its name stands for")
+    return [Span.of(shard.manifest) for shard in shards]
+
+
+def _check_same(out: Location, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises InputError where a dataset was collected in another way, by the key that differs."""
+    for key, value in now.items():
+        told = before[key]
+        if key in PER_TASK:
+            different = [name for name in value.keys() & told.keys() if value[name] != told[name]]
+            if not different:
+                continue
+            key, value, told = f"{key} of {different[0]}", value[different[0]], told[different[0]]
+        if told != value:
+            raise InputError(f"{out}: was collected with {key} {told!r}, not {value!r}; give another --out")
+
+
+def _expert_card(task: TaskConfig) -> dict[str, Any]:
+    """What demonstrates a task, as a configuration would say it."""
+    check_expert(task)
+    options = merged_options(task_entry(task.name), task.expert, task.expert_options)
+    card = task.model_dump(mode="json", include=set(EXPERT_KEYS))
+    return card | {"expert": task.expert or task_entry(task.name).expert, "expert_options": options}
+
+
+def _checkpoint_card(policy: str, tasks: list[str]) -> dict[str, Any]:
+    """Which checkpoint plays. Raises InputError where it is none, or does not know one of the tasks."""
+    path = Path(policy)
+    if not (path / "counters.json").exists():
+        raise InputError(f"--policy: {policy!r} is neither expert, random nor the folder of a checkpoint")
+    from learner.checkpoint import content_hash, load_for_acting
+
+    _, tokenizer, _, counters = load_for_acting(path)
+    if unknown := [name for name in tasks if name not in tokenizer.tasks]:
+        raise InputError(f"{unknown[0]}: the checkpoint's tasks are {', '.join(tokenizer.tasks)}")
+    card = {"name": path.resolve().name, "sha256": content_hash(path)}
+    return card | {"step": counters.step, "weights_version": counters.weights_version}
+
+
+def _least_returns(tasks: list[TaskConfig], fraction: float | None) -> dict[str, float]:
+    """The return that `fraction` stands for in each task; none where nothing is dropped.
+
+    Raises InputError, which names the task, where that has no reference scores or they leave it undefined.
+    """
+    if fraction is None:
+        return {}
+    least = {}
     for task in tasks:
-        find_kind(task, None if policy == "expert" else policy)
-    _settle(out, tasks, episodes, policy, seed)
-    jobs = [job for task in tasks for job in _jobs(out, task, policy, seed, episodes)]
-    missing = [job for job in jobs if not _is_whole(job)]
-    CONSOLE.print(f"{out}: {len(jobs) - len(missing)} of {len(jobs)} shards are there")
-    failed: dict[str, str] = {}
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=CONSOLE, disable=not CONSOLE.is_terminal) as progress:
-        bar = progress.add_task("episodes", total=sum(job.count for job in missing))
-        for job, result in run_jobs(make_shard, missing, workers):
-            progress.advance(bar, job.count)
-            if isinstance(result, InputError):
-                failed.setdefault(job.task, str(result))
-            elif not CONSOLE.is_terminal:
-                CONSOLE.print(f"{job.task}: episodes {job.first} to {job.first + job.count - 1}")
-    print_dataset(out)
-    if failed:
-        raise InputError(f"{len(failed)} of {len(tasks)} tasks not collected: {'; '.join(failed.values())}")
-
-
-def make_shard(job: Job) -> None:
-    """Plays and writes one shard. Raises InputError as `make_expert`."""
-    seeds = dataset_seeds(job.first, job.count, job.seed)
-    kind = None if job.kind == "expert" else job.kind
-    played = {episode.provenance.seed: episode for episode in play_expert(job.task, seeds, kind)}
-    episodes = {job.first + i: played[seed] for i, seed in enumerate(seeds)}
-    write_shard(job.path, task_spec(job.task), episodes)
-
-
-def print_dataset(root: Path) -> None:
-    """A line a task: what it holds, what it returns, how much room a step takes."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("task", "policy", "episodes", "steps", "return", "from … to", "", "success", "bytes/step"):
-        table.add_column(name, no_wrap=True)
-    for task, shards in Dataset.open(root).shards.items():
-        entries = [entry for shard in shards for entry in shard.manifest.entries]
-        returns = np.array([entry.episode_return for entry in entries])
-        steps = sum(entry.steps for entry in entries)
-        size = sum(shard.path.with_suffix(".parquet").stat().st_size for shard in shards)
-        names = ", ".join(sorted({entry.provenance.policy for entry in entries}))
-        table.add_row(
-            task, names, str(len(entries)), str(steps), f"{returns.mean():.2f} ± {returns.std():.2f}",
-            f"{returns.min():.2f} … {returns.max():.2f}", histogram(returns), _success(entries), f"{size / steps:.0f}",
-        )  # fmt: skip
-    CONSOLE.print(table)
-
-
-def validate_dataset(root: Path) -> None:
-    """Reads everything. Raises InputError that lists every fault: file, episode and what is wrong."""
-    dataset = Dataset.open(root)
-    parquets = sorted(root.glob("*/*.parquet"))
-    faults = [f"{path}: no manifest beside it" for path in parquets if not path.with_suffix(".json").exists()]
-    held: dict[str, list[int]] = {}
-    for task, shards in dataset.shards.items():
-        faults += [fault for shard in shards for fault in shard.faults()]
-        held[task] = sorted(entry.index for shard in shards for entry in shard.manifest.entries)
-    for task, episodes in dataset.settings["episodes"].items():
-        indices = held.get(task, [])
-        if indices != list(range(episodes)):
-            gaps = sorted(set(range(episodes)) - set(indices))
-            what = f"the first that is missing is {gaps[0]}" if gaps else "some are there twice"
-            faults.append(f"{root}: {task} has {len(indices)} of {episodes} episodes; {what}")
-    if faults:
-        raise InputError("\n".join(faults))
-    CONSOLE.print(f"{root}: no fault found")
-
-
-def histogram(values: np.ndarray, bins: int = 12) -> str:
-    """The shape of a distribution in `bins` characters."""
-    counts, _ = np.histogram(values, bins)
-    return "".join(BARS[int(np.ceil((len(BARS) - 1) * count / counts.max()))] for count in counts)
-
-
-def _settle(root: Path, tasks: list[str], episodes: int, policy: str, seed: int) -> None:
-    """Writes how the dataset is made and how much of it is wanted, or checks that it is made like this.
-
-    Raises InputError for a folder that is something else.
-    """
-    settings: dict[str, Any] = {"format": FORMAT, "policy": policy, "seed": seed}
-    wanted: dict[str, int] = {}
-    if (root / SETTINGS).exists():
-        before = read_settings(root)
-        for key, value in settings.items():
-            if before[key] != value:
-                raise InputError(f"{root}: was collected with {key} {before[key]!r}, not {value!r}; give another --out")
-        wanted = before["episodes"]
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root}: is there already and no dataset; give another --out")
-    wanted = wanted | {task: max(episodes, wanted.get(task, 0)) for task in tasks}
-    root.mkdir(parents=True, exist_ok=True)
-    partial = root / f"{SETTINGS}.{os.getpid()}.partial"
-    partial.write_text(json.dumps(settings | {"episodes": wanted}, indent=1) + "\n")
-    partial.rename(root / SETTINGS)
-
-
-def _jobs(root: Path, task: str, policy: str, seed: int, episodes: int) -> list[Job]:
-    firsts = range(0, episodes, SHARD)
-    return [Job(root, task, policy, seed, first, min(SHARD, episodes - first)) for first in firsts]
-
-
-def _is_whole(job: Job) -> bool:
-    manifest = job.path.with_suffix(".json")
-    return manifest.exists() and len(Manifest.load(manifest).entries) >= job.count
-
-
-def _success(entries: list[Entry]) -> str:
-    told = [entry.success for entry in entries if entry.success is not None]
-    return f"{np.mean(told):.0%}" if told else "–"
+        reference = load_reference(task.name)
+        random, expert = reference.random.mean, reference.expert.mean
+        if expert <= random:
+            raise InputError(f"--min-fraction: {task.name}'s expert scores {expert:g}, no more than random: {random:g}")
+        if task.demonstration_steps:
+            raise InputError(
+                f"--min-fraction: {task.name} is cut after demonstration_steps {task.demonstration_steps}, "
+                "but its reference scores are of whole episodes; leave one of the two out"
+            )
+        least[task.name] = random + fraction * (expert - random)
+    return least

@@ -1,46 +1,90 @@
-"""Runs many independent jobs, one by one or in Ray tasks; a job whose input is wrong does not end the others."""
+"""Runs many independent jobs, one by one or in Ray tasks; a job that fails does not end the others."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from gato_dist.config import RayConfig
 from gato_dist.errors import InputError
+from gato_dist.signals import interrupt_on_terminate
 
 J = TypeVar("J")
 R = TypeVar("R")
+RETRIES = 3  # of a job whose process died
 
 
-def run_jobs(work: Callable[[J], R], jobs: list[J], workers: int) -> Iterator[tuple[J, R | InputError]]:
-    """Each job with what `work` returned, or the InputError that it raised, as they end. workers: jobs at once."""
-    if workers > 1:
-        yield from _in_ray(work, jobs, workers)
+class JobFailed(RuntimeError):
+    """A job that ended in an error which is not the user's, or whose process died again and again."""
+
+
+def run_jobs(
+    work: Callable[[J], R], take: Callable[[], J | None], workers: int | None, address: str | None = None
+) -> Iterator[tuple[J, R | InputError | JobFailed]]:
+    """Each job with what `work` returned, or why it did not, as they end.
+
+    take: the next job, None where there is none; asked again whenever one has ended, so that jobs may depend on what
+    others returned. workers: jobs at once; None: as many as the cluster has CPUs, one where there is none.
+    address: of a Ray cluster; none: this machine. Raises InputError where no cluster answers there.
+    """
+    if address or (workers or 1) > 1:
+        yield from _in_ray(work, take, workers, address)
         return
-    for job in jobs:
+    while (job := take()) is not None:
         yield job, _caught(work, job)
 
 
-def _in_ray(work: Callable[[J], R], jobs: list[J], workers: int) -> Iterator[tuple[J, R | InputError]]:
+def failure(failed: dict[str, InputError | JobFailed], what: str) -> InputError | JobFailed:
+    """One error of many, by task: the user's to mend only where each of them is."""
+    said = f"{what}: {'; '.join(map(str, failed.values()))}"
+    return InputError(said) if all(isinstance(error, InputError) for error in failed.values()) else JobFailed(said)
+
+
+def _in_ray(
+    work: Callable[[J], R], take: Callable[[], J | None], workers: int | None, address: str | None
+) -> Iterator[tuple[J, R | InputError | JobFailed]]:
     import ray
+    from ray.exceptions import RayError
 
     from gato_dist.system import connect
 
-    connect(RayConfig(), workers)
-    remote: Any = ray.remote(num_cpus=1, max_retries=0)(_caught)
-    waiting = list(reversed(jobs))
-    running: dict[Any, J] = {}
+    connect(RayConfig(address=address), workers or 1)
+    # Ray sets a handler of its own, which only exits.
+    interrupt_on_terminate()
+    remote: Any = ray.remote(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")(_caught)
+    running: dict[Any, tuple[J, int]] = {}
+    again: list[tuple[J, int]] = []
     try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                job = waiting.pop()
-                running[remote.remote(work, job)] = job
+        most = workers or int(ray.cluster_resources().get("CPU", 1))
+        while True:
+            while len(running) < most:
+                job, deaths = again.pop() if again else (take(), 0)
+                if job is None:
+                    break
+                running[remote.remote(work, job)] = job, deaths
+            if not running:
+                return
             (done,), _ = ray.wait(list(running), num_returns=1)
-            yield running.pop(done), ray.get(done)
+            job, deaths = running.pop(done)
+            try:
+                result = ray.get(done)
+            except RayError as error:
+                if deaths < RETRIES:
+                    again.append((job, deaths + 1))
+                    continue
+                result = JobFailed(f"{job}: its process died {deaths + 1} times ({_brief(error)})")
+            yield job, result
     finally:
         ray.shutdown()
 
 
-def _caught(work: Callable[[J], R], job: J) -> R | InputError:
+def _caught(work: Callable[[J], R], job: J) -> R | InputError | JobFailed:
     try:
         return work(job)
     except InputError as error:
         return error
+    except Exception as error:
+        # Days of others' work must not end with it.
+        return JobFailed(f"{job}: {type(error).__name__}: {_brief(error)}")
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -20,9 +20,10 @@ from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
 from replay.dataset import Dataset
 from replay.loader import load_batches
+from replay.moments import load_moments
 
 
-def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: Path) -> None:
+def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: str) -> None:
     """Trains on the configuration's tasks as `data` holds them, and writes checkpoints; nothing is played.
 
     With several `learner.workers` it starts them on this machine; under torchrun it is one of as many as there are.
@@ -43,7 +44,7 @@ def _with_workers(config: RunConfig, workers: int) -> RunConfig:
     return parse_config(plain, "torchrun")
 
 
-def _in_workers(config: RunConfig, folder: RunFolder, resume: bool, data: Path) -> None:
+def _in_workers(config: RunConfig, folder: RunFolder, resume: bool, data: str) -> None:
     from torch.multiprocessing import ProcessRaisedException
 
     from learner.local_workers import run_workers
@@ -59,7 +60,7 @@ def _in_workers(config: RunConfig, folder: RunFolder, resume: bool, data: Path) 
         raise (InputError if kind == "InputError" else RuntimeError)(message) from error
 
 
-def _work(config: RunConfig, folder: RunFolder, resume: bool, data: Path) -> None:
+def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str) -> None:
     """One worker's part."""
     import torch
 
@@ -109,7 +110,9 @@ def _position(config: RunConfig, dataset: Dataset, newest: Path | None) -> tuple
 
 def _make_tokenizer(config: RunConfig, dataset: Dataset) -> Tokenizer:
     specs = [dataset.spec(task.name) for task in config.tasks]
-    moments = {task.name: load_reference(task.name).moments for task in config.tasks}
+    kept = load_moments(dataset.root)
+    names = [task.name for task in config.tasks]
+    moments = {name: kept[name] if name in kept else load_reference(name).moments for name in names}
     tokens = config.tokens
     text = TextTokenizer.load(tokens.text)
     try:

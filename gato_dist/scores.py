@@ -12,7 +12,7 @@ import numpy as np
 
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
-from gato_dist.tasks import OWN_FOLDER, task_entry
+from gato_dist.tasks import OWN_FOLDER, played_entry
 from gato_dist.tokens.tokenizer import Moments
 
 RESAMPLES = 2000
@@ -68,7 +68,7 @@ class Reference:
 def _reference_path(task: str) -> Path:
     """Shipped tasks keep theirs with the package, a user's own where the command runs."""
     shipped = Path(str(files("gato_dist") / "assets" / "references"))
-    folder = OWN_FOLDER / "references" if task_entry(task).own else shipped
+    folder = OWN_FOLDER / "references" if played_entry(task).own else shipped
     return folder / f"{task.replace('/', '.')}.json"
 
 

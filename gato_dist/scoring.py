@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from actors.evaluate import REFERENCE_BATCH, play_expert
 from gato_dist.envs.registry import task_spec
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
-from gato_dist.jobs import run_jobs
+from gato_dist.jobs import JobFailed, failure, run_jobs
 from gato_dist.scores import Reference, Score, save_reference
 from gato_dist.seeds import reference_seeds
 from gato_dist.specs import Modality
@@ -55,20 +56,20 @@ def score_experts(
     """Measures each task's random policy and expert on its reference seeds; each is kept as soon as it is complete.
 
     kind, options: of the expert, over those of the task table. workers: jobs at once, in Ray tasks where more than one.
-    Raises InputError in the end where tasks could not be scored; the others were.
+    Raises InputError or JobFailed in the end where tasks could not be scored; the others were.
     """
     jobs = [job for task in tasks for job in _jobs(task, episodes, seed, kind, options)]
     played: dict[tuple[str, str | None], Played] = {(job.task, job.kind): Played() for job in jobs}
     open_jobs = {task: sum(job.task == task for job in jobs) for task in tasks}
-    failed: dict[str, str] = {}
+    failed: dict[str, InputError | JobFailed] = {}
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=CONSOLE, disable=not CONSOLE.is_terminal) as progress:
         bar = progress.add_task("episodes", total=sum(len(job.seeds) for job in jobs))
-        for job, result in run_jobs(play, jobs, workers):
+        for job, result in run_jobs(play, partial(next, iter(jobs), None), workers):
             progress.advance(bar, len(job.seeds))
             open_jobs[job.task] -= 1
-            if isinstance(result, InputError):
-                failed.setdefault(job.task, str(result))
+            if isinstance(result, InputError | JobFailed):
+                failed.setdefault(job.task, result)
                 continue
             whole = played[job.task, job.kind]
             whole.episodes += result.episodes
@@ -77,8 +78,7 @@ def score_experts(
             if not open_jobs[job.task] and job.task not in failed:
                 _keep(job.task, played[job.task, "random"], played[job.task, kind], seed)
     if failed:
-        how_many = f"{len(failed)} of {len(tasks)} tasks not scored: " if len(tasks) > 1 else ""
-        raise InputError(how_many + "; ".join(failed.values()))
+        raise failure(failed, f"{len(failed)} of {len(tasks)} tasks not scored")
 
 
 def play(job: Job) -> Played:

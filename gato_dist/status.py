@@ -89,9 +89,9 @@ def score_table(rows: list[ScoreRow]) -> Table:
     return table
 
 
-def make_console() -> Console:
-    """Where commands print: as wide as the terminal, and wide enough for any table where there is none."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+def make_console(width: int = WIDTH) -> Console:
+    """Where commands print: as wide as the terminal, or of a width that holds their tables where there is none."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else width)
 
 
 class View:

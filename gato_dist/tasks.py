@@ -13,6 +13,8 @@ from gato_dist.errors import InputError
 
 # Tasks of this suite stand in no file: any of gymnasium's ids, or module:factory, is one.
 OPEN_SUITE = "gymnasium"
+# Tasks of these suites have no environment: a dataset that was imported brings their layout and their moments.
+IMPORTED_SUITES = ("minari", "jat")
 # A user's own suites: files like those that are shipped, and below it the references that were measured of them.
 OWN_FOLDER = Path("gato_tasks")
 
@@ -76,12 +78,26 @@ def task_entry(name: str) -> TaskEntry:
     table = task_table()
     if name.startswith(f"{OPEN_SUITE}/"):
         return TaskEntry(name, name.removeprefix(f"{OPEN_SUITE}/"), own=True)
+    if is_imported(name):
+        return TaskEntry(name, "", own=True)
     if name not in table:
         from difflib import get_close_matches
 
         near = get_close_matches(name, table, n=3) or sorted(table)
         raise InputError(f"unknown task {name!r}; did you mean {', '.join(near)}? (gato-dist tasks lists all)")
     return table[name]
+
+
+def is_imported(name: str) -> bool:
+    """Whether a task is known from datasets alone."""
+    return name.startswith(tuple(f"{suite}/" for suite in IMPORTED_SUITES))
+
+
+def played_entry(name: str) -> TaskEntry:
+    """A task that can be played. Raises InputError as `task_entry`, and for one that only a dataset knows."""
+    if is_imported(name):
+        raise InputError(f"{name}: known from an imported dataset alone; train on it with: gato-dist train --data DATA")
+    return task_entry(name)
 
 
 def match_tasks(glob: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Checkpoints: folders that carry config, tokenizer, weights, optimizer and counters. Nothing is unpickled."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import asdict, dataclass, fields
@@ -108,6 +109,16 @@ def load_for_acting(path: Path) -> tuple[RunConfig, Tokenizer, Gato, Counters]:
     model = build_model(config, tokenizer)
     _load_weights(path, model)
     return config, tokenizer, model.eval(), _counters(manifest)
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256, in hex, of all that decides how a checkpoint acts: every file of it but the optimizer's."""
+    digest = hashlib.sha256()
+    for file in sorted(path.iterdir()):
+        if file.is_file() and file.name != "optimizer.safetensors":
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{file.name} {content}\n".encode())
+    return digest.hexdigest()
 
 
 def _manifest(path: Path) -> dict:

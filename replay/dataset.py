@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,18 @@ from gato_dist.tokens.packing import Packer, min_step_tokens
 from gato_dist.tokens.steps import StepTokens
 from replay.episodes import GROUP, Manifest, Shard, decode_steps, read_groups
 from replay.sampler import join_rows, take_rows
+from replay.storage import Location
 
 FORMAT = "gato_dist dataset 1"
 SETTINGS = "dataset.json"
+# How a dataset was made, where its dataset.json does not say. policy: `expert`, `random`, `gato` or whatever made it;
+# checkpoint: Gato's; min_fraction, min_returns: what dropped episodes; experts: what demonstrated each task;
+# episodes, steps: how many are wanted of each task.
+DEFAULTS: dict[str, Any] = {
+    "policy": None, "checkpoint": None, "seed": None, "min_fraction": None, "min_returns": {}, "experts": {},
+    "episodes": {}, "steps": {},
+}  # fmt: skip
+READERS = 16  # manifests that are read at once
 SEGMENT = 4  # row groups that are read, cut and packed as one: more shuffles worse, less cuts more windows short
 CHUNK_ROWS = 32  # about as many rows are packed and shuffled together
 
@@ -28,17 +38,17 @@ CHUNK_ROWS = 32  # about as many rows are packed and shuffled together
 class Dataset:
     """A dataset's shards by task. settings: how it was made, from dataset.json."""
 
-    root: Path
+    root: Location
     settings: dict[str, Any]
     shards: dict[str, list[Shard]]
 
     @classmethod
-    def open(cls, root: Path) -> "Dataset":
+    def open(cls, where: str | Path | Location) -> "Dataset":
         """Reads every manifest. Raises InputError where there is no dataset, or a manifest is damaged."""
+        root = Location.of(where)
         settings = read_settings(root)
         shards: dict[str, list[Shard]] = {}
-        for path in sorted(root.glob("*/*.json")):
-            shard = Shard(path)
+        for shard in read_shards(root.glob("*/*.json")):
             shards.setdefault(shard.manifest.spec.name, []).append(shard)
         return cls(root, settings, shards)
 
@@ -52,16 +62,24 @@ class Dataset:
         return [shard.manifest for shard in self.shards[task]]
 
 
-def read_settings(root: Path) -> dict[str, Any]:
-    """dataset.json: format, policy, seed, and the episodes that are wanted of each task. Raises InputError."""
+def read_shards(manifests: list[Location]) -> list[Shard]:
+    """Raises InputError where a manifest is damaged."""
+    # Elsewhere each is a request that takes a while.
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(Shard, manifests))
+
+
+def read_settings(where: str | Path | Location) -> dict[str, Any]:
+    """dataset.json, every key of `DEFAULTS` included. Raises InputError where it is missing or damaged."""
+    root = Location.of(where)
     path = root / SETTINGS
     try:
         settings = json.loads(path.read_text())
         if settings["format"] != FORMAT:
             raise InputError(f"{path}: format {settings['format']!r}, this version reads {FORMAT!r}")
-        return {key: settings[key] for key in ("format", "policy", "seed", "episodes")}
+        return DEFAULTS | settings
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{root}: no dataset there: {SETTINGS} is missing or damaged") from error
+        raise InputError(f"{root}: no dataset there: {SETTINGS} is missing or damaged ({error})") from error
 
 
 class EpisodeChunks:
@@ -84,9 +102,11 @@ class EpisodeChunks:
         lanes: int = 1,
     ) -> None:
         self._tokenizer, self._make_packer, self._seed = tokenizer, make_packer, seed
-        self._parquets = [shard.path.with_suffix(".parquet") for shard in shards]
+        self._parquets = [shard.parquet for shard in shards]
         self._segments = _segments(shards)
         count = len(self._segments)
+        if not count:
+            raise InputError(f"{tokenizer.spec.name}: the dataset holds no episode of it, all were dropped")
         self._share = (lane, lanes) if count >= lanes else (0, 1)
         self._rows_share = (0, 1) if count >= lanes else (lane, lanes)
         wanted = CHUNK_ROWS * length / min_step_tokens(tokenizer.spec, tokenizer.encoding)

@@ -1,13 +1,13 @@
 """Raw episodes on disk: a Parquet file of steps and a JSON manifest beside it make a shard.
 
 Plain pyarrow, pandas or polars read the steps; a change of tokens never costs a new collection. A shard exists once
-its manifest does, which is written last: a collection that was killed leaves nothing that looks whole.
+its manifest does, which is written last: a collection that was killed leaves nothing that looks whole. Both lie in
+any folder that replay/storage.py can open.
 """
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import InputError
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
+from replay.storage import Location
 
-FORMAT = "gato_dist episodes 1"
+FORMAT = "gato_dist episodes 2"
 GROUP = 64  # steps of a row group: what is read at least for one window
 EPISODE, STEP, ACTION, TARGET, REWARD = "episode", "step", "action", "target", "reward"
 OBSERVATION = "observation."
@@ -41,40 +42,76 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """An episode that was played and not kept: its return was too low."""
+
+    index: int
+    episode_return: float
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """What a shard holds. sha256: of the Parquet file."""
+    """What a shard holds. sha256, bytes: of the Parquet file, which is not there where no episode was kept."""
 
     spec: TaskSpec
     sha256: str
+    bytes: int
     entries: tuple[Entry, ...]
+    dropped: tuple[Dropped, ...] = ()
+
+    @property
+    def indices(self) -> list[int]:
+        """Of all episodes that were played, sorted."""
+        return sorted([entry.index for entry in self.entries] + [dropped.index for dropped in self.dropped])
 
     def to_json(self) -> str:
-        data = {"format": FORMAT, "spec": self.spec.to_dict(), "sha256": self.sha256}
-        return json.dumps(data | {"episodes": [asdict(entry) for entry in self.entries]}, indent=1) + "\n"
+        data = {"format": FORMAT, "spec": self.spec.to_dict(), "sha256": self.sha256, "bytes": self.bytes}
+        episodes = {"episodes": [asdict(e) for e in self.entries], "dropped": [asdict(d) for d in self.dropped]}
+        return json.dumps(data | episodes, indent=1) + "\n"
 
     @classmethod
-    def load(cls, path: Path) -> "Manifest":
+    def load(cls, where: str | Path | Location) -> "Manifest":
         """Raises InputError, which names the file, where it is no manifest of this format."""
+        path = Location.of(where)
         try:
             data = json.loads(path.read_text())
             if data["format"] != FORMAT:
                 raise InputError(f"{path}: format {data['format']!r}, this version reads {FORMAT!r}")
             entries = (Entry(**each | {"provenance": Provenance(**each["provenance"])}) for each in data["episodes"])
-            return cls(TaskSpec.from_dict(data["spec"]), data["sha256"], tuple(entries))
+            dropped = (Dropped(**each) for each in data["dropped"])
+            spec = TaskSpec.from_dict(data["spec"])
+            return cls(spec, data["sha256"], data["bytes"], tuple(entries), tuple(dropped))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not a manifest of a shard ({error})") from error
 
 
-def write_shard(path: Path, spec: TaskSpec, episodes: dict[int, Episode]) -> Manifest:
-    """Writes `path`.parquet and then `path`.json; both appear whole or not at all. episodes: by index."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    entries, group = [], 0
-    writer = None
+def write_shard(
+    where: str | Path | Location, spec: TaskSpec, episodes: dict[int, Episode], dropped: Sequence[Dropped] = ()
+) -> Manifest:
+    """Writes `where`.parquet and then `where`.json; each appears whole or not at all.
+
+    episodes: by index. dropped: what was played beside them; where it was everything, no Parquet file is written.
+    """
+    path = Location.of(where)
+    if not episodes and not dropped:
+        raise ValueError(f"{path}: a shard tells of one episode at least")
+    entries: list[Entry] = []
+    sha256, size = "", 0
+    if episodes:
+        with path.with_suffix(".parquet").replace() as partial:
+            entries = _write_steps(partial, spec, episodes)
+            sha256, size = _sha256(partial), partial.stat().st_size
+    manifest = Manifest(spec, sha256, size, tuple(entries), tuple(sorted(dropped, key=lambda each: each.index)))
+    path.with_suffix(".json").write_text(manifest.to_json())
+    return manifest
+
+
+def _write_steps(path: Path, spec: TaskSpec, episodes: dict[int, Episode]) -> list[Entry]:
+    entries, group, writer = [], 0, None
     try:
         for index, episode in sorted(episodes.items()):
             table = _steps(spec, index, episode)
-            writer = writer or pq.ParquetWriter(partial, table.schema, compression="zstd")
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table, row_group_size=GROUP)
             end = group + -(-len(episode) // GROUP)
             entries.append(
@@ -84,68 +121,56 @@ def write_shard(path: Path, spec: TaskSpec, episodes: dict[int, Episode]) -> Man
                 )
             )  # fmt: skip
             group = end
-        if writer is None:
-            raise ValueError(f"{path}: a shard holds one episode at least")
-        writer.close()
-        manifest = Manifest(spec, _sha256(partial), tuple(entries))
-        partial.rename(path.with_suffix(".parquet"))
-        partial.write_text(manifest.to_json())
-        partial.rename(path.with_suffix(".json"))
     finally:
-        partial.unlink(missing_ok=True)
-    return manifest
+        if writer is not None:
+            writer.close()
+    return entries
 
 
 class Shard:
     """Reads one shard. path: of its manifest. Raises InputError where it is none."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.manifest = Manifest.load(path)
-        self._parquet = path.with_suffix(".parquet")
+    def __init__(self, path: str | Path | Location) -> None:
+        self.path = Location.of(path)
+        self.parquet = self.path.with_suffix(".parquet")
+        self.manifest = Manifest.load(self.path)
 
     def episode(self, entry: Entry) -> Episode:
         """A whole episode. Raises InputError, which names the file, where it cannot be read."""
-        spec, table = self.manifest.spec, read_groups(self._parquet, range(entry.first_group, entry.end_group))
-        observations, actions, targets = decode_steps(spec, table)
-        rewards = table.column(REWARD).to_numpy()
-        return Episode(observations, actions, targets, rewards, entry.terminated, entry.success, entry.provenance)
+        rows = read_groups(self.parquet, range(entry.first_group, entry.end_group))
+        return decode_episode(self.manifest.spec, entry, rows)
 
-    def faults(self) -> list[str]:
-        """What is wrong with this shard, each with the file's name; empty where nothing is."""
-        if not self._parquet.exists():
-            return [f"{self._parquet}: missing"]
-        if _sha256(self._parquet) != self.manifest.sha256:
-            return [f"{self._parquet}: its checksum is not the manifest's: damaged or changed"]
-        found = []
-        for entry in self.manifest.entries:
-            episode = self.episode(entry)
-            if len(episode) != entry.steps:
-                found.append(f"{self._parquet}: episode {entry.index} has {len(episode)} steps, not {entry.steps}")
-            if abs(episode.episode_return - entry.episode_return) > 1e-6 * max(1.0, abs(entry.episode_return)):
-                found.append(f"{self._parquet}: episode {entry.index} returns {episode.episode_return}")
-            found += [
-                f"{self._parquet}: episode {entry.index}: {fault}" for fault in _outside(self.manifest.spec, episode)
-            ]
-        return found
+    def window(self, entry: Entry, first: int, end: int) -> pa.Table:
+        """Steps [first, end) of an episode; no more is read than the row groups that hold them."""
+        groups = range(entry.first_group + first // GROUP, entry.first_group + -(-end // GROUP))
+        return read_groups(self.parquet, groups).slice(first % GROUP, end - first)
 
 
-def read_groups(parquet: Path, groups: Iterable[int]) -> pa.Table:
+def read_groups(parquet: Location, groups: Iterable[int]) -> pa.Table:
     """Row groups of a shard's file, and no other byte of its steps. Raises InputError, which names the file."""
     try:
-        with pq.ParquetFile(parquet) as file:
+        with parquet.open() as source, pq.ParquetFile(source) as file:
             return file.read_row_groups(list(groups), use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{parquet}: cannot be read ({' '.join(str(error).split())[:120]})") from error
 
 
-def decode_steps(spec: TaskSpec, table: pa.Table) -> tuple[Observations, np.ndarray, np.ndarray]:
-    """Observations [T, ...], actions and targets [T, *action shape] of the table's T steps."""
+def decode_steps(spec: TaskSpec, rows: pa.Table) -> tuple[Observations, np.ndarray, np.ndarray]:
+    """Observations [T, ...], actions and targets [T, *action shape] of T steps.
+
+    Raises KeyError or ValueError where they do not have the task's columns and shapes.
+    """
     observations: Observations = {
-        part.name: _decode(part, table.column(OBSERVATION + part.name)) for part in spec.observations
+        part.name: _decode(part, rows.column(OBSERVATION + part.name)) for part in spec.observations
     }
-    actions, targets = (_array(table.column(name), spec.action.shape) for name in (ACTION, TARGET))
+    actions, targets = (_array(rows.column(name), spec.action.shape) for name in (ACTION, TARGET))
     return observations, actions, targets
+
+
+def decode_episode(spec: TaskSpec, entry: Entry, rows: pa.Table) -> Episode:
+    """An episode of its rows. Raises KeyError or ValueError as `decode_steps`."""
+    rewards = rows.column(REWARD).to_numpy()
+    return Episode(*decode_steps(spec, rows), rewards, entry.terminated, entry.success, entry.provenance)
 
 
 def _steps(spec: TaskSpec, index: int, episode: Episode) -> pa.Table:
@@ -163,8 +188,10 @@ def _encode(part: ObservationSpec, values: Any) -> Any:
         return pa.array(values, pa.string())
     if part.modality is Modality.IMAGE:
         # Whole frames, uncompressed: a row group of them shrinks under zstd to less than half of its PNGs.
+        # Not binary of fixed size, which the `datasets` library cannot open.
         frames = np.ascontiguousarray(values, np.uint8)
-        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(part.size), len(frames), [None, pa.py_buffer(frames)])
+        starts = np.arange(len(frames) + 1, dtype=np.int64) * part.size
+        return pa.Array.from_buffers(pa.large_binary(), len(frames), [None, pa.py_buffer(starts), pa.py_buffer(frames)])
     return _column(np.asarray(values))
 
 
@@ -181,8 +208,11 @@ def _decode(part: ObservationSpec, column: pa.ChunkedArray) -> Any:
         return column.to_pylist()
     if part.modality is Modality.IMAGE:
         whole = column.combine_chunks()
-        pixels = np.frombuffer(whole.buffers()[1], np.uint8, len(whole) * part.size, whole.offset * part.size)
-        return pixels.reshape(len(whole), *part.shape)
+        _, starts, pixels = whole.buffers()
+        places = np.frombuffer(starts, np.int64, len(whole) + 1, 8 * whole.offset)
+        if not (np.diff(places) == part.size).all():
+            raise ValueError(f"{part.name} holds pictures of another size than {part.shape}")
+        return np.frombuffer(pixels, np.uint8, len(whole) * part.size, places[0]).reshape(len(whole), *part.shape)
     return _array(column, part.shape)
 
 
@@ -191,27 +221,6 @@ def _array(column: pa.ChunkedArray, shape: tuple[int, ...]) -> np.ndarray:
     if isinstance(whole, pa.FixedSizeListArray):
         return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), *shape)
     return whole.to_numpy(zero_copy_only=False).reshape(len(whole), *shape)
-
-
-def _outside(spec: TaskSpec, episode: Episode) -> list[str]:
-    """Values that the task's layout does not allow."""
-    found = []
-    for part in spec.observations:
-        values = episode.observations[part.name]
-        if part.modality is Modality.TEXT:
-            continue
-        array = np.asarray(values)
-        if array.shape[1:] != part.shape:
-            found.append(f"{part.name} has shape {array.shape[1:]}, not {part.shape}")
-        elif part.modality is Modality.DISCRETE and not ((array >= 0) & (array < part.num_values)).all():
-            found.append(f"{part.name} has values outside [0, {part.num_values})")
-        elif part.modality is Modality.CONTINUOUS and not np.isfinite(array).all():
-            found.append(f"{part.name} has values that are not finite")
-    if spec.action.num_values:
-        limit = np.reshape(spec.action.num_values, spec.action.shape)
-        if not ((episode.actions >= 0) & (episode.actions < limit)).all():
-            found.append("actions outside their range")
-    return found
 
 
 def _sha256(path: Path) -> str:

@@ -31,6 +31,10 @@ WIRING = {
     f"gato_dist.{name}"
     for name in (
         "cli",
+        "cli_dataset",
+        "card",
+        "dataset_page",
+        "sharing",
         "run",
         "run_folder",
         "system",
@@ -41,6 +45,10 @@ WIRING = {
         "scoring",
         "jobs",
         "collect",
+        "collect_plan",
+        "collect_progress",
+        "collect_shard",
+        "dataset_report",
         "offline",
         "disk",
         "task_list",

@@ -15,7 +15,7 @@ from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Provenance
 from gato_dist.errors import InputError
 from gato_dist.ports import Policy, VectorEnv
-from gato_dist.tasks import TaskEntry, task_entry
+from gato_dist.tasks import TaskEntry, played_entry, task_entry
 
 VERSIONED = ("envpool", "gymnasium", "numpy")
 
@@ -69,7 +69,7 @@ def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Dem
 
 def find_kind(task: str, kind: str | None) -> ExpertKind:
     """This kind of expert for this task. Raises InputError that lists the kinds there are."""
-    entry = task_entry(task)
+    entry = played_entry(task)
     chosen = kind or entry.expert
     found = _KINDS.get((chosen, entry.family)) or _KINDS.get((chosen, "*"))
     if found is None:
@@ -82,7 +82,7 @@ def check_expert(config: TaskConfig) -> None:
     """Raises InputError where this task's expert is of no known kind, or one of a user's that cannot be loaded."""
     load = find_kind(config.name, config.expert).load
     if load is not None:
-        options = _merged_options(task_entry(config.name), config.expert, config.expert_options)
+        options = merged_options(task_entry(config.name), config.expert, config.expert_options)
         with _naming(config.name, config.expert or task_entry(config.name).expert):
             load(config.name, [0], options)
 
@@ -104,10 +104,11 @@ def make_expert(
     chosen = kind or entry.expert
     make = find_kind(task, chosen).make
     with _naming(task, chosen):
-        return make(entry, _Worlds(seeds, threads, max_steps), _merged_options(entry, kind, options))
+        return make(entry, _Worlds(seeds, threads, max_steps), merged_options(entry, kind, options))
 
 
-def _merged_options(entry: TaskEntry, kind: str | None, options: dict[str, Any] | None) -> dict[str, Any]:
+def merged_options(entry: TaskEntry, kind: str | None, options: dict[str, Any] | None) -> dict[str, Any]:
+    """Keyword arguments of an expert: those of the task table where it is that kind, and `options` over them."""
     return (entry.expert_options if kind in (None, entry.expert) else {}) | (options or {})
 
 

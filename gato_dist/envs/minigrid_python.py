@@ -13,7 +13,8 @@ from gato_dist.specs import TaskSpec
 class MinigridVector:
     """The `VectorEnv` port over `len(seeds)` Python environments; `envs` are open to the expert.
 
-    env_id: minigrid's name; max_steps: over its own limit. Episode k of environment i is seeded from (seeds[i], k).
+    env_id: minigrid's name; max_steps: cuts episodes shorter than the level's own limit, which its rewards are
+    measured by. Episode k of environment i is seeded from (seeds[i], k).
     """
 
     def __init__(self, env_id: str, spec: TaskSpec, seeds: list[int], max_steps: int | None = None) -> None:
@@ -24,8 +25,7 @@ class MinigridVector:
             raise ImportError(f"this expert needs minigrid: pip install 'gato-dist[suites]' ({error})") from error
         self.spec, self.seeds = spec, list(seeds)
         self.envs: list[Any] = [gymnasium.make(env_id, disable_env_checker=True).unwrapped for _ in seeds]
-        for env in self.envs if max_steps else ():
-            env.max_steps = max_steps
+        self._max_steps = max_steps
         self._streams = [np.random.default_rng(seed) for seed in seeds]
         self._resetting = np.zeros(len(seeds), bool)
         self._seen: list[dict[str, Any]] = [{} for _ in seeds]
@@ -43,6 +43,7 @@ class MinigridVector:
                 self._begin(i)
             else:
                 self._seen[i], rewards[i], terminated[i], truncated[i], _ = env.step(int(actions[i]))
+                truncated[i] |= self._max_steps is not None and env.step_count >= self._max_steps
         self._resetting = terminated | truncated
         return self._time_step(rewards, terminated, truncated)
 

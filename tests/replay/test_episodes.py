@@ -1,6 +1,5 @@
 """Episodes come back from disk as they were, a window at a time too, and damage is found by name."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ from hypothesis import strategies as st
 
 from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import InputError
-from replay.episodes import GROUP, Shard, read_groups, write_shard
+from replay.episodes import GROUP, Dropped, Manifest, Shard, read_groups, write_shard
+from replay.faults import shard_faults
 from tests.fakes import ARM, arm_actions, arm_observations
 
 
@@ -19,7 +19,7 @@ def episode(steps: int, seed: int) -> Episode:
     actions = arm_actions(steps, seed).astype(np.float32)
     rewards = np.random.default_rng(seed).normal(size=steps).astype(np.float32)
     source = Provenance("toy/arm", seed, "fake", "abc", versions={"numpy": "1"})
-    return Episode(arm_observations(steps, seed), actions, actions + 1, rewards, bool(seed % 2), None, source)
+    return Episode(arm_observations(steps, seed), actions, actions / 2, rewards, bool(seed % 2), None, source)
 
 
 def write(folder: Path, lengths: list[int]) -> tuple[Shard, dict[int, Episode]]:
@@ -41,14 +41,14 @@ def test_episodes_come_back_bit_by_bit(tmp_path, lengths):
     assert [entry.index for entry in shard.manifest.entries] == sorted(made)
     for entry in shard.manifest.entries:
         assert same(shard.episode(entry), made[entry.index])
-    assert shard.faults() == []
+    assert shard_faults(shard) == []
 
 
 def test_a_window_is_read_without_the_rest_of_its_episode(tmp_path):
     shard, made = write(tmp_path, [50, 3 * GROUP + 5])
     entry = shard.manifest.entries[1]
     for groups in ([0], [1, 2], [3]):
-        rows = read_groups(tmp_path / "toy.arm/000000.parquet", [entry.first_group + group for group in groups])
+        rows = read_groups(shard.parquet, [entry.first_group + group for group in groups])
         steps = rows.column("step").to_pylist()
         assert steps == list(range(GROUP * groups[0], min(GROUP * (groups[-1] + 1), len(made[entry.index]))))
         assert np.array_equal(rows.column("reward").to_numpy(), made[entry.index].rewards[steps])
@@ -68,40 +68,21 @@ def test_plain_pyarrow_reads_the_steps(tmp_path):
     assert np.array_equal(frame, made[7].observations["camera"][2])
 
 
-def test_damage_is_found_and_named(tmp_path):
-    shard, _ = write(tmp_path, [20, 30])
-    path = tmp_path / "toy.arm/000000.parquet"
-    whole = path.read_bytes()
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 1
-    for damaged in (bytes(flipped), whole[:-10]):
-        path.write_bytes(damaged)
-        (fault,) = shard.faults()
-        assert str(path) in fault
-        assert "checksum" in fault
-    path.unlink()
-    assert shard.faults() == [f"{path}: missing"]
-    with pytest.raises(InputError, match=r"000000\.parquet: cannot be read"):
-        shard.episode(shard.manifest.entries[0])
-
-
-def test_values_outside_the_task_and_wrong_lengths_are_found(tmp_path):
-    shard, _ = write(tmp_path, [6])
-    data = json.loads(shard.path.read_text())
-    data["spec"]["observations"][2]["num_values"] = 1
-    data["episodes"][0]["episode_return"] += 1
-    shard.path.write_text(json.dumps(data))
-    faults = Shard(shard.path).faults()
-    assert any("gripper has values outside [0, 1)" in fault for fault in faults)
-    assert any("episode 7 returns" in fault for fault in faults)
-
-
 def test_a_shard_that_was_not_finished_does_not_exist(tmp_path):
     good, bad = episode(5, 0), episode(5, 1)
     del bad.observations["pose"]
     with pytest.raises(KeyError, match="pose"):
         write_shard(tmp_path / "toy.arm/000001", ARM, {0: good, 1: bad})
     assert list((tmp_path / "toy.arm").iterdir()) == []
+
+
+def test_what_was_played_and_dropped_is_told_and_without_an_episode_there_is_no_file_of_steps(tmp_path):
+    some = write_shard(tmp_path / "a", ARM, {1: episode(3, 1)}, [Dropped(2, -1.5), Dropped(0, 0.25)])
+    assert Manifest.load(tmp_path / "a.json") == some
+    assert (some.indices, some.dropped) == ([0, 1, 2], (Dropped(0, 0.25), Dropped(2, -1.5)))
+    write_shard(tmp_path / "b", ARM, {}, [Dropped(0, 0.0)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.parquet", "b.json"]
+    assert shard_faults(Shard(tmp_path / "b.json")) == []
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"format": "other"}', "[1]"])

@@ -1,0 +1,165 @@
+"""Minari's datasets as ours, read by Minari itself, an episode at a time.
+
+Minari keeps the observation after the last action, which our episodes do not: it is left out.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
+from gato_dist.episode import Episode, Observations, Provenance
+from gato_dist.errors import InputError
+from gato_dist.specs import ActionSpec, Modality, TaskSpec
+from replay.interop import Source, fit_frames, naming
+from replay.minari_write import ACTION, OURS, require_minari
+
+
+def minari_sources(source: str) -> Iterator[Source]:
+    """Every Minari dataset in a folder, or the one of an id, as `minari list local` shows it.
+
+    Tasks that we exported come back under their own names, others as `minari/<id>`. Raises InputError.
+    """
+    require_minari()
+    for path in _data_paths(source):
+        yield _source(path)
+
+
+def _data_paths(source: str) -> list[Path]:
+    from minari.storage import get_dataset_path
+
+    root = Path(source)
+    if not root.is_dir():
+        root = get_dataset_path(source)
+    found = [path.parent for path in sorted(root.rglob("metadata.json")) if "data_format" in _metadata(path)]
+    if not found:
+        raise InputError(
+            f"{source}: neither a folder of Minari datasets nor one that is on this machine; "
+            f"`minari download ID` brings one here"
+        )
+    return found
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    return data if isinstance(data, dict) else {}
+
+
+def _source(path: Path) -> Source:
+    """Raises InputError for a set without spaces: to find them, Minari would run the code that the set names."""
+    from minari import MinariDataset
+
+    metadata = _metadata(path / "metadata.json")
+    if "observation_space" not in metadata or "action_space" not in metadata:
+        raise InputError(f"{path}: its metadata holds no spaces; only sets that do can be read")
+    try:
+        found = MinariDataset(path)
+        spec = _spec(found, metadata)
+    except (ValueError, LookupError, TypeError, OSError, AssertionError, AttributeError, InputError) as error:
+        raise InputError(f"{path}: not a Minari dataset that can be read: {' '.join(str(error).split())}") from error
+    return Source(spec, naming(path, _episodes(found, spec, metadata)))
+
+
+def _spec(found: Any, metadata: dict[str, Any]) -> TaskSpec:
+    if OURS in metadata:
+        return TaskSpec.from_dict(metadata[OURS]["spec"])
+    env = json.loads(metadata.get("env_spec") or "{}")
+    parts = observation_specs(_fitted(found.observation_space))
+    return TaskSpec(f"minari/{found.id}", parts, action_spec(found.action_space), env.get("max_episode_steps") or 0)
+
+
+def _episodes(found: Any, spec: TaskSpec, metadata: dict[str, Any]) -> Iterator[Episode]:
+    import minari
+
+    space, dtypes = _fitted(found.observation_space), metadata.get(OURS, {}).get("dtypes", {})
+    source = Provenance(
+        spec.name, -1, metadata.get("algorithm_name") or "unknown", "", versions={"minari": minari.__version__}
+    )
+    told = found.storage.get_episode_metadata(found.episode_indices)
+    for index, (data, known) in enumerate(zip(found.iterate_episodes(), told, strict=True)):
+        count = len(data.rewards)
+        values = read_observations(space, _fit(found.observation_space, data.observations, count))
+        observations = {name: _as(each, dtypes.get(name)) for name, each in values.items()}
+        infos = data.infos or {}
+        actions = _actions(spec.action, found.action_space, data.actions, count, dtypes)
+        aims = infos.get("target")
+        targets = actions if aims is None or OURS not in known else np.asarray(aims)[1:].astype(actions.dtype)
+        ours = json.loads(known[OURS]) if OURS in known else {}
+        success = ours["success"] if ours else _success(infos)
+        provenance = Provenance(**ours["provenance"]) if ours else _numbered(source, known, index)
+        rewards = np.asarray(data.rewards, np.float32).reshape(count)
+        ended = bool(np.any(data.terminations))
+        yield Episode(_checked(spec, observations), actions, targets, rewards, ended, success, provenance)
+
+
+def _checked(spec: TaskSpec, observations: Observations) -> Observations:
+    for part in spec.observations:
+        if part.name not in observations:
+            raise InputError(f"{spec.name}: its observations lack {part.name!r}")
+    return observations
+
+
+def _actions(spec: ActionSpec, space: Any, values: Any, count: int, dtypes: dict[str, str]) -> np.ndarray:
+    dtype = dtypes.get(ACTION)
+    array = np.asarray(values)[:count].reshape(count, *spec.shape)
+    return _as(array if spec.modality is Modality.CONTINUOUS else array - first_action(space), dtype)
+
+
+def _as(values: Any, dtype: str | None) -> Any:
+    return values.astype(dtype) if dtype and isinstance(values, np.ndarray) else values
+
+
+def _success(infos: dict[str, Any]) -> bool | None:
+    return bool(np.any(infos["success"])) if "success" in infos else None
+
+
+def _numbered(source: Provenance, known: dict[str, Any], index: int) -> Provenance:
+    seed = known.get("seed")
+    return Provenance(
+        source.task, -1 if seed is None else int(seed), source.policy, source.policy_hash, index, -1, source.versions
+    )
+
+
+def _fitted(space: Any) -> Any:
+    """The space as our parts have it: pictures channels last, their sides multiples of 16; grids as numbers."""
+    from gymnasium import spaces
+
+    kind = type(space).__name__
+    if kind == "Dict":
+        return spaces.Dict({key: _fitted(each) for key, each in space.spaces.items()})
+    if kind == "Tuple":
+        return spaces.Tuple([_fitted(each) for each in space.spaces])
+    if _picture(space):
+        shape = _frames(space, np.zeros((1, *space.shape), np.uint8)).shape[1:]
+        return spaces.Box(0, 255, shape, np.uint8)
+    if kind == "Box" and space.dtype == np.uint8 and len(space.shape) == 3:
+        return spaces.MultiDiscrete(space.high.astype(np.int64) + 1)  # a grid, such as MiniGrid's
+    return space
+
+
+def _fit(space: Any, values: Any, count: int) -> Any:
+    """The first `count` values, laid out as `_fitted(space)`."""
+    kind = type(space).__name__
+    if kind == "Dict":
+        return {key: _fit(each, values[key], count) for key, each in space.spaces.items()}
+    if kind == "Tuple":
+        return tuple(_fit(each, value, count) for each, value in zip(space.spaces, values, strict=True))
+    return _frames(space, np.asarray(values[:count])) if _picture(space) else values[:count]
+
+
+def _picture(space: Any) -> bool:
+    """uint8 of three axes with one or three channels, last or first, and sides that show something."""
+    if type(space).__name__ != "Box" or space.dtype != np.uint8 or len(space.shape) != 3:
+        return False
+    shape = space.shape if space.shape[2] in (1, 3) else (*space.shape[1:], space.shape[0])
+    return shape[2] in (1, 3) and min(shape[:2]) >= 16
+
+
+def _frames(space: Any, frames: np.ndarray) -> np.ndarray:
+    return fit_frames(frames if space.shape[2] in (1, 3) else frames.transpose(0, 2, 3, 1))
