@@ -62,10 +62,6 @@ def collect(request: Request) -> None:
     if request.goal.episodes > DATASET_SEEDS:
         raise InputError(f"--episodes: {request.goal.episodes}; a collection holds 1 to {DATASET_SEEDS} of a task")
     collection = _Collection(request)
-    try:
-        collection.settle()
-    except OSError as error:
-        raise InputError(f"{request.out}: cannot be written to ({' '.join(str(error).split())[:200]})") from error
     collection.run()
     # Another collection may have written what it wants at the same moment.
     collection.settle()
@@ -102,17 +98,29 @@ class _Collection:
         self.failed: dict[str, InputError | JobFailed] = {}
 
     def settle(self) -> None:
-        """Writes how the dataset is made and how much of it is wanted, or checks that it is made like this.
+        """Writes how the dataset is made and how much of it is wanted. Raises InputError where it cannot be."""
+        try:
+            self._settle()
+        except OSError as error:
+            raise InputError(f"{self._request.out}: cannot be written to ({_brief(error)})") from error
 
-        Raises InputError for a folder that is something else.
-        """
-        root, goal = self._root, self._request.goal
-        before: dict[str, Any] = {}
-        if (root / SETTINGS).exists():
-            before = read_settings(root)
-            _check_same(self._request.out, before, self._settings)
-        elif root.exists() and (not root.is_folder() or root.glob("*") or root.glob("*/*")):
-            raise InputError(f"{self._request.out}: is there already and no dataset; give another --out")
+    def check(self) -> dict[str, Any]:
+        """How the dataset is made so far. Raises InputError where that is another way, or what is there is none."""
+        root, out = self._root, self._request.out
+        try:
+            if (root / SETTINGS).exists():
+                before = read_settings(root)
+                _check_same(out, before, self._settings)
+                return before
+            taken = root.exists() and (not root.is_folder() or root.glob("*") or root.glob("*/*"))
+        except OSError as error:
+            raise InputError(f"{out}: cannot be read ({_brief(error)})") from error
+        if taken:
+            raise InputError(f"{out}: is there already and no dataset; give another --out")
+        return {}
+
+    def _settle(self) -> None:
+        before, goal = self.check(), self._request.goal
         settings = before | self._settings
         for key in PER_TASK:
             settings[key] = before.get(key, {}) | self._settings[key]
@@ -121,10 +129,11 @@ class _Collection:
             more = {task.name: max(count, wanted.get(task.name, 0)) for task in self._tasks if count}
             settings[key] = wanted | more
         if settings != before:
-            (root / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
+            (self._root / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
 
     def run(self) -> None:
         """Plays until every task has what it wants, or cannot; then nothing is left that it does not need."""
+        self.check()
         self._plan()
         played = sum(plan.played for plan in self._plans.values())
         CONSOLE.print(f"{self._request.out}: {played:,} episodes are there", soft_wrap=True)
@@ -147,9 +156,11 @@ class _Collection:
         return TaskPlan(goal, task.name in self._least, longest, _held(self._root, task.name))
 
     def _play(self) -> None:
-        jobs = self._jobs()
+        results = run_jobs(make_shard, self._jobs().__next__, self._request.workers, self._request.address)
+        # Nothing is written where no cluster answers.
+        self.settle()
         with CollectProgress(self._plans, CONSOLE) as progress:
-            for job, result in run_jobs(make_shard, jobs.__next__, self._request.workers, self._request.address):
+            for job, result in results:
                 name = job.task.name
                 if isinstance(result, InputError | JobFailed):
                     self._fail(name, result)
@@ -194,6 +205,10 @@ class _Collection:
                 (folder / f"{first:06d}.json").unlink()
                 (folder / f"{first:06d}.parquet").unlink()
             folder.sweep()
+
+
+def _brief(error: OSError) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _held(root: Location, task: str) -> list[Span]:

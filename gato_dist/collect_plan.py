@@ -62,7 +62,7 @@ class TaskPlan:
         self._held: dict[int, Span] = {}
         self._running: dict[int, Block] = {}
         self._path: list[Span] = []
-        self._played = self._blank = self.kept = self.steps = 0
+        self._played = self._blank = self._kept = self._steps = 0
         self._known: Counter[str] = Counter()
         for span in held:
             self.add(span)
@@ -76,12 +76,12 @@ class TaskPlan:
             reached = self._held[self._played]
             self._path.append(reached)
             self._played += reached.count
-            self.kept, self.steps = self.kept + reached.kept, self.steps + reached.steps
+            self._kept, self._steps = self._kept + reached.kept, self._steps + reached.steps
             self._blank = 0 if reached.kept else self._blank + reached.count
 
     @property
     def complete(self) -> bool:
-        return self._enough(self.kept, self.steps)
+        return self._enough(self._kept, self._steps)
 
     @property
     def stuck(self) -> str | None:
@@ -94,7 +94,7 @@ class TaskPlan:
 
     def take(self) -> Block | None:
         """What to play next, which counts as being played from now on; None where nothing more seems to be needed."""
-        at, kept, steps = self._played, float(self.kept), float(self.steps)
+        at, kept, steps = self._played, float(self._kept), float(self._steps)
         while not self._enough(kept, steps) and at + SHARD <= DATASET_SEEDS and not self.stuck:
             if span := self._held.get(at):
                 at, kept, steps = at + span.count, kept + span.kept, steps + span.steps
@@ -111,20 +111,25 @@ class TaskPlan:
         """Episodes of all shards that are there."""
         return self._known["count"]
 
+    @property
+    def kept(self) -> int:
+        """Episodes that all shards hold."""
+        return self._known["kept"]
+
     def surplus(self) -> list[int]:
         """First episodes of shards beyond those that the goal needs."""
         return sorted(self._held.keys() - {span.first for span in self._path}) if self.complete else []
 
     def share(self) -> float:
-        """Of the goal, what has been reached."""
-        reached = ((self.kept, self.goal.episodes), (self.steps, self.goal.steps))
+        """Of the goal, what all shards hold."""
+        reached = ((self.kept, self.goal.episodes), (self._known["steps"], self.goal.steps))
         return min(min(held / wanted, 1.0) for held, wanted in reached if wanted)
 
     def left(self) -> float:
         """Episodes that are likely still to be played."""
         kept_share, steps_share = self._shares()
-        more = ((self.goal.episodes - self.kept, kept_share), (self.goal.steps - self.steps, steps_share))
-        return max(0.0, *(missing / share for missing, share in more))
+        missing = self.goal.episodes - self.kept, self.goal.steps - self._known["steps"]
+        return max(0.0, missing[0] / kept_share, missing[1] / steps_share)
 
     def _enough(self, kept: float, steps: float) -> bool:
         return kept >= self.goal.episodes and steps >= self.goal.steps

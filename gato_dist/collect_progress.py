@@ -4,7 +4,7 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from gato_dist.collect_plan import TaskPlan
 from gato_dist.collect_shard import Made
@@ -16,7 +16,7 @@ class CollectProgress:
 
     def __init__(self, plans: dict[str, TaskPlan], console: Console) -> None:
         self._plans, self._console = plans, console
-        columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        columns = (BarColumn(bar_width=10), TaskProgressColumn(), TextColumn("{task.description}"))
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self._bar = self._progress.add_task("starting", total=1.0)
         self._began = self._printed = time.monotonic()
@@ -51,8 +51,8 @@ class CollectProgress:
         done, kept = sum(plan.complete for plan in plans), sum(plan.kept for plan in plans)
         rate = sum(self._episodes.values()) / elapsed
         return (
-            f"{done} of {len(plans)} tasks, {kept:,} episodes · {rate:.1f} episodes/s, "
-            f"{self._steps / elapsed:,.0f} steps/s · {clock(self.seconds_left(elapsed))} left"
+            f"{done} of {len(plans)} tasks · {kept:,} episodes, {rate:.1f}/s · {self._steps / elapsed:,.0f} steps/s · "
+            f"{clock(self.seconds_left(elapsed))} left"
         )
 
     def seconds_left(self, elapsed: float) -> float:

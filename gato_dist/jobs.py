@@ -23,11 +23,19 @@ def run_jobs(
 
     take: the next job, None where there is none; asked again whenever one has ended, so that jobs may depend on what
     others returned. workers: jobs at once; None: as many as the cluster has CPUs, one where there is none.
-    address: of a Ray cluster; none: this machine. Raises InputError where no cluster answers there.
+    address: of a Ray cluster; none: this machine. Raises InputError where no cluster answers there, at once.
     """
     if address or (workers or 1) > 1:
-        yield from _in_ray(work, take, workers, address)
-        return
+        from gato_dist.system import connect
+
+        connect(RayConfig(address=address), workers or 1)
+        # Ray sets a handler of its own, which only exits.
+        interrupt_on_terminate()
+        return _in_ray(work, take, workers)
+    return _here(work, take)
+
+
+def _here(work: Callable[[J], R], take: Callable[[], J | None]) -> Iterator[tuple[J, R | InputError | JobFailed]]:
     while (job := take()) is not None:
         yield job, _caught(work, job)
 
@@ -39,16 +47,11 @@ def failure(failed: dict[str, InputError | JobFailed], what: str) -> InputError 
 
 
 def _in_ray(
-    work: Callable[[J], R], take: Callable[[], J | None], workers: int | None, address: str | None
+    work: Callable[[J], R], take: Callable[[], J | None], workers: int | None
 ) -> Iterator[tuple[J, R | InputError | JobFailed]]:
     import ray
     from ray.exceptions import RayError
 
-    from gato_dist.system import connect
-
-    connect(RayConfig(address=address), workers or 1)
-    # Ray sets a handler of its own, which only exits.
-    interrupt_on_terminate()
     remote: Any = ray.remote(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")(_caught)
     running: dict[Any, tuple[J, int]] = {}
     again: list[tuple[J, int]] = []

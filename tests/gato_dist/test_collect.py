@@ -161,3 +161,4 @@ def test_what_cannot_be_collected_is_refused_in_a_line(tmp_path, words, says):
     refused = run("collect", *words, *options)
     assert (refused.returncode, refused.stderr.count("Traceback")) == (2, 0), refused.stderr
     assert says in refused.stderr
+    assert not (tmp_path / "set").exists()

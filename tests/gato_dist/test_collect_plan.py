@@ -121,7 +121,7 @@ def test_the_time_that_is_left_counts_each_tasks_own_speed():
     assert progress.seconds_left(20.0) == pytest.approx((16 * 0.5 + 32 * 2.0) / 2)
     plans["new"] = TaskPlan(Goal(episodes=16), False, 0, [])
     assert progress.seconds_left(20.0) == pytest.approx((16 * 0.5 + 32 * 2.0 + 16 * 40 / 32) / 2)
-    assert "0 of 3 tasks, 32 episodes" in progress.line()
+    assert "0 of 3 tasks · 32 episodes" in progress.line()
 
 
 def test_a_clock_has_days():
