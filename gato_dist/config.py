@@ -117,6 +117,17 @@ class LearnerConfig(_Section):
     workers: Positive = Field(1, description="data-parallel workers")
     threads: Positive = Field(1, description="CPU threads of each worker")
     gpu: bool = Field(False, description="one GPU for each worker")
+    sharding: Literal["none", "full"] = Field(
+        "none", description="every worker keeps the whole model (DDP), or a share of every weight (FSDP2)"
+    )
+    accumulate: Positive = Field(
+        1, description="parts of its share of a batch that a worker computes one after another"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of matrix products; weights and the optimizer's state are float32 either way"
+    )
+    compile: bool = Field(False, description="torch.compile blocks and patches; needs a C++ compiler on a CPU")
+    checkpoint_activations: bool = Field(False, description="compute activations twice rather than keep them")
     publish_seconds: float = Field(45.0, gt=0, description="least time between two broadcasts of the weights")
     checkpoint_seconds: float = Field(120.0, gt=0, description="least time between two checkpoints")
     keep_checkpoints: Positive = 2
@@ -206,9 +217,10 @@ class RunConfig(_Section):
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"tasks: {', '.join(sorted(twice))} is listed twice")
-        if self.learner.batch % self.learner.workers:
+        parts = self.learner.workers * self.learner.accumulate
+        if self.learner.batch % parts:
             raise ValueError(
-                f"learner.batch {self.learner.batch} must be a multiple of learner.workers {self.learner.workers}"
+                f"learner.batch {self.learner.batch} is no multiple of learner.workers × learner.accumulate: {parts}"
             )
         if self.learner.batch % self.lanes or self.lanes % self.learner.workers:
             raise ValueError(

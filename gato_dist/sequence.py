@@ -135,6 +135,26 @@ def join_batches(batches: list[Batch]) -> Batch:
     return Batch(**{f.name: np.concatenate([getattr(batch, f.name) for batch in batches]) for f in fields(Batch)})
 
 
+def split_batch(batch: Batch, parts: int) -> list[Batch]:
+    """Equal shares of a batch's rows, in order, as views. Raises ValueError where there are none."""
+    rows = len(batch.token)
+    if rows % parts:
+        raise ValueError(f"{rows} rows cannot be split into {parts} equal parts")
+    if parts == 1:
+        return [batch]
+    compact = (batch.kind == Kind.TENSOR) | (batch.kind == Kind.GRID)
+    many = {"patches": (batch.kind == Kind.PATCH).sum(1), "tensors": compact.sum(1)}
+    ends = {name: np.concatenate([[0], np.cumsum(count)]) for name, count in many.items()}
+    ends["places"] = ends["patches"]
+    split = []
+    for first in range(0, rows, rows // parts):
+        last = first + rows // parts
+        cuts = {name: slice(end[first], end[last]) for name, end in ends.items()}
+        shares = {f.name: getattr(batch, f.name)[cuts.get(f.name, slice(first, last))] for f in fields(Batch)}
+        split.append(Batch(**shares | {"cursor": batch.cursor}))
+    return split
+
+
 def collate(parts: list[tuple[int, Rows]], tensor_size: int) -> Batch:
     """One batch of the rows of several tasks, given as (task index, rows); tensors are padded to `tensor_size`.
 

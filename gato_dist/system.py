@@ -25,6 +25,7 @@ from gato_dist.signals import Interrupt
 from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import CheckpointFolder
+from learner.parallel import own_device
 from learner.ray_train import fit
 from learner.train import train
 from replay.mixture import MixtureBatches, Stream
@@ -223,14 +224,13 @@ def _learn(
     streams = _streams(config, tokenizer, address, seed=config.seed + min_version, rank=rank)
     share = config.learner.batch // config.learner.workers
     batches = MixtureBatches(streams, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
-    device = "cuda" if config.learner.gpu else "cpu"
     train(
         config,
         tokenizer,
         batches,
         RayHost(board),
         CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints),
-        device,
+        own_device(config.learner.gpu),
         min_version,
     )
     if rank == 0:

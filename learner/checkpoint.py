@@ -15,6 +15,7 @@ from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
+from learner.state import Tensors, load_model, load_optimizer
 
 PARTIAL = ".partial"
 
@@ -45,22 +46,20 @@ class CheckpointFolder:
         self,
         config: RunConfig,
         tokenizer: Tokenizer,
-        model: Gato,
-        optimizer: torch.optim.Optimizer,
+        model: Tensors,
+        optimizer: Tensors,
         counters: Counters,
         position: DataPosition | None = None,
     ) -> Path:
-        """Writes under a temporary name, then renames: a folder with its final name is whole."""
+        """Writes whole tensors (learner/state.py) under a temporary name, then renames: a final name is whole."""
         final = self.root / f"step-{counters.step:08d}"
         partial = final.with_name(final.name + PARTIAL)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         (partial / "config.yaml").write_text(dump_config(config))
         tokenizer.save(partial)
-        save_file(
-            {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial / "model.safetensors"
-        )
-        save_file(_optimizer_tensors(model, optimizer), partial / "optimizer.safetensors")
+        save_file(model, partial / "model.safetensors")
+        save_file(optimizer, partial / "optimizer.safetensors")
         manifest = asdict(counters) | {"tokenizer": tokenizer.fingerprint}
         if position is not None:
             manifest["data"] = position.to_dict()
@@ -86,13 +85,7 @@ def restore(path: Path, model: Gato, optimizer: torch.optim.Optimizer, tokenizer
     if manifest["tokenizer"] != tokenizer.fingerprint:
         raise InputError(f"{path}: its tokenizer is not this run's; tasks, tokens or their statistics changed")
     _load_weights(path, model)
-    saved = _tensors(path / "optimizer.safetensors")
-    try:
-        for name, parameter in model.named_parameters():
-            keys = ("step", "exp_avg", "exp_avg_sq")
-            optimizer.state[parameter] = {key: saved[f"{key}.{name}"] for key in keys if f"{key}.{name}" in saved}
-    except KeyError as error:
-        raise InputError(f"{path}/optimizer.safetensors: {error} is missing") from error
+    load_optimizer(model, optimizer, _tensors(path / "optimizer.safetensors"))
     return _counters(manifest)
 
 
@@ -136,7 +129,7 @@ def _counters(manifest: dict) -> Counters:
 
 def _load_weights(path: Path, model: Gato) -> None:
     try:
-        model.load_state_dict(_tensors(path / "model.safetensors"))
+        load_model(model, _tensors(path / "model.safetensors"))
     except RuntimeError as error:
         raise InputError(
             f"{path}: the weights do not fit this config's model: {' '.join(str(error).split())[:200]}"
@@ -148,11 +141,3 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: missing or damaged ({error})") from error
-
-
-def _optimizer_tensors(model: Gato, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    tensors = {}
-    for name, parameter in model.named_parameters():
-        for key, value in optimizer.state[parameter].items():
-            tensors[f"{key}.{name}"] = value.contiguous()
-    return tensors

@@ -1,25 +1,14 @@
 """The masked loss: cross-entropy where the next token carries loss, and nowhere else (paper, section 2.3)."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gato_dist.kinds import Kind
-from gato_dist.model.gato import Gato, Inputs
+from gato_dist.model.gato import Gato
+from gato_dist.model.inputs import Inputs, Targets
 from gato_dist.specs import Modality
 from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.values import BINS
-
-
-@dataclass
-class MaskedLoss:
-    """total: scalar sum of losses with gradient; per_token float32 [M] and row int64 [M]: without; M masked tokens."""
-
-    total: Tensor
-    per_token: Tensor
-    row: Tensor
 
 
 class LossModel(nn.Module):
@@ -35,18 +24,15 @@ class LossModel(nn.Module):
         self.target_spread = target_spread
         self._bins_start = vocabulary.action(Modality.CONTINUOUS)
 
-    def forward(self, inputs: Inputs) -> MaskedLoss:
-        predicts = inputs.loss_mask[:, 1:]
-        row, _ = predicts.nonzero(as_tuple=True)
-        hidden = self.model(inputs, wanted=F.pad(predicts, (0, 1)))
-        logits = self.model.logits(hidden).float()
-        target = inputs.token[:, 1:][predicts].long()
+    def forward(self, inputs: Inputs, targets: Targets) -> tuple[Tensor, Tensor]:
+        """The sum of the targets' losses, with gradient, and each of them, float32 [M], without; 0 for padding."""
+        logits = self.model.logits(self.model(inputs, targets.wanted)).float()
         if self.target_spread > 0:
-            spread = inputs.kind[:, 1:][predicts] == Kind.ACTION_CONTINUOUS
-            per_token = self._spread_loss(logits, target, spread)
+            per_token = self._spread_loss(logits, targets.token, targets.continuous)
         else:
-            per_token = F.cross_entropy(logits, target, reduction="none")
-        return MaskedLoss(per_token.sum(), per_token.detach(), row)
+            per_token = F.cross_entropy(logits, targets.token, reduction="none")
+        per_token = per_token * targets.real
+        return per_token.sum(), per_token.detach()
 
     def _spread_loss(self, logits: Tensor, target: Tensor, spread: Tensor) -> Tensor:
         log_share = logits.log_softmax(-1)

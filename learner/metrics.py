@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+MOST_UNREAD = 64  # parts of batches
+
 
 class Meter:
     """Collects losses and token counts, and turns them into rates and means since the last report."""
@@ -15,11 +17,17 @@ class Meter:
         self._waited = 0.0
         self._reset()
 
-    def add(self, loss_per_token: Tensor, task_of_token: np.ndarray, tokens: int, wait_seconds: float) -> None:
-        """Losses float32 [M] and their tasks int [M]; tokens of the batch; seconds that the batch was waited for."""
-        count = len(self._tasks)
-        self._loss += np.bincount(task_of_token, weights=loss_per_token.cpu().numpy(), minlength=count)
-        self._targets += np.bincount(task_of_token, minlength=count)
+    def add(self, loss_per_token: Tensor, task_of_token: np.ndarray) -> None:
+        """Losses float32, of which the first M count, and their tasks int [M].
+
+        They are not read before they are asked for: that would wait for the device.
+        """
+        self._unread.append((loss_per_token, task_of_token))
+        if len(self._unread) >= MOST_UNREAD:
+            self._read()
+
+    def stepped(self, tokens: int, wait_seconds: float) -> None:
+        """A step on so many tokens, for which it waited so long."""
         self._tokens += tokens
         self._steps += 1
         self._waited += wait_seconds
@@ -28,6 +36,7 @@ class Meter:
         """Figures since the last report, which begin anew. Empty before the first batch."""
         if not self._steps:
             return {}
+        self._read()
         seconds = max(time.monotonic() - self._since, 1e-9)
         figures = {
             "loss": float(self._loss.sum() / self._targets.sum()),
@@ -41,7 +50,16 @@ class Meter:
         self._reset()
         return figures
 
+    def _read(self) -> None:
+        count = len(self._tasks)
+        for losses, tasks in self._unread:
+            values = losses[: len(tasks)].cpu().numpy()
+            self._loss += np.bincount(tasks, weights=values, minlength=count)
+            self._targets += np.bincount(tasks, minlength=count)
+        self._unread.clear()
+
     def _reset(self) -> None:
+        self._unread: list[tuple[Tensor, np.ndarray]] = []
         self._loss, self._targets = np.zeros(len(self._tasks)), np.zeros(len(self._tasks))
         self._tokens = self._steps = 0
         self._since = time.monotonic()

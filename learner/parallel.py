@@ -2,13 +2,19 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from gato_dist.config import LearnerConfig
+from learner.loss import LossModel
+
+# Counts and wishes go over gloo, from host to host: asked of the GPU, they would make the host wait for it.
+BACKENDS = {False: "gloo", True: "cpu:gloo,cuda:nccl"}
 
 
 def world_size() -> int:
@@ -19,16 +25,23 @@ def rank() -> int:
     return dist.get_rank() if world_size() > 1 else 0
 
 
+def own_device(gpu: bool) -> torch.device:
+    """This worker's device, by its place among the workers of its machine."""
+    if not gpu:
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % max(torch.cuda.device_count(), 1))
+    torch.cuda.set_device(device)
+    return device
+
+
 @contextmanager
 def process_group(gpu: bool) -> Iterator[torch.device]:
     """The process group that torchrun's variables describe, if they do, and this worker's device."""
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu")
+    device = own_device(gpu)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield device
         return
-    if gpu:
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if gpu else "gloo")
+    dist.init_process_group(BACKENDS[gpu])
     try:
         yield device
     finally:
@@ -45,34 +58,76 @@ def seed_step(seed: int, step: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, rank(), step]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
 
-def wrap(module: nn.Module) -> nn.Module:
-    """Data-parallel `module`. A batch without images leaves the patch embedding without gradients."""
-    return DistributedDataParallel(module, find_unused_parameters=True) if world_size() > 1 else module
+def wrap(module: LossModel, config: LearnerConfig, device: torch.device) -> nn.Module:
+    """`module` with gradients averaged over workers; with `sharding: full` its weights are shared out in place.
 
-
-def total(value: float, device: torch.device | str = "cpu") -> float:
-    """The sum over workers."""
+    Optimizers are made afterwards: sharded weights are other parameters.
+    """
     if world_size() == 1:
-        return value
-    tensor = torch.tensor(float(value), device=device)
-    dist.all_reduce(tensor)
-    return float(tensor)
+        return module
+    if config.sharding == "none":
+        return DistributedDataParallel(module, gradient_as_bucket_view=True)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh(device.type, (world_size(),))
+    half = torch.bfloat16 if config.precision == "bfloat16" else None
+    # What autocast would make of the weights of a block, made before they travel; gradients are summed in float32.
+    policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for block in module.model.transformer.blocks:
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    fully_shard(module, mesh=mesh)
+    return module
 
 
-def maximum(values: list[float], device: torch.device | str = "cpu") -> list[float]:
+def accumulating(module: nn.Module, last: bool) -> AbstractContextManager:
+    """Around one part of a step: gradients of all but the last stay with their worker.
+
+    Sharded ones are exchanged after every part: no worker has room for all of them.
+    """
+    return module.no_sync() if isinstance(module, DistributedDataParallel) and not last else nullcontext()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that workers may share; all of them must call it."""
+    if world_size() == 1:
+        return tensor
+    from torch.distributed.tensor import DTensor
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def share(tensor: Tensor, like: Tensor) -> Tensor:
+    """This worker's share of a whole tensor, if `like` is shared out; else the tensor on `like`'s device."""
+    if world_size() > 1:
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        if isinstance(like, DTensor):
+            return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    return tensor.to(like.device)
+
+
+def totals(values: list[float]) -> list[float]:
+    """The sum of each value over workers."""
+    return _reduce(values, dist.ReduceOp.SUM) if world_size() > 1 else values
+
+
+def maximum(values: list[float]) -> list[float]:
     """The greatest of each value over workers: what one of them wants, all do."""
-    if world_size() == 1:
-        return values
-    tensor = torch.tensor(values, dtype=torch.float64, device=device)
-    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return _reduce(values, dist.ReduceOp.MAX) if world_size() > 1 else values
+
+
+def _reduce(values: list[float], operation: dist.ReduceOp.RedOpType) -> list[float]:
+    tensor = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(tensor, operation)
     return tensor.tolist()
 
 
-def gather(array: np.ndarray, device: torch.device | str = "cpu") -> np.ndarray:
+def gather(array: np.ndarray) -> np.ndarray:
     """Arrays of all workers, of one shape, one after the other along their first axis."""
     if world_size() == 1:
         return array
-    own = torch.from_numpy(array).to(device)
+    own = torch.from_numpy(array)
     parts = [torch.empty_like(own) for _ in range(world_size())]
     dist.all_gather(parts, own)
-    return torch.cat(parts).cpu().numpy()
+    return torch.cat(parts).numpy()

@@ -11,11 +11,14 @@ def fit(job: Callable[[int], None], workers: int, gpu: bool, cpus: float, storag
     Raises what the first failing worker raised, wrapped by Ray Train.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from learner.parallel import BACKENDS
 
     trainer = TorchTrainer(
         _run,
         train_loop_config={"job": job},
+        torch_config=TorchConfig(backend=BACKENDS[gpu]),
         scaling_config=ScalingConfig(
             num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": cpus} | ({"GPU": 1} if gpu else {})
         ),

@@ -1,23 +1,29 @@
 """The training loop: batches in, weights, figures and checkpoints out."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import isfinite
 
 import torch
+from torch import Tensor
 
 from gato_dist.config import RunConfig
-from gato_dist.model.gato import Gato, Inputs
+from gato_dist.model.gato import Gato
+from gato_dist.model.inputs import bucket, exact
 from gato_dist.ports import LearnerHost, State
 from gato_dist.sequence import Batch, DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner import parallel
 from learner.checkpoint import CheckpointFolder, Counters, build_model, restore
+from learner.feed import Feed, feeds
 from learner.loss import LossModel
 from learner.metrics import Meter
 from learner.optim import learning_rate, make_optimizer
+from learner.state import model_tensors, optimizer_tensors
 
 REPORT_SECONDS = 2.0
+MOST_SHAPES = 64  # compiled of one function; four an octave
 
 
 class NonFiniteLoss(RuntimeError):
@@ -25,16 +31,22 @@ class NonFiniteLoss(RuntimeError):
 
 
 class Learner:
-    """Model, optimizer and counters; `step` is one gradient step."""
+    """Model, optimizer and counters; `step` is one gradient step.
+
+    Global batches, and what a target weighs in them, are the same whatever the workers and the parts of their shares.
+    """
 
     def __init__(self, config: RunConfig, tokenizer: Tokenizer, device: torch.device | str = "cpu") -> None:
-        self.config, self.device = config.learner, device
+        self.config, self.device = config.learner, torch.device(device)
         self.model: Gato = build_model(config, tokenizer).to(device)
+        self.model.transformer.recompute = config.learner.checkpoint_activations
+        loss_model = LossModel(self.model, tokenizer.vocabulary, config.learner.target_spread)
+        if config.learner.compile:
+            compile_model(self.model)
+        self._loss_model = parallel.wrap(loss_model, config.learner, self.device)
         self.optimizer = make_optimizer(self.model, config.learner)
         self.counters = Counters()
         self.meter = Meter([task.name for task in config.tasks])
-        loss_model = LossModel(self.model, tokenizer.vocabulary, config.learner.target_spread)
-        self._loss_model = parallel.wrap(loss_model)
         self._seed = config.seed
 
     @property
@@ -43,22 +55,25 @@ class Learner:
         by_time = self.counters.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
         return max(self.counters.step / self.config.steps, by_time)
 
-    def step(self, batch: Batch, wait_seconds: float = 0.0) -> float:
+    def feed(self, batch: Batch) -> Feed:
+        """`batch` on the device, in its parts; of a few shapes alone where each shape would be compiled anew."""
+        return Feed.of(batch, self.config.accumulate, self.device, bucket if self.config.compile else exact)
+
+    def step(self, batch: Batch | Feed, wait_seconds: float = 0.0) -> float:
         """One gradient step on this worker's share of a global batch; the mean loss of its targets.
 
         Raises NonFiniteLoss before the weights change.
         """
+        feed = batch if isinstance(batch, Feed) else self.feed(batch)
         self.model.train()
         parallel.seed_step(self._seed, self.counters.step)
-        inputs = Inputs.of(batch, self.device)
-        loss = self._loss_model(inputs)
-        targets = parallel.total(len(loss.per_token), self.device)
-        # Data-parallel wrappers average gradients over workers; the loss is a mean over all of their targets.
-        mean = loss.total / max(targets, 1) * parallel.world_size()
+        targets, tokens = parallel.totals([feed.targets, feed.batch.tokens])
         self.optimizer.zero_grad(set_to_none=True)
-        mean.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        if not torch.isfinite(norm):
+        loss = self._gradients(feed, parallel.world_size() / max(targets, 1))
+        norm = parallel.whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm))
+        # Read together, before the optimizer is put to work: the one time in a step that the host waits for a GPU.
+        mean, norm_value = torch.stack([loss, norm]).tolist()
+        if not isfinite(norm_value):
             raise NonFiniteLoss(
                 f"loss or gradient is not finite at step {self.counters.step}; lower learner.learning_rate"
             )
@@ -67,13 +82,38 @@ class Learner:
             group["lr"] = rate
         self.optimizer.step()
         self.counters.step += 1
-        self.counters.tokens += int(parallel.total(batch.tokens, self.device))
-        self.meter.add(loss.per_token, batch.task[loss.row.cpu().numpy()], batch.tokens, wait_seconds)
-        return float(mean.detach())
+        self.counters.tokens += int(tokens)
+        self.meter.stepped(feed.batch.tokens, wait_seconds)
+        return mean
+
+    def _gradients(self, feed: Feed, weight: float) -> Tensor:
+        """Adds up the gradients of all parts, each target's loss times `weight`; that sum of losses."""
+        feed.wait()
+        half = self.config.precision == "bfloat16"
+        total = torch.zeros((), device=self.device)
+        for index, ((inputs, targets), tasks) in enumerate(zip(feed.parts, feed.tasks, strict=True)):
+            with parallel.accumulating(self._loss_model, last=index == len(feed.parts) - 1):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                    loss, per_token = self._loss_model(inputs, targets)
+                # Data-parallel wrappers average gradients over workers; the loss is a mean over all of their targets.
+                (loss * weight).backward()
+            total += loss.detach() * weight
+            self.meter.add(per_token, tasks)
+        return total
 
     def weights(self) -> State:
-        """A copy of the weights as float32 arrays by name."""
-        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.model.state_dict().items()}
+        """A copy of the weights as float32 arrays by name, on the first worker. All workers must call it."""
+        return {name: tensor.numpy() for name, tensor in model_tensors(self.model).items()}
+
+
+def compile_model(model: Gato, backend: str | Callable = "inductor") -> None:
+    """torch.compile of every block, which share what is compiled once, and of the patch embedding.
+
+    Shapes are taken as fixed: batches must be padded to a few sizes (gato_dist.model.inputs.bucket).
+    """
+    torch._dynamo.config.recompile_limit = MOST_SHAPES
+    for module in (*model.transformer.blocks, model.embedding.patches):
+        module.forward = torch.compile(module.forward, dynamic=False, backend=backend)
 
 
 def train(
@@ -100,15 +140,15 @@ def train(
         learner.counters.weights_version = max(learner.counters.weights_version, min_version)
         # New weights are not: scoring what never learned would only cost time.
         tasks.publish()
-    iterator = iter(batches)
+    fed = feeds(batches, learner.feed, learner.device)
     while tasks.between_steps():
         begin = time.monotonic()
-        batch = next(iterator)
+        feed = next(fed)
         waited = time.monotonic() - begin
-        learner.step(batch, waited)
+        learner.step(feed, waited)
         # The wait for the very first batch is the experts' start, not training.
         learner.counters.seconds += time.monotonic() - begin - (waited if tasks.steps == 0 else 0.0)
-        tasks.stepped(batch)
+        tasks.stepped(feed.batch)
     tasks.finish()
     return learner.counters
 
@@ -147,7 +187,7 @@ class _Periodic:
             learner.counters.seconds,
         ]
         # Clocks differ between workers, and the schedule may follow them: all go by the same words.
-        stop, publishes, saves, learner.counters.seconds = parallel.maximum(wants, learner.device)
+        stop, publishes, saves, learner.counters.seconds = parallel.maximum(wants)
         if publishes:
             self.publish()
         if saves:
@@ -175,15 +215,15 @@ class _Periodic:
         self._published = time.monotonic()
         counters = self._learner.counters
         counters.weights_version += 1
+        weights = self._learner.weights()
         if parallel.is_first():
-            self._host.publish(counters.weights_version, counters.step, self._learner.weights())
+            self._host.publish(counters.weights_version, counters.step, weights)
 
     def save(self) -> None:
         self._saved = time.monotonic()
         learner, position = self._learner, self._position
         if position is not None:
-            position = replace(position, cursor=parallel.gather(position.cursor, learner.device))
+            position = replace(position, cursor=parallel.gather(position.cursor))
+        model, optimizer = model_tensors(learner.model), optimizer_tensors(learner.model, learner.optimizer)
         if parallel.is_first():
-            self._folder.save(
-                self._config, self._tokenizer, learner.model, learner.optimizer, learner.counters, position
-            )
+            self._folder.save(self._config, self._tokenizer, model, optimizer, learner.counters, position)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from gato_dist.kinds import Kind
 from gato_dist.model.cache import KeyValueCache
-from gato_dist.model.gato import Gato, Inputs
+from gato_dist.model.gato import Gato
+from gato_dist.model.inputs import BATCH_ROWS, Inputs
 from gato_dist.specs import Modality
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.steps import StepTokens
@@ -230,12 +231,12 @@ def _inputs(pieces: Sequence[list[_Piece]], device: torch.device) -> tuple[Input
         step[row, :end] = np.repeat([piece.step for piece in each], [len(piece) for piece in each])
     riding = [piece for row in pieces for piece in row]
     none = np.zeros(shape, np.int64)
-    arrays = (
-        token, kind, local, none, step, none, none.astype(bool),
+    rows = dict(zip(BATCH_ROWS, (token, kind, local, none, step, none, none.astype(bool)), strict=True))
+    beside = (
         np.concatenate([piece.patches for piece in riding]), np.concatenate([piece.places for piece in riding]),
         _stack_tensors([piece.tensors for piece in riding if len(piece.tensors)]),
     )  # fmt: skip
-    return Inputs(*(torch.from_numpy(array).to(device) for array in arrays)), torch.tensor(counts, device=device)
+    return Inputs.unpadded(rows, beside, device), torch.tensor(counts, device=device)
 
 
 def _stack_tensors(tensors: list[np.ndarray]) -> np.ndarray:

@@ -7,9 +7,11 @@ from math import gcd
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gato_dist.config import ModelConfig
 from gato_dist.kinds import Kind
+from gato_dist.model.inputs import Inputs
 from gato_dist.tokens.images import PATCH, POSITION_BINS
 from gato_dist.tokens.layout import GRID_VALUES
 
@@ -68,11 +70,9 @@ class TensorEmbedding(nn.Module):
         self._row: Tensor
         self.register_buffer("_row", torch.arange(tensor_size) * GRID_VALUES, persistent=False)
 
-    def forward(self, tensors: Tensor, is_grid: Tensor, place: Tensor) -> Tensor:
-        """tensors float32 [N, D], is_grid bool [N], place int64 [N] → [N, W]."""
+    def forward(self, tensors: Tensor, numeric: Tensor, grid: Tensor, place: Tensor) -> Tensor:
+        """tensors float32 [N, D], numeric and grid int64: which are which, place int64 [N] → [N, W]."""
         hidden = self.place(place)
-        numeric = (~is_grid).nonzero().squeeze(1)
-        grid = is_grid.nonzero().squeeze(1)
         hidden = hidden.index_add(0, numeric, self.numbers(tensors[numeric]).to(hidden.dtype))
         indices = tensors[grid].long() + self._row
         hidden = hidden.index_add(0, grid, self.values(indices).to(hidden.dtype))
@@ -94,28 +94,20 @@ class SequenceEmbedding(nn.Module):
         self.patches = PatchEmbedding(width, config.patch_channels)
         self.tensors = TensorEmbedding(width, tensor_size, config.local_positions) if tensor_size else None
 
-    def forward(
-        self,
-        token: Tensor,
-        kind: Tensor,
-        local_position: Tensor,
-        position: Tensor,
-        patches: Tensor,
-        places: Tensor,
-        tensors: Tensor,
-    ) -> Tensor:
-        """token, kind, local_position, position [B, L]; patches [P, 16, 16, 3]; places [P, 2, 2]; tensors [N, D].
-
-        Returns [B, L, W]. P and N count the positions of their kinds, in whose order the patches and tensors stand.
-        """
-        kind, local_position = kind.long(), local_position.long()
-        x = self.tokens(token.long())
-        if len(patches):
-            x = _place(x, kind == Kind.PATCH, self.patches(patches, places))
-        is_tensor = (kind == Kind.TENSOR) | (kind == Kind.GRID)
-        if len(tensors) and self.tensors is not None:
-            vectors = self.tensors(tensors, kind[is_tensor] == Kind.GRID, local_position[is_tensor])
-            x = _place(x, is_tensor, vectors)
+    def forward(self, inputs: Inputs, position: Tensor) -> Tensor:
+        """[B, L, W] of inputs; position [B, L]: index inside the segment."""
+        kind, local_position = inputs.kind.long(), inputs.local_position.long()
+        x = self.tokens(inputs.token.long())
+        at, vectors = [], []
+        if len(inputs.patches):
+            at.append(inputs.patch_at)
+            vectors.append(self.patches(inputs.patches, inputs.places))
+        if len(inputs.tensors) and self.tensors is not None:
+            at.append(inputs.tensor_at)
+            place = F.pad(local_position.flatten(), (0, 1))[inputs.tensor_at]
+            vectors.append(self.tensors(inputs.tensors, inputs.numeric, inputs.grid, place))
+        if vectors:
+            x = _place(x, torch.cat(at), torch.cat([vector.to(x.dtype) for vector in vectors]))
         is_action = (kind >= Kind.ACTION).unsqueeze(-1)
         x = x + self.local(local_position) * ~is_action
         if self.actions is not None:
@@ -132,6 +124,7 @@ def _table(rows: int, width: int) -> nn.Embedding:
     return table
 
 
-def _place(x: Tensor, where: Tensor, vectors: Tensor) -> Tensor:
-    """Puts vectors [n, W], in order, at the n positions of `where` [B, L]."""
-    return x.masked_scatter(where.unsqueeze(-1), vectors.to(x.dtype))
+def _place(x: Tensor, at: Tensor, vectors: Tensor) -> Tensor:
+    """Puts vectors [n, W] at the positions `at` [n] among the B·L of x [B, L, W]; those for B·L go nowhere."""
+    room = torch.cat([x.flatten(0, 1), x.new_zeros(1, x.shape[-1])])
+    return room.index_copy(0, at, vectors)[:-1].view(x.shape)

@@ -1,39 +1,13 @@
 """Gato: one transformer over the tokens of every task."""
 
-from dataclasses import dataclass
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gato_dist.config import ModelConfig
 from gato_dist.model.cache import KeyValueCache
 from gato_dist.model.embed import SequenceEmbedding
+from gato_dist.model.inputs import Inputs
 from gato_dist.model.transformer import Transformer, Wanted, attention_mask, hidden_actions
-from gato_dist.sequence import Batch
-
-
-@dataclass
-class Inputs:
-    """A `Batch` as tensors on one device; the fields and shapes are those of `Batch`."""
-
-    token: Tensor
-    kind: Tensor
-    local_position: Tensor
-    segment: Tensor
-    step: Tensor
-    position: Tensor
-    loss_mask: Tensor
-    patches: Tensor
-    places: Tensor
-    tensors: Tensor
-
-    @classmethod
-    def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "Inputs":
-        def move(array: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
-
-        return cls(**{name: move(getattr(batch, name)) for name in cls.__dataclass_fields__})
 
 
 class Gato(nn.Module):
@@ -51,15 +25,15 @@ class Gato(nn.Module):
             self.head = nn.Linear(config.width, vocabulary_size, bias=False)
             nn.init.normal_(self.head.weight, std=0.02)
 
-    def forward(self, inputs: Inputs, wanted: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Inputs, wanted: Wanted | None = None) -> Tensor:
         """Hidden states [B, L, W]; `logits` of one at position i are those of token i + 1.
 
-        wanted: bool [B, L]; then only their hidden states [M, W], row after row, which cost less.
+        wanted: then only their hidden states [M, W], row after row, which cost less.
         """
         hidden = hidden_actions(inputs.kind, inputs.local_position, self.config, self.training)
         mask = attention_mask(inputs.segment, inputs.step, hidden)
         x = self._embed(inputs, inputs.position)
-        return self.transformer(x, inputs.position, mask, None if wanted is None else Wanted.where(wanted))
+        return self.transformer(x, inputs.position, mask, wanted)
 
     def extend(self, inputs: Inputs, count: Tensor, slots: Tensor, cache: KeyValueCache) -> Tensor:
         """Reads `count` [b] more tokens of `slots` [b] into the cache; hidden states [b, W] of the last of each.
@@ -67,7 +41,7 @@ class Gato(nn.Module):
         inputs: right-padded to [b, n]; their segment and position are not looked at.
         """
         reading = cache.begin(slots, inputs.kind, inputs.step, count)
-        last = Wanted((count - 1)[:, None], torch.ones_like(count, dtype=torch.bool)[:, None])
+        last = Wanted((count - 1)[:, None], torch.arange(len(count), device=count.device))
         x = self._embed(inputs, reading.position)
         return self.transformer(x, reading.position, reading.mask, last, reading)
 
@@ -77,6 +51,4 @@ class Gato(nn.Module):
         return hidden @ table[first:last].T
 
     def _embed(self, inputs: Inputs, position: Tensor) -> Tensor:
-        return self.embedding(
-            inputs.token, inputs.kind, inputs.local_position, position, inputs.patches, inputs.places, inputs.tensors
-        )
+        return self.embedding(inputs, position)

@@ -3,15 +3,21 @@
 Shapes: B rows, L query positions, S key positions, W width, H heads, K key size; m positions that are wanted.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from gato_dist.config import ModelConfig
 from gato_dist.kinds import Kind
 from gato_dist.model.cache import CachePass
+from gato_dist.model.inputs import Wanted
+
+# Keys and values [B, H, n, K] of new tokens → those of all that were read so far.
+Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 ROTARY_BASE = 10_000.0
 
@@ -65,21 +71,6 @@ def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, float("-inf"))
 
 
-@dataclass
-class Wanted:
-    """Positions whose final hidden states are wanted: index int64 [B, m] and which of them are real, bool [B, m]."""
-
-    index: Tensor
-    real: Tensor
-
-    @classmethod
-    def where(cls, mask: Tensor) -> "Wanted":
-        """The true positions of `mask`, bool [B, L], each row's in order."""
-        count = mask.sum(1)
-        index = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, : int(count.max())]
-        return cls(index, torch.arange(index.shape[1], device=mask.device) < count[:, None])
-
-
 def _gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Entries along `dim`; index has size 1 in the last dimension."""
     return x.gather(dim, index.expand(*index.shape[:-1], x.shape[-1]))
@@ -126,9 +117,8 @@ class Block(nn.Module):
         x: Tensor,
         table: tuple[Tensor, Tensor],
         bias: Tensor,
-        layer: int,
-        cache: CachePass | None = None,
         wanted: Wanted | None = None,
+        extend: Extend | None = None,
     ) -> Tensor:
         """x [B, L, W], bias [B, 1, L, S] → [B, L, W], or [B, m, W]: all L are keys and values, the wanted m queries."""
         rows, length, _ = x.shape
@@ -149,8 +139,8 @@ class Block(nn.Module):
             table_q = (_gather(table[0], 2, index[:, None]), _gather(table[1], 2, index[:, None]))
             bias = _gather(bias, 2, index[:, None])
         q, k = rotate(q, table_q), rotate(k, table)
-        if cache is not None:
-            k, v = cache.extend(layer, k, v)
+        if extend is not None:
+            k, v = extend(k, v)
         drop = self.dropout if self.training else 0.0
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop)
         x = x + self._thin(self.project(seen.transpose(1, 2).flatten(2)))
@@ -169,7 +159,12 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """`config.layers` blocks and a final LayerNorm."""
+    """`config.layers` blocks and a final LayerNorm.
+
+    recompute: whether training keeps each block's input alone, and computes the rest of it again for the gradient.
+    """
+
+    recompute = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -185,8 +180,14 @@ class Transformer(nn.Module):
         The last block computes queries and feed-forward for wanted positions only.
         """
         table = rotary_table(position if self.rotary else torch.zeros_like(position), self.key_size)
-        bias = attention_bias(mask, x.dtype)
+        kind = x.device.type
+        compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        bias = attention_bias(mask, compute)
         last = len(self.blocks) - 1
         for layer, block in enumerate(self.blocks):
-            x = block(x, table, bias, layer, cache, wanted if layer == last else None)
-        return self.norm(x if wanted is None else x[wanted.real])
+            chosen = wanted if layer == last else None
+            if self.recompute and self.training:
+                x = checkpoint(block, x, table, bias, chosen, use_reentrant=False)
+            else:
+                x = block(x, table, bias, chosen, None if cache is None else partial(cache.extend, layer))
+        return self.norm(x if wanted is None else x.flatten(0, 1)[wanted.which])

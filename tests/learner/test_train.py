@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from gato_dist.config import LearnerConfig, parse_config
 from gato_dist.errors import InputError
-from gato_dist.model.gato import Inputs
+from gato_dist.model.inputs import Inputs, Targets
 from gato_dist.sequence import Batch, collate
 from gato_dist.specs import Modality
 from gato_dist.tokens.layout import Vocabulary
@@ -68,8 +68,8 @@ def test_the_masked_loss_is_the_full_sequences_masked_cross_entropy():
     logits = learner.model.head(learner.model.eval()(inputs))
     everywhere = F.cross_entropy(logits[:, :-1].transpose(1, 2), inputs.token[:, 1:].long(), reduction="none")
     plain = everywhere[inputs.loss_mask[:, 1:]].mean()
-    masked = LossModel(learner.model, tokenizer.vocabulary).eval()(inputs)
-    assert masked.total.item() / len(masked.per_token) == pytest.approx(plain.item(), rel=1e-5)
+    total, per_token = LossModel(learner.model, tokenizer.vocabulary).eval()(inputs, Targets.of(batch))
+    assert total.item() / len(per_token) == pytest.approx(plain.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("scheme", ["disjoint", "paper"])
@@ -91,9 +91,10 @@ def test_spread_targets_are_a_gaussian_over_the_bins_there_are(scheme):
 def test_spread_targets_keep_discrete_actions_one_hot():
     tokenizer, batch = make_tokenizer(), make_batch()
     model = Learner(make_config(), tokenizer).model.eval()
-    plain = LossModel(model, tokenizer.vocabulary)(Inputs.of(batch))
-    spread = LossModel(model, tokenizer.vocabulary, target_spread=4.0)(Inputs.of(batch))
-    assert torch.allclose(plain.per_token, spread.per_token, atol=1e-5)
+    fed = Inputs.of(batch), Targets.of(batch)
+    _, plain = LossModel(model, tokenizer.vocabulary)(*fed)
+    _, spread = LossModel(model, tokenizer.vocabulary, target_spread=4.0)(*fed)
+    assert torch.allclose(plain, spread, atol=1e-5)
 
 
 def test_a_learner_learns_what_the_action_depends_on():

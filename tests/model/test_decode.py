@@ -6,7 +6,8 @@ import torch
 
 from gato_dist.config import ModelConfig
 from gato_dist.model.decode import ActionDecoder, Decoding
-from gato_dist.model.gato import Gato, Inputs
+from gato_dist.model.gato import Gato
+from gato_dist.model.inputs import Inputs
 from gato_dist.sequence import collate
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.packing import Packer

@@ -1,0 +1,211 @@
+"""The same training whatever divides it: workers, shards, parts of a batch, precision, compilation."""
+
+import itertools
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch._dynamo.testing import CompileCounter
+
+from gato_dist.config import RunConfig, parse_config
+from gato_dist.errors import InputError
+from gato_dist.model.inputs import Inputs, Targets, bucket, exact
+from gato_dist.sequence import Batch, collate, split_batch
+from gato_dist.tokens.layout import Statistics
+from gato_dist.tokens.packing import Packer
+from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.tokenizer import Tokenizer
+from learner import parallel
+from learner.checkpoint import CheckpointFolder, restore
+from learner.feed import Feed, ahead
+from learner.local_workers import run_workers
+from learner.loss import LossModel
+from learner.state import model_tensors, optimizer_tensors
+from learner.train import Learner, compile_model
+from tests.fakes import ARM, BUTTONS, arm_actions, arm_observations
+
+MODEL = {"width": 32, "layers": 2, "heads": 2, "key_size": 16, "feed_forward": 64, "patch_channels": 8}
+STEPS = 4
+
+
+def make_config(**learner) -> RunConfig:
+    settings = {"batch": 8, "warmup_steps": 0, "learning_rate": 3e-3} | learner
+    # Two tasks of the fakes', under names that a configuration may hold.
+    tasks = [{"name": "metaworld/reach-v3"}, {"name": "metaworld/push-v3"}]
+    return parse_config({"name": "t", "tasks": tasks, "model": MODEL, "learner": settings}, "test")
+
+
+def make_tokenizer() -> Tokenizer:
+    statistics = {ARM.name: {"pose": Statistics(np.zeros(3), np.ones(3))}}
+    return Tokenizer([ARM, BUTTONS], TextTokenizer.load(), "disjoint", "compact", statistics, 600)
+
+
+def make_batch(seed: int = 0, arms: int = 3) -> Batch:
+    """Eight rows, of which the first `arms` have images and text, and more targets than the others.
+
+    The bins of a patch's place are one: training would draw among several, on every worker its own.
+    """
+    tokenizer = make_tokenizer()
+    light = np.random.default_rng(seed).integers(3, size=200)
+    shown = ((ARM, arm_observations(24, seed), arm_actions(24, seed)), (BUTTONS, {"light": light}, light))
+    parts = []
+    for index, ((spec, seen, actions), rows) in enumerate(zip(shown, (arms, 8 - arms), strict=True)):
+        task = tokenizer.tasks[spec.name]
+        packed = Packer(task, 64, 2, seed).add(task.encode(seen, actions))
+        assert packed is not None
+        assert len(packed) >= rows
+        parts.append((index, type(packed)(**{name: value[:rows] for name, value in vars(packed).items()})))
+    batch = collate(parts, tokenizer.tensor_size)
+    batch.places[..., 1] = batch.places[..., 0]
+    return batch
+
+
+def train_some(config: RunConfig, steps: range = range(STEPS), checkpoint: Path | None = None) -> tuple[Learner, list]:
+    learner = Learner(config, make_tokenizer())
+    if checkpoint:
+        learner.counters = restore(checkpoint, learner.model, learner.optimizer, make_tokenizer())
+    batches = (split_batch(make_batch(seed), parallel.world_size())[parallel.rank()] for seed in steps)
+    return learner, [learner.step(batch) for batch in batches]
+
+
+def work(sharding: str, accumulate: int, out: Path) -> None:
+    """One worker's part: trains, writes a checkpoint, and what it lost."""
+    torch.set_num_threads(1)
+    with parallel.process_group(gpu=False):
+        config = make_config(workers=2, sharding=sharding, accumulate=accumulate)
+        learner, losses = train_some(config)
+        mean = parallel.totals(losses)
+        model, optimizer = model_tensors(learner.model), optimizer_tensors(learner.model, learner.optimizer)
+        if parallel.is_first():
+            CheckpointFolder(out, 2).save(config, make_tokenizer(), model, optimizer, learner.counters)
+            save_file({"losses": torch.tensor(mean) / 2}, out / "losses.safetensors")
+        # The same worker goes on from the file that the first one wrote.
+        torch.distributed.barrier()
+        again, more = train_some(config, range(STEPS, STEPS + 2), CheckpointFolder(out, 2).newest())
+        whole = model_tensors(again.model)
+        if parallel.is_first():
+            save_file(whole | {"more": torch.tensor(more)}, out / "resumed.safetensors")
+
+
+@pytest.fixture(scope="module")
+def alone() -> tuple[Learner, list[float]]:
+    return train_some(make_config())
+
+
+def close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], atol: float = 1e-5) -> bool:
+    return found.keys() == expected.keys() and all(torch.allclose(found[k], expected[k], atol=atol) for k in found)
+
+
+@pytest.mark.parametrize(("sharding", "accumulate"), [("none", 2), ("full", 2)])
+def test_two_workers_train_what_one_does_and_one_takes_up_their_run(sharding, accumulate, alone, tmp_path):
+    run_workers(partial(work, sharding, accumulate, tmp_path), 2)
+    learner, losses = alone
+    checkpoint = CheckpointFolder(tmp_path, 2).newest()
+    assert load_file(tmp_path / "losses.safetensors")["losses"].tolist() == pytest.approx(losses, abs=1e-5)
+    assert close(load_file(checkpoint / "model.safetensors"), model_tensors(learner.model))
+    saved = load_file(checkpoint / "optimizer.safetensors")
+    assert close(saved, optimizer_tensors(learner.model, learner.optimizer))
+    resumed, more = train_some(make_config(), range(STEPS, STEPS + 2), checkpoint)
+    unbroken, steps = train_some(make_config(), range(STEPS + 2))
+    assert more == pytest.approx(steps[STEPS:], abs=1e-5)
+    assert close(model_tensors(resumed.model), model_tensors(unbroken.model))
+    together = load_file(tmp_path / "resumed.safetensors")
+    del together["more"]
+    assert close(together, model_tensors(unbroken.model))
+
+
+@pytest.mark.parametrize("keys", [{"accumulate": 4}, {"checkpoint_activations": True}])
+def test_parts_and_recomputation_change_no_gradient(keys, alone):
+    learner, losses = train_some(make_config(**keys))
+    assert losses == pytest.approx(alone[1], abs=1e-5)
+    assert close(model_tensors(learner.model), model_tensors(alone[0].model))
+
+
+def test_bfloat16_stays_near_and_keeps_float32_weights(alone):
+    learner, losses = train_some(make_config(precision="bfloat16"))
+    assert losses == pytest.approx(alone[1], rel=0.02)
+    assert losses != alone[1]
+    assert {tensor.dtype for tensor in optimizer_tensors(learner.model, learner.optimizer).values()} == {torch.float32}
+
+
+def test_a_batch_that_parts_do_not_divide_is_refused_by_its_key():
+    with pytest.raises(InputError, match=r"learner.batch 8 is no multiple of learner.workers × learner.accumulate: 6"):
+        make_config(workers=2, accumulate=3)
+
+
+def test_split_batches_hold_what_the_whole_holds():
+    batch = make_batch()
+    parts = split_batch(batch, 4)
+    for name in ("token", "patches", "places", "tensors", "task"):
+        assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(batch, name))
+    assert [len(part.patches) for part in parts] == [(part.kind == 8).sum() * 0 + patches_of(part) for part in parts]
+
+
+def patches_of(batch: Batch) -> int:
+    from gato_dist.kinds import Kind
+
+    return int((batch.kind == Kind.PATCH).sum())
+
+
+def test_sizes_are_few_and_waste_a_fifth_at_most():
+    sizes = {bucket(count) for count in range(1, 1025)}
+    assert len(sizes) == 1 + 4 * 7
+    assert all(count <= bucket(count) <= max(8, 1.25 * count) for count in range(1, 5000))
+
+
+def test_padding_changes_no_loss():
+    learner, batch = Learner(make_config(), make_tokenizer()), make_batch()
+    model = LossModel(learner.model.eval(), make_tokenizer().vocabulary)
+    plain, each = model(Inputs.of(batch), Targets.of(batch))
+    padded, padded_each = model(Inputs.of(batch, size=bucket), Targets.of(batch, size=bucket))
+    assert len(padded_each) > len(each)
+    assert padded.item() == pytest.approx(plain.item(), rel=1e-6)
+    assert torch.allclose(padded_each[: len(each)], each, atol=1e-5)
+
+
+def test_every_weight_has_a_gradient_without_an_image_or_a_tensor_in_the_batch():
+    """Else workers would wait for gradients that one of them has not."""
+    batch = make_batch(arms=0)
+    batch.tensors, batch.kind = batch.tensors[:0], np.zeros_like(batch.kind)
+    assert len(batch.patches) == 0
+    learner = Learner(make_config(), make_tokenizer())
+    learner.step(batch)
+    assert all(parameter.grad is not None for parameter in learner.model.parameters())
+
+
+def test_batches_of_many_counts_are_compiled_for_few_sizes():
+    torch._dynamo.reset()
+    learner, counter = Learner(make_config(), make_tokenizer()), CompileCounter()
+    compile_model(learner.model, counter)
+    batches = [make_batch(seed, arms) for seed, arms in itertools.product(range(3), range(1, 7))]
+    counts = {(len(batch.patches), int(batch.loss_mask.sum())) for batch in batches}
+    feeds = [Feed.of(batch, 1, torch.device("cpu"), bucket) for batch in batches]
+    shapes = {len(feed.parts[0][0].patches) for feed in feeds}
+    most = {feed.parts[0][1].wanted.index.shape[1] for feed in feeds}
+    for feed in feeds:
+        learner.step(feed)
+    # One for all blocks but the last, and of the last and of the patches one a size.
+    assert counter.frame_count == 1 + len(shapes) + len(most)
+    assert len(shapes) + len(most) < len(counts)
+    done = counter.frame_count
+    for feed in feeds:
+        learner.step(feed)
+    assert counter.frame_count == done
+
+
+def test_feeds_made_ahead_come_in_order_and_bring_their_errors():
+    def make(batch: Batch) -> Feed:
+        if not len(batch.token):
+            raise InputError("damaged")
+        return Feed.of(batch, 1, torch.device("cpu"), exact)
+
+    batches = [make_batch(seed) for seed in range(3)]
+    broken = replace(batches[0], token=batches[0].token[:0])
+    taken = ahead([*batches, broken], make)
+    assert [next(taken).batch for _ in batches] == batches
+    with pytest.raises(InputError, match="damaged"):
+        next(taken)
