@@ -71,8 +71,9 @@ def wrap(module: LossModel, config: LearnerConfig, device: torch.device) -> nn.M
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     mesh = init_device_mesh(device.type, (world_size(),))
-    half = torch.bfloat16 if config.precision == "bfloat16" else None
-    # What autocast would make of the weights of a block, made before they travel; gradients are summed in float32.
+    # What autocast would make of a block's weights, made before they travel; gradients are summed in float32. On a CPU
+    # autocast leaves LayerNorm's weights as they are, which must then be float32.
+    half = torch.bfloat16 if config.precision == "bfloat16" and device.type == "cuda" else None
     policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in module.model.transformer.blocks:
         fully_shard(block, mesh=mesh, mp_policy=policy)
