@@ -13,28 +13,12 @@ import numpy as np
 import torch
 
 from gato_dist.config import parse_config
-from gato_dist.sequence import Batch, collate
-from gato_dist.tokens.packing import Packer
-from gato_dist.tokens.text import TextTokenizer
-from gato_dist.tokens.tokenizer import Tokenizer
 from learner.train import Learner
 from tests.benchmarks.encoding import IMAGE, STATE
+from tests.benchmarks.learner import make_batch, make_tokenizer
 
 LENGTH = 1024
-
-
-def make_batch(tokenizer: Tokenizer, rows: int) -> Batch:
-    """Rows of one task with numbers, or with images where the tokenizer knows no other."""
-    spec, rng = tokenizer.specs[0], np.random.default_rng(0)
-    if spec.name == STATE.name:
-        seen, actions = {"state": rng.normal(size=(400, 39))}, rng.uniform(-1, 1, size=(400, 4))
-    else:
-        seen = {"image": rng.integers(256, size=(400, 64, 80, 3), dtype=np.uint8)}
-        actions = rng.integers(6, size=400)
-    packed = Packer(tokenizer.tasks[spec.name], LENGTH, 0, 0).add(tokenizer.tasks[spec.name].encode(seen, actions))
-    assert packed is not None
-    assert len(packed) >= rows
-    return collate([(0, type(packed)(**{name: value[:rows] for name, value in vars(packed).items()}))], 0)
+TASKS = [{"name": "metaworld/reach-v3"}, {"name": "ale/pong"}]
 
 
 def gpt2_step(model_config, vocabulary: int, rows: int) -> Callable[[], object]:
@@ -72,16 +56,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"{date.today()}, {options.threads} threads, sequences of {LENGTH} tokens, vocabulary of the paper")
+    tokenizer = make_tokenizer()
     for preset in options.presets:
         rows = 8 if preset.startswith("cpu") else 2
         keys = {"preset": preset, "activation": "gelu", "shared_embedding": True, "stochastic_depth": 0.0}
-        config = parse_config(
-            {"name": "t", "tasks": [{"name": "metaworld/reach-v3"}], "model": keys, "learner": {"batch": rows}}, "bench"
-        )
+        config = parse_config({"name": "t", "tasks": TASKS, "model": keys, "learner": {"batch": rows}}, "bench")
         ours = {}
         for spec in (STATE, IMAGE):
-            tokenizer = Tokenizer([spec], TextTokenizer.load(), "paper", "paper", {}, 32000)
-            learner, batch = Learner(config, tokenizer), make_batch(tokenizer, rows)
+            learner, batch = Learner(config, tokenizer), make_batch(tokenizer, (spec,), rows, LENGTH)
             ours[spec.name] = (lambda learner=learner, batch=batch: learner.step(batch), batch.tokens)
         theirs = gpt2_step(config.model, tokenizer.vocabulary.size, rows)
         times: dict[str, list[float]] = {"gpt2": []} | {name: [] for name in ours}

@@ -1,0 +1,262 @@
+"""Speed of the gradient step on one device, torch alone: python -m tests.benchmarks.learner
+
+For each preset and kind of batch: tokens (padding aside) a second, model FLOPs utilisation, peak memory, and a step's
+time by stage. Rates are of whole steps, one fed while the last is computed on a GPU; stages are timed one by one, with
+the device waited for after each, so they add up to a little more. The first step, which compiles, is told apart.
+
+Model FLOPs utilisation (MFU) = FLOPs of a step / seconds / peak of the device. A step is 3 forward passes (one forward,
+twice as much backward; what `--recompute` computes again is not counted), and a forward pass is, for T tokens that are
+not padding, M targets, P patches, N compact tensors, and length L:
+    every block but the last    2·T·(numbers in qkv, project, expand and project again) + 4·T·L·H·K of attention
+    the last block              2·T·(keys' and values' rows of qkv) + 2·M·(all else) + 4·M·L·H·K
+    patches                     2·P·(16 places × (stem + both convolutions) + the linear layer)
+    tensors                     2·N·(both linear layers)
+    output layer                2·M·W·V
+from the model's own matrices. 6 × parameters × tokens would count the output layer for every token, and the last
+block's feed-forward. Padding, masked attention, norms and the optimizer count as nothing.
+"""
+
+import argparse
+import gc
+import platform
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from itertools import repeat
+
+import numpy as np
+import torch
+
+from gato_dist.config import RunConfig, parse_config
+from gato_dist.model.gato import Gato
+from gato_dist.presets import MODEL_PRESETS
+from gato_dist.sequence import Batch, collate
+from gato_dist.specs import TaskSpec
+from gato_dist.tokens.packing import Packer
+from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.tokenizer import Tokenizer
+from learner.feed import feeds
+from learner.train import Learner
+from tests.benchmarks.encoding import IMAGE, STATE
+
+PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bfloat16 FLOP/s
+KINDS = {"state": (STATE,), "image": (IMAGE,), "mixed": (STATE, IMAGE)}
+ROWS = {"paper-1.18b": 16, "paper-364m": 32, "paper-79m": 64}  # that keep a GPU of 80 GB busy
+ON_CPU = ("cpu-1m", "cpu-2m")
+
+
+def make_tokenizer() -> Tokenizer:
+    return Tokenizer([STATE, IMAGE], TextTokenizer.load(), "paper", "paper", {}, 32000)
+
+
+def make_batch(tokenizer: Tokenizer, specs: tuple[TaskSpec, ...], rows: int, length: int) -> Batch:
+    """Random rows in equal shares of these tasks, by the real tokenizer and packer."""
+    rng, parts = np.random.default_rng(0), []
+    for share, spec in zip(np.array_split(np.arange(rows), len(specs)), specs, strict=True):
+        if spec.name == STATE.name:
+            seen, actions = {"state": rng.normal(size=(400, 39))}, rng.uniform(-1, 1, size=(400, 4))
+        else:
+            seen = {"image": rng.integers(256, size=(400, 64, 80, 3), dtype=np.uint8)}
+            actions = rng.integers(6, size=400)
+        task = tokenizer.tasks[spec.name]
+        packed = Packer(task, length, 0, 0).add(task.encode(seen, actions))
+        assert packed is not None
+        index = np.arange(len(share)) % len(packed)
+        rows_of_task = type(packed)(**{name: value[index] for name, value in vars(packed).items()})
+        parts.append(((STATE, IMAGE).index(spec), rows_of_task))
+    return collate(parts, tokenizer.tensor_size)
+
+
+def step_flops(model: Gato, batch: Batch) -> float:
+    """Of one gradient step, by the formula above."""
+    tokens, targets = batch.tokens, int(batch.loss_mask[:, 1:].sum())
+    attention = 4 * batch.token.shape[1] * model.config.heads * model.config.key_size
+    forward = 0.0
+    for index, block in enumerate(model.transformer.blocks):
+        feed = block.feed_forward
+        others = sum(layer.weight.numel() for layer in (block.project, feed.expand, feed.project))
+        queries = block.qkv.weight.numel() // 3
+        last = index == len(model.transformer.blocks) - 1
+        forward += 2 * tokens * 2 * queries + (targets if last else tokens) * (2 * (queries + others) + attention)
+    patch = model.embedding.patches
+    convolutions = [patch.stem, *(layer for layer in patch.block if isinstance(layer, torch.nn.Conv2d))]
+    places = patch.out.in_features // patch.stem.out_channels
+    forward += (
+        2 * len(batch.patches) * (places * sum(c.weight.numel() for c in convolutions) + patch.out.weight.numel())
+    )
+    if model.embedding.tensors is not None:
+        tensor = model.embedding.tensors
+        forward += 2 * len(batch.tensors) * (tensor.numbers.weight.numel() + tensor.out[1].weight.numel())
+    forward += 2 * targets * model.embedding.tokens.weight.numel()
+    return 3 * forward
+
+
+class Clock:
+    """Seconds by stage; `done` is told when the device has finished."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.seconds = device, dict[str, float]()
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        self.wait()
+        began = time.perf_counter()
+        yield
+        self.wait()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+
+def time_stages(learner: Learner, batch: Batch, steps: int) -> dict[str, float]:
+    """Milliseconds a step: what `Learner.step` does, taken apart."""
+    clock = Clock(learner.device)
+    half = learner.config.precision == "bfloat16"
+    for _ in range(steps):
+        learner.optimizer.zero_grad(set_to_none=True)
+        with clock("index, copy"):
+            feed = learner.feed(batch)
+        for inputs, targets in feed.parts:
+            with clock("forward"), torch.autocast(learner.device.type, torch.bfloat16, enabled=half):
+                loss, _ = learner._loss_model(inputs, targets)
+            with clock("backward"):
+                (loss / feed.targets).backward()
+        with clock("optimizer"):
+            torch.nn.utils.clip_grad_norm_(learner.model.parameters(), learner.config.clip_norm)
+            learner.optimizer.step()
+    return {stage: 1000 * seconds / steps for stage, seconds in clock.seconds.items()}
+
+
+def make_config(preset: str, rows: int, options: argparse.Namespace) -> RunConfig:
+    learner = {
+        "batch": rows, "accumulate": options.accumulate, "precision": options.precision, "compile": options.compile,
+        "checkpoint_activations": options.recompute, "gpu": options.device == "cuda", "learning_rate": 1e-4,
+    }  # fmt: skip
+    tasks = [{"name": "metaworld/reach-v3"}, {"name": "ale/pong"}]
+    data = {"name": "benchmark", "tasks": tasks, "model": {"preset": preset}, "learner": learner}
+    return parse_config(data, "benchmark")
+
+
+def peak_gigabytes(device: torch.device) -> float:
+    """Of a GPU, since the preset began; of a process on a CPU, since it began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def measure(learner: Learner, batch: Batch, kind: str, options: argparse.Namespace) -> str:
+    """A line of the table."""
+    device, clock = learner.device, Clock(learner.device)
+    fed = feeds(repeat(batch), learner.feed, device)
+    with clock("first"):
+        learner.step(next(fed))
+    learner.step(next(fed))
+    with clock("steps"):
+        for _ in range(options.steps):
+            learner.step(next(fed))
+    seconds = clock.seconds["steps"] / options.steps
+    rate = step_flops(learner.model, batch) / seconds
+    peak = next((value for name, value in PEAK.items() if name in device_name(device)), None)
+    share = f"{rate / peak:6.1%}" if peak and options.precision == "bfloat16" else "     –"
+    stages = time_stages(learner, batch, max(options.steps // 4, 1))
+    return (
+        f"{kind:6} {len(batch.token):4} {batch.tokens / seconds:10,.0f} {rate / 1e12:8.3f} {share} "
+        f"{peak_gigabytes(device):7.1f} {1000 * seconds:9.1f} "
+        + " ".join(f"{value:11.1f}" for value in stages.values())
+        + f" {clock.seconds['first']:7.1f}"
+    )
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def profile(learner: Learner, batch: Batch) -> str:
+    """The operations of one step that take longest, themselves."""
+    from torch.profiler import ProfilerActivity
+
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (learner.device.type == "cuda")
+    learner.step(batch)
+    with torch.profiler.profile(activities=activities) as recorded:
+        learner.step(batch)
+    by = "self_cuda_time_total" if learner.device.type == "cuda" else "self_cpu_time_total"
+    return recorded.key_averages().table(sort_by=by, row_limit=20, max_name_column_width=60)
+
+
+def parse() -> argparse.Namespace:
+    gpu = torch.cuda.is_available()
+    papers = tuple(name for name in MODEL_PRESETS if name.startswith("paper"))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--presets", nargs="+", choices=list(MODEL_PRESETS), default=papers[::-1] if gpu else ON_CPU)
+    parser.add_argument("--batches", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--rows", type=int, help="sequences a batch; not given: what suits the preset")
+    parser.add_argument("--length", type=int, default=1024)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16" if gpu else "float32")
+    parser.add_argument("--accumulate", type=int, default=1)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=gpu)
+    parser.add_argument("--recompute", action="store_true", help="learner.checkpoint_activations")
+    parser.add_argument("--steps", type=int, default=20 if gpu else 4)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if gpu else "cpu")
+    parser.add_argument("--profile", action="store_true", help="the operations of one step of each preset, too")
+    parser.add_argument("--all", action="store_true", help="every measurement of docs/performance.md, in --budget")
+    parser.add_argument("--budget", type=float, default=540, help="seconds after which no further line is begun")
+    return parser.parse_args()
+
+
+def run(options: argparse.Namespace, began: float) -> None:
+    """The table, one preset after another."""
+    device, tokenizer = torch.device(options.device), make_tokenizer()
+    print(
+        f"\n{date.today()}, {device_name(device)}, torch {torch.__version__}, {options.precision}"
+        f"{', compiled' * options.compile}{', recomputed' * options.recompute}, sequences of {options.length}\n"
+        f"{'preset':12} {'batch':6} rows   tokens/s   TFLOP/s    MFU  peak GB   ms/step index, copy     forward"
+        "    backward   optimizer 1st s"
+    )
+    for preset in options.presets:
+        rows = options.rows or (ROWS.get(preset, 64) if device.type == "cuda" else 8)
+        if time.monotonic() - began > options.budget:
+            print(f"{preset:12} left out: the time is up")
+            continue
+        try:
+            learner = Learner(make_config(preset, rows, options), tokenizer, device)
+            for kind in options.batches:
+                if time.monotonic() - began > options.budget:
+                    print(f"{preset:12} {kind:6} left out: the time is up")
+                    continue
+                batch = make_batch(tokenizer, KINDS[kind], rows, options.length)
+                print(f"{preset:12} {measure(learner, batch, kind, options)}", flush=True)
+            if options.profile:
+                print(profile(learner, batch))
+        except torch.OutOfMemoryError:
+            print(f"{preset:12} {rows} rows: out of memory")
+        learner = None
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            torch._dynamo.reset()
+
+
+def main() -> None:
+    options, began = parse(), time.monotonic()
+    torch.set_num_threads(options.threads)
+    run(options, began)
+    if not options.all:
+        return
+    chosen = vars(options)
+    # The last but costliest questions: what compiling, half precision and kept activations are worth, at one size.
+    size = "paper-79m" if options.device == "cuda" else ON_CPU[-1]
+    one = chosen | {"presets": [size], "batches": ["mixed"]}
+    for change in ({"compile": not options.compile, "profile": True}, {"precision": "float32"}, {"recompute": True}):
+        run(argparse.Namespace(**one | change), began)
+
+
+if __name__ == "__main__":
+    main()
