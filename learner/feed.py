@@ -47,8 +47,8 @@ class Feed:
 
 
 def _tensors(inputs: Inputs, targets: Targets) -> list[torch.Tensor]:
-    held = [*vars(inputs).values(), *vars(targets.wanted).values(), targets.token, targets.continuous, targets.real]
-    return [tensor for tensor in held if tensor.numel()]
+    held = [*vars(inputs).values(), *vars(targets.wanted).values(), *vars(targets).values()]
+    return [tensor for tensor in held if isinstance(tensor, torch.Tensor) and tensor.numel()]
 
 
 def feeds(batches: Iterable[Batch], make: Callable[[Batch], Feed], device: torch.device) -> Iterator[Feed]:

@@ -31,7 +31,8 @@ class Gato(nn.Module):
         wanted: then only their hidden states [M, W], row after row, which cost less.
         """
         hidden = hidden_actions(inputs.kind, inputs.local_position, self.config, self.training)
-        mask = attention_mask(inputs.segment, inputs.step, hidden)
+        plain = inputs.one_segment and hidden is None
+        mask = None if plain else attention_mask(inputs.segment, inputs.step, hidden)
         x = self._embed(inputs, inputs.position)
         return self.transformer(x, inputs.position, mask, wanted)
 

@@ -35,7 +35,8 @@ class Inputs:
     """token … loss_mask [B, L], patches [P, …], places [P, …], tensors [N, D]: fields and shapes of `Batch`.
 
     patch_at int64 [P], tensor_at int64 [N]: position of each among all B·L; B·L for what is padding.
-    numeric, grid int64: which of the N tensors hold numbers, which values of a grid.
+    numeric, grid int64: which of the N tensors hold numbers, which values of a grid. one_segment: no row has two, so
+    that whoever looks at all before it looks at nothing else; padding comes last.
     """
 
     token: Tensor
@@ -52,6 +53,7 @@ class Inputs:
     tensor_at: Tensor
     numeric: Tensor
     grid: Tensor
+    one_segment: bool
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | str = "cpu", size: Size = exact) -> "Inputs":
@@ -94,7 +96,10 @@ class Inputs:
             "numeric": _pad(np.flatnonzero(~is_grid), size(int((~is_grid).sum())), last),
             "grid": _pad(np.flatnonzero(is_grid), size(int(is_grid.sum())), last),
         }
-        return cls(**{name: to_device(array, device) for name, array in arrays.items()})
+        return cls(
+            **{name: to_device(array, device) for name, array in arrays.items()},
+            one_segment=_one_segment(rows["segment"]),
+        )
 
 
 BATCH_ROWS = ("token", "kind", "local_position", "segment", "step", "position", "loss_mask")
@@ -154,6 +159,11 @@ class Targets:
 def target_rows(batch: Batch) -> np.ndarray:
     """The row of each target: int64 [M]."""
     return batch.loss_mask[:, 1:].nonzero()[0]
+
+
+def _one_segment(segment: np.ndarray) -> bool:
+    after, before = segment[:, 1:], segment[:, :-1]
+    return not bool(((after != before) & (after >= 0)).any())
 
 
 def _pad(array: np.ndarray, length: int, value: int = 0) -> np.ndarray:

@@ -116,11 +116,14 @@ class Block(nn.Module):
         self,
         x: Tensor,
         table: tuple[Tensor, Tensor],
-        bias: Tensor,
+        bias: Tensor | None,
         wanted: Wanted | None = None,
         extend: Extend | None = None,
     ) -> Tensor:
-        """x [B, L, W], bias [B, 1, L, S] → [B, L, W], or [B, m, W]: all L are keys and values, the wanted m queries."""
+        """x [B, L, W] → [B, L, W], or [B, m, W]: all L are keys and values, the wanted m queries.
+
+        bias [B, 1, L or m, S]; None: a position sees all before it, which needs no mask and half the work.
+        """
         rows, length, _ = x.shape
         normed = self.attention_norm(x)
         if wanted is None:
@@ -137,12 +140,11 @@ class Block(nn.Module):
             kv = F.linear(normed, self.qkv.weight[self.inner :])
             k, v = kv.view(rows, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
             table_q = (_gather(table[0], 2, index[:, None]), _gather(table[1], 2, index[:, None]))
-            bias = _gather(bias, 2, index[:, None])
         q, k = rotate(q, table_q), rotate(k, table)
         if extend is not None:
             k, v = extend(k, v)
         drop = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop)
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop, is_causal=bias is None)
         x = x + self._thin(self.project(seen.transpose(1, 2).flatten(2)))
         return x + self._thin(self.feed_forward(x))
 
@@ -173,21 +175,35 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(config.width)
 
     def forward(
-        self, x: Tensor, position: Tensor, mask: Tensor, wanted: Wanted | None = None, cache: CachePass | None = None
+        self,
+        x: Tensor,
+        position: Tensor,
+        mask: Tensor | None,
+        wanted: Wanted | None = None,
+        cache: CachePass | None = None,
     ) -> Tensor:
         """x [B, L, W], position [B, L], mask bool [B, 1, L, S] → hidden [B, L, W], or [M, W] of the M wanted ones.
 
-        The last block computes queries and feed-forward for wanted positions only.
+        mask None: a position sees itself and all before it. The last block computes queries and feed-forward for
+        wanted positions only.
         """
         table = rotary_table(position if self.rotary else torch.zeros_like(position), self.key_size)
         kind = x.device.type
         compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-        bias = attention_bias(mask, compute)
-        last = len(self.blocks) - 1
+        bias = None if mask is None else attention_bias(mask, compute)
         for layer, block in enumerate(self.blocks):
-            chosen = wanted if layer == last else None
+            chosen = wanted if layer == len(self.blocks) - 1 else None
+            seen = bias if chosen is None else _bias_of(chosen, bias, x.shape[1], compute)
             if self.recompute and self.training:
-                x = checkpoint(block, x, table, bias, chosen, use_reentrant=False)
+                x = checkpoint(block, x, table, seen, chosen, use_reentrant=False)
             else:
-                x = block(x, table, bias, chosen, None if cache is None else partial(cache.extend, layer))
+                x = block(x, table, seen, chosen, None if cache is None else partial(cache.extend, layer))
         return self.norm(x if wanted is None else x.flatten(0, 1)[wanted.which])
+
+
+def _bias_of(wanted: Wanted, bias: Tensor | None, length: int, dtype: torch.dtype) -> Tensor:
+    """The rows [B, 1, m, S] of the wanted queries."""
+    index = wanted.index[:, None, :, None]
+    if bias is not None:
+        return _gather(bias, 2, index)
+    return attention_bias(torch.arange(length, device=index.device) <= index, dtype)

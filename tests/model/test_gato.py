@@ -89,6 +89,20 @@ def test_wanted_positions_are_those_of_the_whole_pass(keys, window):
         assert torch.allclose(model(inputs)[inputs.loss_mask], model(inputs, wanted), atol=1e-5)
 
 
+@pytest.mark.parametrize("past_actions", ["shown", "masked"])
+def test_rows_of_one_segment_need_no_mask(past_actions):
+    """Padding comes last, where nothing that counts sees it."""
+    model, inputs = make_model(past_actions=past_actions), make_inputs(window=0)
+    assert inputs.one_segment
+    assert not make_inputs(window=1).one_segment
+    with torch.inference_mode():
+        wanted = Wanted.where(inputs.loss_mask.numpy())
+        short = model(inputs)[inputs.segment >= 0], model(inputs, wanted)
+        inputs.one_segment = False
+        masked = model(inputs)[inputs.segment >= 0], model(inputs, wanted)
+    assert all(torch.allclose(*pair, atol=1e-5) for pair in zip(short, masked, strict=True))
+
+
 def test_changing_an_observation_changes_only_later_predictions():
     inputs = make_inputs()
     position = int((inputs.kind[0] == Kind.TEXT).nonzero()[20])
