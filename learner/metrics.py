@@ -17,20 +17,20 @@ class Meter:
         self._waited = 0.0
         self._reset()
 
-    def add(self, loss_per_token: Tensor, task_of_token: np.ndarray) -> None:
-        """Losses float32, of which the first M count, and their tasks int [M].
+    def add(
+        self, loss_per_token: list[Tensor], task_of_token: list[np.ndarray], tokens: int, wait_seconds: float
+    ) -> None:
+        """A step: of each part of its batch losses float32, of which the first M count, and their tasks int [M].
 
-        They are not read before they are asked for: that would wait for the device.
+        Losses are not read before they are asked for: that would wait for the device. tokens: of the batch; seconds
+        that it was waited for.
         """
-        self._unread.append((loss_per_token, task_of_token))
-        if len(self._unread) >= MOST_UNREAD:
-            self._read()
-
-    def stepped(self, tokens: int, wait_seconds: float) -> None:
-        """A step on so many tokens, for which it waited so long."""
+        self._unread += zip(loss_per_token, task_of_token, strict=True)
         self._tokens += tokens
         self._steps += 1
         self._waited += wait_seconds
+        if len(self._unread) >= MOST_UNREAD:
+            self._read()
 
     def report(self) -> dict[str, float]:
         """Figures since the last report, which begin anew. Empty before the first batch."""

@@ -69,7 +69,7 @@ class Learner:
         parallel.seed_step(self._seed, self.counters.step)
         targets, tokens = parallel.totals([feed.targets, feed.batch.tokens])
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._gradients(feed, parallel.world_size() / max(targets, 1))
+        loss, per_token = self._gradients(feed, parallel.world_size() / max(targets, 1))
         norm = parallel.whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm))
         # Read together, before the optimizer is put to work: the one time in a step that the host waits for a GPU.
         mean, norm_value = torch.stack([loss, norm]).tolist()
@@ -83,23 +83,23 @@ class Learner:
         self.optimizer.step()
         self.counters.step += 1
         self.counters.tokens += int(tokens)
-        self.meter.stepped(feed.batch.tokens, wait_seconds)
+        self.meter.add(per_token, feed.tasks, feed.batch.tokens, wait_seconds)
         return mean
 
-    def _gradients(self, feed: Feed, weight: float) -> Tensor:
-        """Adds up the gradients of all parts, each target's loss times `weight`; that sum of losses."""
+    def _gradients(self, feed: Feed, weight: float) -> tuple[Tensor, list[Tensor]]:
+        """Adds up the gradients of all parts, each target's loss times `weight`; that sum, and each part's losses."""
         feed.wait()
         half = self.config.precision == "bfloat16"
-        total = torch.zeros((), device=self.device)
-        for index, ((inputs, targets), tasks) in enumerate(zip(feed.parts, feed.tasks, strict=True)):
+        total, each = torch.zeros((), device=self.device), []
+        for index, (inputs, targets) in enumerate(feed.parts):
             with parallel.accumulating(self._loss_model, last=index == len(feed.parts) - 1):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                     loss, per_token = self._loss_model(inputs, targets)
                 # Data-parallel wrappers average gradients over workers; the loss is a mean over all of their targets.
                 (loss * weight).backward()
             total += loss.detach() * weight
-            self.meter.add(per_token, tasks)
-        return total
+            each.append(per_token)
+        return total, each
 
     def weights(self) -> State:
         """A copy of the weights as float32 arrays by name, on the first worker. All workers must call it."""
