@@ -253,8 +253,9 @@ def main() -> None:
     chosen = vars(options)
     # The last but costliest questions: what compiling, half precision and kept activations are worth, at one size.
     size = "paper-79m" if options.device == "cuda" else ON_CPU[-1]
+    other = "float32" if options.precision == "bfloat16" else "bfloat16"
     one = chosen | {"presets": [size], "batches": ["mixed"]}
-    for change in ({"compile": not options.compile, "profile": True}, {"precision": "float32"}, {"recompute": True}):
+    for change in ({"compile": not options.compile, "profile": True}, {"precision": other}, {"recompute": True}):
         run(argparse.Namespace(**one | change), began)
 
 
