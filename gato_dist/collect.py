@@ -108,11 +108,12 @@ class _Collection:
         """How the dataset is made so far. Raises InputError where that is another way, or what is there is none."""
         root, out = self._root, self._request.out
         try:
+            # Looked for first: another collection, which began with its settings, may begin just now.
+            taken = root.exists() and (not root.is_folder() or root.glob("*") or root.glob("*/*"))
             if (root / SETTINGS).exists():
                 before = read_settings(root)
                 _check_same(out, before, self._settings)
                 return before
-            taken = root.exists() and (not root.is_folder() or root.glob("*") or root.glob("*/*"))
         except OSError as error:
             raise InputError(f"{out}: cannot be read ({_brief(error)})") from error
         if taken:

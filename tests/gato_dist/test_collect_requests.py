@@ -161,6 +161,23 @@ def test_a_task_that_cannot_be_played_is_named_and_the_others_are_there(tmp_path
         validate_dataset(Location.of(tmp_path))
 
 
+def test_a_collection_that_another_begins_at_the_same_moment_goes_on(tmp_path, monkeypatch):
+    """The other one's first file comes between this one's two looks at the folder."""
+    look = Location.glob
+
+    def late(self, pattern):
+        found = look(self, pattern)
+        if not (tmp_path / "set/dataset.json").exists():
+            monkeypatch.undo()
+            collect(request(tmp_path / "set", episodes=2, policy="random"))
+        return found
+
+    (tmp_path / "set").mkdir()
+    monkeypatch.setattr(Location, "glob", late)
+    collect(request(tmp_path / "set", episodes=3, policy="random"))
+    assert [entry.index for entry in entries(tmp_path / "set")] == [0, 1, 2]
+
+
 def test_a_folder_that_is_no_collection_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="is there already and no dataset"):
