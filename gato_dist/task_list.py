@@ -97,6 +97,8 @@ def _scores(task: str) -> list[str]:
 
 
 def _kind(expert: str, reference: Reference) -> str:
+    if reference.expert.policy_hash == reference.random.policy_hash:
+        return NO_EXPERT
     return expert if reference.expert.mean > reference.random.mean else f"{NO_EXPERT} ({expert} ≤ random)"
 
 

@@ -138,6 +138,13 @@ def _scripted(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Dem
     return Demonstrator(worlds.make(entry), MetaWorldScript(entry.name.split("/")[1], **options))
 
 
+def _vizdoom_script(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.vizdoom_script import VizdoomScript
+
+    script = VizdoomScript(entry.env, len(worlds.seeds), **options)
+    return Demonstrator(worlds.make(entry), script)
+
+
 def _bot(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
     from actors.experts.bot import BabyAIBotExpert
     from gato_dist.envs.minigrid_python import MinigridVector
@@ -212,6 +219,7 @@ def _pixel_planner(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -
 
 _KINDS: dict[tuple[str, str], ExpertKind] = {
     ("scripted", "metaworld"): ExpertKind(_scripted, labels=True),
+    ("scripted", "vizdoom"): ExpertKind(_vizdoom_script, labels=True),
     ("bot", "babyai"): ExpertKind(_bot, labels=True),
     ("astar", "babyai"): ExpertKind(_gridworld, labels=True),
     ("astar", "sokoban"): ExpertKind(_planner("sokoban", "SokobanPlanner"), labels=True),
