@@ -19,7 +19,7 @@ SHOOT = FORWARD = 3
 # Deadly corridor has all seven buttons: attack × strafe × (neither, back, forward) × turn.
 CORRIDOR_SHOOT, CORRIDOR_FORWARD = 27, 6
 SHOT_STEPS = 4
-SKY_ROW, DARK, WHITE, BOX_SHAPE = 8, 25, 100, 1.2
+SKY_ROW, DARK, WHITE, BOX_SHAPE = 8, 20, 100, 1.2
 
 Group = tuple[float, int]  # middle and width of a run of columns
 Rule = Callable[[np.ndarray, int], int]  # of a frame, int16 [64, 80, 3], and its number in the episode: the action
@@ -76,7 +76,7 @@ def medikit(frame: np.ndarray) -> float | None:
 
     Bright spots of a wall are no boxes: columns where a wall hides the sky do not count.
     """
-    white = (frame[33:].min(axis=-1) >= WHITE) & (frame[SKY_ROW].max(axis=-1) < DARK)
+    white = (frame[33:].min(axis=-1) >= WHITE) & (frame[SKY_ROW].mean(axis=-1) < DARK)
     boxes = []
     for middle, width in groups(white.any(axis=0)):
         first = int(middle - (width - 1) / 2)

@@ -38,5 +38,7 @@ def test_speeds_stay_within_the_limits_and_the_fingers_rest():
 def test_the_hand_gets_there():
     played = evaluate_expert("manipulation/reach-site", 2, seed=3)
     reference = load_reference("manipulation/reach-site").expert
-    assert np.mean([episode.episode_return for episode in played]) == pytest.approx(reference.mean, abs=4 * reference.std)
+    assert np.mean([episode.episode_return for episode in played]) == pytest.approx(
+        reference.mean, abs=4 * reference.std
+    )
     assert {episode.provenance.policy_hash for episode in played} == {reference.policy_hash}

@@ -18,7 +18,7 @@ from actors.experts.vizdoom_script import (
 )
 from gato_dist.scores import load_reference
 
-WALL, FLOOR, SKY, BOX = (112, 90, 70), (80, 80, 80), (0, 0, 22), (200, 200, 200)
+WALL, FLOOR, SKY, BOX = (112, 90, 70), (80, 80, 80), (1, 1, 32), (200, 200, 200)
 PINK, BLUE, IMP = (165, 65, 65), (17, 16, 78), (48, 28, 18)
 
 
