@@ -18,7 +18,7 @@ GAIN, DAMPING = 10.0, 0.05  # 1/s, m
 
 
 class ReachScript:
-    """A function of the observation alone. env: dm_control's name of the task; raises ValueError for one without script.
+    """A function of the observation alone. env: dm_control's name of the task; ValueError for one without script.
 
     limits: the greatest joint velocities, float [9], rad/s; the last three are the fingers', which rest.
     """

@@ -1,7 +1,7 @@
 """Scripts for VizDoom's scenarios that see what Gato sees: one frame of 64×80 pixels, and nothing of the game's state.
 
-Whatever stands on the floor crosses the horizon, row 34, at any distance, for the player's eyes are lower than its head:
-there walls keep to one family of colours, and corpses, weapons and boxes stay below.
+Whatever stands on the floor crosses the horizon, row 34, at any distance: the player's eyes are lower than its head.
+There walls keep to one family of colours, and corpses, weapons and boxes stay below.
 """
 
 from collections.abc import Callable
