@@ -64,6 +64,11 @@ class Reference:
     expert: Score
     moments: dict[str, Moments]
 
+    @property
+    def random_alone(self) -> bool:
+        """Whether random stands in the expert's place: the task has none, and its fraction is undefined."""
+        return self.expert.policy_hash == self.random.policy_hash
+
 
 def _reference_path(task: str) -> Path:
     """Shipped tasks keep theirs with the package, a user's own where the command runs."""

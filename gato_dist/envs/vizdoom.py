@@ -4,6 +4,7 @@ Rewards are envpool's, which come from changes of the game's variables (health, 
 """
 
 import contextlib
+import os
 import tempfile
 from typing import Any
 
@@ -40,6 +41,8 @@ class _VizdoomVector(EnvpoolVector):
 
     def __init__(self, *arguments: Any) -> None:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        # Each game makes this folder if it is missing, and one that another has just made ends the process.
+        os.mkdir(os.path.join(self._folder.name, "_vizdoom"))
         with contextlib.chdir(self._folder.name):
             super().__init__(*arguments)
 
