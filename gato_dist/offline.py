@@ -1,6 +1,7 @@
 """`gato-dist train CONFIG --data DATASET`: the learner on episodes from disk, with torch and pyarrow alone."""
 
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -9,17 +10,21 @@ from gato_dist.errors import InputError
 from gato_dist.ports import State
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import load_reference
+from gato_dist.sequence import Rows
 from gato_dist.signals import Interrupt
 from gato_dist.status import Status, TaskStatus, View
 from gato_dist.tokens.packing import Packer, Prompting
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
+from replay.corpora.chunks import corpus_rows, open_corpora
 from replay.dataset import Dataset, dataset_rows
 from replay.mixture import MixtureBatches
 
 
-def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: Path) -> None:
-    """Trains on the configuration's tasks as `data` holds them, and writes checkpoints; nothing is played.
+def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: Path | None) -> None:
+    """Trains on the tasks as `data` holds them and on the corpora, and writes checkpoints; nothing is played.
+
+    data: a dataset, or None where the configuration has no tasks.
 
     Resumed, it goes on with the newest checkpoint's weights in a new order of the episodes. Raises InputError for what
     the user can mend, KeyboardInterrupt once an interrupted run has written its checkpoint.
@@ -31,8 +36,11 @@ def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: Pa
 
     if config.learner.workers > 1:
         raise InputError(f"learner.workers: {config.learner.workers}, but training from disk has one worker so far")
+    if data and not config.tasks:
+        raise InputError(f"--data: {data}, but the configuration has no tasks, only corpora; leave it out")
     folder.check(config, resume)
-    dataset = Dataset.open(data)
+    dataset = Dataset.open(data) if data else None
+    corpora = open_corpora(config)
     tokenizer = _make_tokenizer(config, dataset)
     torch.set_num_threads(config.learner.threads)
     folder.open(config)
@@ -43,13 +51,18 @@ def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: Pa
     device = "cuda" if config.learner.gpu else "cpu"
     with Interrupt() as interrupt, View(folder.log) as view:
         host = _Host(config, interrupt, view)
-        train(config, tokenizer, _batches(config, tokenizer, dataset, seed), host, checkpoints, device)
+        streams = corpus_rows(config, tokenizer, corpora, seed)
+        if dataset:
+            streams = _task_rows(config, tokenizer, dataset, seed) | streams
+        batches = MixtureBatches(streams, config.weights, config.learner.batch, tokenizer.tensor_size, seed)
+        train(config, tokenizer, batches, host, checkpoints, device)
         interrupt.check()
-        view.note(f"checkpoint: {checkpoints.newest()}   score it with: gato-dist evaluate {checkpoints.newest()}")
+        verb = "score it with: gato-dist evaluate" if config.tasks else "use it with: gato-dist generate"
+        view.note(f"checkpoint: {checkpoints.newest()}   {verb} {checkpoints.newest()}")
 
 
-def _make_tokenizer(config: RunConfig, dataset: Dataset) -> Tokenizer:
-    specs = [dataset.spec(task.name) for task in config.tasks]
+def _make_tokenizer(config: RunConfig, dataset: Dataset | None) -> Tokenizer:
+    specs = [dataset.spec(task.name) for task in config.tasks] if dataset else []
     moments = {task.name: load_reference(task.name).moments for task in config.tasks}
     tokens = config.tokens
     text = TextTokenizer.load(tokens.text)
@@ -60,7 +73,7 @@ def _make_tokenizer(config: RunConfig, dataset: Dataset) -> Tokenizer:
         raise InputError(f"tokens: {error}") from error
 
 
-def _batches(config: RunConfig, tokenizer: Tokenizer, dataset: Dataset, seed: int) -> MixtureBatches:
+def _task_rows(config: RunConfig, tokenizer: Tokenizer, dataset: Dataset, seed: int) -> dict[str, Iterator[Rows]]:
     tokens, streams = config.tokens, {}
     prompting = Prompting(tokens.prompt_share, tokens.prompt_tokens)
     for index, task in enumerate(config.tasks):
@@ -69,8 +82,7 @@ def _batches(config: RunConfig, tokenizer: Tokenizer, dataset: Dataset, seed: in
             Packer, own, tokens.length, task.window_steps, seed + index, 0, task.keep_repeats, prompting
         )  # fmt: skip
         streams[task.name] = dataset_rows(dataset.shards[task.name], own, packer, seed + index)
-    weights = {task.name: task.weight for task in config.tasks}
-    return MixtureBatches(streams, weights, config.learner.batch, tokenizer.tensor_size, seed)
+    return streams
 
 
 class _Host:
@@ -78,7 +90,7 @@ class _Host:
 
     def __init__(self, config: RunConfig, interrupt: Interrupt, view: View) -> None:
         self._interrupt, self._view, self._began = interrupt, view, time.monotonic()
-        self._status = Status("training", tasks={task.name: TaskStatus() for task in config.tasks})
+        self._status = Status("training", tasks={name: TaskStatus() for name in config.weights})
 
     def publish(self, version: int, step: int, weights: State) -> None:
         self._status.weights_version = version

@@ -21,6 +21,7 @@ from gato_dist.tokens.layout import observation_tokens
 from gato_dist.tokens.packing import min_step_tokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
+from replay.corpora.chunks import open_corpora
 
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 6.0
@@ -74,8 +75,9 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     folder.check(config, resume)
     _check_parts(config)
     tokenizer = make_tokenizer(config, references)
+    corpora = open_corpora(config)
     with Interrupt() as interrupt:
-        system = System(config, tokenizer, folder, interrupt)
+        system = System(config, tokenizer, corpora, folder, interrupt)
         # Nothing is written before all that can be refused was.
         system.connect()
         folder.open(config)
@@ -157,7 +159,7 @@ class _Loop:
         self._writer = SummaryWriter(str(folder.tensorboard))
         self._began = time.monotonic()
         self._rates = _Rates()
-        self._status = Status(tasks={task.name: TaskStatus() for task in config.tasks})
+        self._status = Status(tasks={name: TaskStatus() for name in config.weights})
         for name, row in self.scores.latest().items():
             if name in self._status.tasks:
                 self._status.tasks[name].score = row

@@ -47,7 +47,7 @@ class Status:
     def line(self) -> str:
         """Everything in one line, for logs."""
         loss = f"{self.loss:.3f}" if self.loss is not None else "–"
-        fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in self.tasks.items())
+        fractions = " ".join(f"{name.split('/')[-1]}={_fraction(task.score)}" for name, task in self.tasks.items())
         fills = " ".join(f"{task.fill:.0%}" for task in self.tasks.values())
         return (
             f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {loss} | "

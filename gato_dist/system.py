@@ -25,6 +25,7 @@ from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import CheckpointFolder
 from learner.ray_train import fit
 from learner.train import train
+from replay.corpora.chunks import Corpus, corpus_rows
 from replay.mixture import MixtureBatches
 from replay.sampler import table_rows
 from replay.tables import start_server, table_figures
@@ -96,8 +97,16 @@ class RunFailed(RuntimeError):
 class System:
     """Board, replay, learner, experts and evaluators of one run; `check` surfaces what died."""
 
-    def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder, interrupt: Interrupt) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        tokenizer: Tokenizer,
+        corpora: dict[str, Corpus],
+        folder: RunFolder,
+        interrupt: Interrupt,
+    ) -> None:
         self._config, self._tokenizer, self._folder, self._interrupt = config, tokenizer, folder, interrupt
+        self._corpora = corpora
         self._workers: list[_Worker] = []
         self._learner: Any = None
 
@@ -127,7 +136,8 @@ class System:
                 self._add(f"expert of {task.name}", actor, work)
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
-        job = partial(_learn, config, tokenizer, address, self._folder.root.absolute(), self.board, min_version)
+        root = self._folder.root.absolute()
+        job = partial(_learn, config, tokenizer, self._corpora, address, root, self.board, min_version)
         learner, notes = config.learner, self._folder.replay.absolute() / "ray_train"
         # A task, since a thread of this process that waits for Ray while Ray is shut down would crash it.
         remote_fit = ray.remote(num_cpus=0, max_retries=0)(fit)
@@ -210,17 +220,24 @@ class System:
 
 
 def _learn(
-    config: RunConfig, tokenizer: Tokenizer, address: str, root: Path, board: ActorHandle, min_version: int, rank: int
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    corpora: dict[str, Corpus],
+    address: str,
+    root: Path,
+    board: ActorHandle,
+    min_version: int,
+    rank: int,
 ) -> None:
     """One learner worker's job: the circle's last arc, from replay to the board."""
     import torch
 
     torch.set_num_threads(config.learner.threads)
     folder = RunFolder(root)
-    weights = {task.name: task.weight for task in config.tasks}
-    streams = {name: table_rows(address, name) for name in weights}
+    streams = {task.name: table_rows(address, task.name) for task in config.tasks}
+    streams |= corpus_rows(config, tokenizer, corpora, config.seed, rank, config.learner.workers)
     share = config.learner.batch // config.learner.workers
-    batches = MixtureBatches(streams, weights, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
+    batches = MixtureBatches(streams, config.weights, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
     device = "cuda" if config.learner.gpu else "cpu"
     train(
         config,

@@ -45,6 +45,7 @@ WIRING = {
         "play",
         "film",
         "expert_training",
+        "generate",
         "signals",
         "model_table",
     )
@@ -105,6 +106,7 @@ def test_package_files_stay_empty():
         ("gato_dist.tokens.packing", {"torch", "ray", "reverb", "tensorflow", "envpool"}),
         ("actors.rollout", {"torch", "ray", "reverb", "tensorflow"}),
         ("replay.mixture", {"torch", "ray", "reverb", "tensorflow"}),
+        ("replay.corpora.chunks", {"torch", "ray", "reverb", "tensorflow", "envpool", "gymnasium", "PIL"}),
         ("gato_dist.cli", {"torch", "ray", "reverb", "tensorflow", "envpool", "numpy"}),
     ],
 )

@@ -1,0 +1,125 @@
+"""The whole chain of captions: files, rows, training with the command, and the command that writes them again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from gato_dist.cli import main
+from gato_dist.config import load_config, parse_config
+from gato_dist.model.gato import Gato, Inputs
+from gato_dist.sequence import collate
+from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.tokenizer import Tokenizer
+from learner.loss import LossModel
+from replay.corpora.chunks import corpus_rows, open_corpora
+from replay.mixture import MixtureBatches
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "yellow": (220, 220, 30)}
+MODEL = "{width: 64, layers: 1, heads: 2, key_size: 16, feed_forward: 128, patch_channels: 32, local_positions: 16}"
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory) -> Path:
+    """A folder with four squares, a configuration, and a run of it."""
+    folder = tmp_path_factory.mktemp("squares")
+    lines = []
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (40, 30), colour).save(folder / f"{name}.png")
+        lines.append(json.dumps({"image": f"{name}.png", "caption": f"a {name} square"}))
+    (folder / "captions.jsonl").write_text("\n".join(lines))
+    (folder / "squares.yaml").write_text(f"""
+name: squares
+corpora: [{{name: squares, kind: caption, paths: {folder}/captions.jsonl}}]
+tokens: {{image_size: [16, 16], length: 24}}
+model: {MODEL}
+learner: {{steps: 220, batch: 4, warmup_steps: 10, learning_rate: 0.006, weight_decay: 0.0}}
+""")
+    assert main(["train", str(folder / "squares.yaml"), "--run", str(folder / "run")]) == 0
+    return folder
+
+
+def test_a_tiny_model_learns_four_captions_and_the_command_writes_them(squares, capsys):
+    checkpoint = str(squares / "run/checkpoints/step-00000220")
+    # The checkpoint carries all that it takes.
+    (squares / "captions.jsonl").unlink()
+    for name in COLOURS:
+        assert main(["generate", checkpoint, "--image", str(squares / f"{name}.png")]) == 0
+        assert capsys.readouterr().out == f"a {name} square\n"
+    assert main(["generate", checkpoint, "--image", str(squares / "red.png"), "--text", "a", "--max-tokens", "1"]) == 0
+    assert capsys.readouterr().out == "red\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--image", "squares.yaml"], "--image: squares.yaml is no image that can be read"),
+        (["--image", "gone.png"], "--image: gone.png is no image that can be read"),
+        ([], "--image: is missing"),
+        (["--image", "red.png", "--text", "a " * 60], "62 tokens leave no room in a window of 24"),
+    ],
+)
+def test_what_generate_cannot_use_is_named(squares, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(squares)
+    assert main(["generate", "run/checkpoints/step-00000220", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_dataset_without_tasks_and_a_corpus_without_files_are_refused_before_anything_is_written(
+    squares, capsys, tmp_path
+):
+    config = str(squares / "squares.yaml")
+    assert main(["train", config, "--data", str(tmp_path), "--run", str(tmp_path / "run")]) == 2
+    assert "--data" in capsys.readouterr().err
+    (tmp_path / "gone.yaml").write_text((squares / "squares.yaml").read_text().replace("captions.jsonl", "gone.jsonl"))
+    assert main(["train", str(tmp_path / "gone.yaml"), "--run", str(tmp_path / "run")]) == 2
+    assert "corpora.squares.paths: there is no file" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("scheme", ["paper", "disjoint"])
+def test_text_is_a_plain_target_in_both_vocabularies_beside_spread_actions(tmp_path, scheme):
+    (tmp_path / "a.txt").write_text("red ball\n\ngo to the red ball\n")
+    data = {
+        "name": "x",
+        "corpora": [{"name": "a", "kind": "text", "paths": f"{tmp_path}/a.txt"}],
+        "model": {"width": 32, "layers": 1, "heads": 2, "key_size": 16, "feed_forward": 32, "patch_channels": 8},
+    }
+    config = parse_config(data, "test")
+    tokenizer = Tokenizer([], TextTokenizer.load(), scheme, "compact", {}, 2000)
+    streams = corpus_rows(config, tokenizer, open_corpora(config), 0)
+    batch = next(iter(MixtureBatches(streams, config.weights, 2, 0, 0)))
+    inputs = Inputs.of(batch)
+    model = Gato(config.model, tokenizer.vocabulary.size, 0)
+    with torch.inference_mode():
+        spread = LossModel(model, tokenizer.vocabulary, 3.0)(inputs).per_token
+        wanted = inputs.loss_mask[:, 1:]
+        logits = model.logits(model(inputs)[:, :-1][wanted])
+        plain = F.cross_entropy(logits, inputs.token[:, 1:][wanted].long(), reduction="none")
+    assert len(spread) == 2 * (2 + 1 + 5 + 1)
+    assert np.allclose(spread, plain, atol=1e-5)
+
+
+def test_corpora_and_tasks_share_batches_by_weight(tmp_path):
+    (tmp_path / "a.txt").write_text("red ball\n\ngo\n")
+    (tmp_path / "c.yaml").write_text(f"""
+name: both
+tasks: [{{name: babyai/go-to-local, weight: 3}}]
+corpora: [{{name: words, kind: text, paths: {tmp_path}/a.txt}}]
+model: {MODEL}
+""")
+    config = load_config(tmp_path / "c.yaml")
+    assert config.weights == {"babyai/go-to-local": 3.0, "words": 1.0}
+    tokenizer = Tokenizer([], TextTokenizer.load(), "disjoint", "compact", {}, None)
+    words = corpus_rows(config, tokenizer, open_corpora(config), 0)["words"]
+    rows = next(words)
+    streams = {"babyai/go-to-local": iter(lambda: rows, None), "words": words}
+    batches = iter(MixtureBatches(streams, config.weights, 64, 5, 0))
+    batch = collate([(0, rows)], 5)
+    assert batch.tensors.shape == (0, 5)
+    counts = sum(np.bincount(next(batches).task, minlength=2) for _ in range(20))
+    assert abs(counts[1] / counts.sum() - 0.25) < 0.05
