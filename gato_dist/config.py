@@ -56,6 +56,9 @@ class CorpusConfig(_Section):
     caption_key: str = Field("caption", description="field of a caption, or of a list, of which one is drawn")
     question_key: str = Field("question", description="field of a question")
     answer_key: str = Field("answer", description="field of an answer, or of a list, of which one is drawn")
+    together: Positive = Field(
+        1, description="images with their texts that a sequence shows one after the other (paper: 5)"
+    )
     predict_question: bool = Field(True, description="whether questions carry loss too, as all text does in the paper")
 
     @field_validator("paths", mode="before")

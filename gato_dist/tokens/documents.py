@@ -33,7 +33,7 @@ class Document:
 class DocumentTokens:
     """n tokens that see one another: token int32, kind uint8, local_position int16, loss_mask bool, all [n].
 
-    patches uint8 [P, 16, 16, 3]: those of its image, if it has one, which its first P positions stand for.
+    patches uint8 [P, 16, 16, 3]: those of its images, for the positions of kind PATCH in order.
     """
 
     token: np.ndarray
@@ -50,6 +50,12 @@ class DocumentTokens:
         return DocumentTokens(
             self.token[index], self.kind[index], self.local_position[index], self.loss_mask[index], self.patches
         )
+
+    @staticmethod
+    def join(parts: Sequence["DocumentTokens"]) -> "DocumentTokens":
+        """One behind the other, so that the later see the earlier."""
+        names = ("token", "kind", "local_position", "loss_mask", "patches")
+        return DocumentTokens(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def split(self, room: int) -> tuple["DocumentTokens", "DocumentTokens"]:
         """The first `room` tokens, and a window that goes on from the last of them, which carries no loss twice."""
@@ -120,7 +126,8 @@ def question_text(question: str) -> str:
 
 def document_shape(length: int, patches: int) -> RowShape:
     """Room that any row of `length` tokens needs where a document's image has `patches` patches, 0 for text alone."""
-    return RowShape(length, length // (patches + 1) * patches, 0, 0)
+    whole, rest = divmod(length, patches + 1)
+    return RowShape(length, whole * patches + min(rest, patches), 0, 0)
 
 
 def pack_documents(documents: Sequence[DocumentTokens], shape: RowShape, places: np.ndarray, first_item: int) -> Rows:
@@ -170,10 +177,10 @@ def _arrays(rows: list[list[DocumentTokens]], shape: RowShape, places: np.ndarra
             for name in ("token", "kind", "local_position", "loss_mask"):
                 out[name][row, start:end] = getattr(document, name)
             out["segment"][row, start:end] = segment
-            # An image that outgrew its row has fewer positions than patches.
+            # A document that outgrew its row may have lost positions of an image.
             seen = int(np.count_nonzero(document.kind == Kind.PATCH))
             out["patches"][row, patch : patch + seen] = document.patches[:seen]
-            out["places"][row, patch : patch + seen] = places[:seen]
+            out["places"][row, patch : patch + seen] = places[np.arange(seen) % max(len(places), 1)]
             patch += seen
     return Rows(**out)
 

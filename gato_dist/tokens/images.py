@@ -61,6 +61,8 @@ def decode_image(data: bytes, height: int, width: int) -> np.ndarray:
         raise InputError("images of corpora need Pillow: pip install 'gato-dist[images]'") from error
     try:
         with Image.open(BytesIO(data)) as image:
+            # A JPEG is decoded at a fraction of its size where that is large enough.
+            image.draft("RGB", (max(height, width),) * 2)
             upright = ImageOps.exif_transpose(image).convert("RGB")
             return np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
     # What Pillow raises depends on the format, and on how it is damaged.

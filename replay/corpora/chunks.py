@@ -1,7 +1,9 @@
 """Corpora for the learner: chunks of rows, shuffled anew every epoch, each of them made from its number alone."""
 
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from glob import glob
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +13,7 @@ import numpy as np
 from gato_dist.config import CorpusConfig, RunConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Rows
-from gato_dist.tokens.documents import Document, DocumentTokenizer, document_shape, pack_documents
+from gato_dist.tokens.documents import Document, DocumentTokenizer, DocumentTokens, document_shape, pack_documents
 from gato_dist.tokens.tokenizer import Tokenizer
 from replay.corpora.lines import BLOCK_BYTES, IMAGES, LineFile, WholeTextFile
 from replay.corpora.rows import OPEN_GROUPS, ParquetRows
@@ -28,6 +30,7 @@ class CorpusFile(Protocol):
     reading fetches together.
     """
 
+    path: Path
     counts: np.ndarray
     groups: np.ndarray
     size: int
@@ -55,6 +58,12 @@ class Corpus:
         """Documents, or pieces of texts that are too long to be read at once."""
         return int(self.counts.sum())
 
+    @property
+    def fingerprint(self) -> str:
+        """Of what decides which documents there are and in which order they come, but not of their contents."""
+        sizes = [(file.path.name, file.size) for file in self._files]
+        return sha256(f"{self.config.model_dump_json()}{sizes}".encode() + self.counts.tobytes()).hexdigest()[:16]
+
     def read(self, block: int) -> list[Document]:
         file = int(np.searchsorted(self._ends, block, side="right"))
         return self._files[file].read(block - (int(self._ends[file - 1]) if file else 0))
@@ -63,55 +72,70 @@ class Corpus:
 class CorpusChunks:
     """Lane `lane` of `lanes` of a corpus without end: chunk n is the same whenever and wherever it is asked for.
 
-    An epoch reads every document once, in an order of its own, of which each lane has a part of equal length. A chunk's
-    documents are shuffled once more and packed into rows.
+    An epoch reads every document once, in an order of its own, of which each lane has a part of equal length; a lane's
+    epochs follow one another without a gap, and are cut into chunks of equal numbers of blocks. A chunk's documents are
+    shuffled once more and packed into rows.
     """
 
     def __init__(
         self, corpus: Corpus, tokenizer: DocumentTokenizer, length: int, seed: int, lane: int = 0, lanes: int = 1
     ) -> None:
-        if len(corpus) < lanes:
-            raise InputError(f"corpora.{corpus.config.name}: {len(corpus)} documents for {lanes} learner workers")
         self._corpus, self._tokenizer = corpus, tokenizer
         self._seed, self._lane, self._lanes = seed, lane, lanes
         patches = 0 if corpus.config.kind == "text" else len(tokenizer.places)
         self._shape = document_shape(length, patches)
         blocks = len(corpus.counts)
         # With fewer blocks than lanes, every lane reads all and takes its share of the documents.
-        self._shared = blocks < lanes
-        self._first, self._stop = blocks * lane // lanes, blocks * (lane + 1) // lanes
-        own = self._stop - self._first
-        self.per_epoch = 1 if self._shared else -(-own // corpus.chunk_blocks)
-        self._epoch, self._blocks = -1, np.zeros(0, np.int64)
+        self.by_document = blocks < lanes
+        self._first, self._count = blocks * lane // lanes, blocks * (lane + 1) // lanes - blocks * lane // lanes
+        self._size = corpus.chunk_blocks
+        if self.by_document:
+            self._size = -(-corpus.chunk_blocks * len(corpus) // blocks)
+        self._epoch, self._order = -1, np.zeros(0, np.int64)
 
     def __call__(self, number: int) -> Rows:
         """The rows of chunk `number`. Raises InputError where a document is damaged, naming file and place."""
         documents = self.documents(number)
-        draws = np.random.default_rng([self._seed, 1, number]).random(len(documents))
+        draws = np.random.default_rng([self._seed, 1, self._lane, number]).random(len(documents))
         tokens = [self._tokenizer.encode(each, draw) for each, draw in zip(documents, draws, strict=True)]
+        if self._shape.patches:
+            size = self._corpus.config.together
+            tokens = [DocumentTokens.join(tokens[first : first + size]) for first in range(0, len(tokens), size)]
         item = (number * self._lanes + self._lane) * ITEMS
         return pack_documents(tokens, self._shape, self._tokenizer.places, item)
 
     def documents(self, number: int) -> list[Document]:
         """The documents of chunk `number`, in order."""
-        epoch, chunk = divmod(number, self.per_epoch)
-        if self._shared:
-            every = [document for block in range(len(self._corpus.counts)) for document in self._corpus.read(block)]
-            found = every[(self._lane + epoch) % self._lanes :: self._lanes]
+        read = cache(self._corpus.read)
+        if self.by_document:
+            every = [document for block in range(len(self._corpus.counts)) for document in read(block)]
+            found = [every[index] for _, index in self.places(number)]
         else:
-            start, size = self._first + chunk * self._corpus.chunk_blocks, self._corpus.chunk_blocks
-            blocks = self._order(epoch)[start : min(start + size, self._stop)]
-            found = [document for block in blocks for document in self._corpus.read(int(block))]
+            found = [document for _, block in self.places(number) for document in read(block)]
         order = np.random.default_rng([self._seed, 2, self._lane, number]).permutation(len(found))
         return [found[index] for index in order]
 
-    def _order(self, epoch: int) -> np.ndarray:
-        """Blocks in the order of an epoch: drawn from a few groups at a time, and those in an order of their own."""
+    def places(self, number: int) -> list[tuple[int, int]]:
+        """Epoch and number of each block of a chunk, or of each document where `by_document`."""
+        found = []
+        for index in range(number * self._size, (number + 1) * self._size):
+            if self.by_document:
+                epoch, place = divmod(index * self._lanes + self._lane, len(self._corpus))
+            else:
+                epoch, place = divmod(index, self._count)
+                place += self._first
+            found.append((epoch, int(self._order_of(epoch)[place])))
+        return found
+
+    def _order_of(self, epoch: int) -> np.ndarray:
+        """Blocks in an epoch's order: drawn from a few groups at a time, and those shuffled. Or documents, shuffled."""
         if epoch != self._epoch:
             random, groups = np.random.default_rng([self._seed, 0, epoch]), self._corpus.groups
+            if self.by_document:
+                groups = np.arange(len(self._corpus))
             pool = random.permutation(int(groups[-1]) + 1)[groups] // OPEN_GROUPS
-            self._epoch, self._blocks = epoch, np.lexsort((random.random(len(groups)), pool))
-        return self._blocks
+            self._epoch, self._order = epoch, np.lexsort((random.random(len(groups)), pool))
+        return self._order
 
 
 def open_corpora(config: RunConfig) -> dict[str, Corpus]:
@@ -146,15 +170,22 @@ def _open_file(path: Path, config: CorpusConfig) -> CorpusFile:
     return formats[path.suffix](path, config)
 
 
-def corpus_rows(
-    config: RunConfig, tokenizer: Tokenizer, corpora: dict[str, Corpus], seed: int, lane: int = 0, lanes: int = 1
-) -> dict[str, Iterator[Rows]]:
-    """Chunks of every corpus without end, by name."""
-    streams: dict[str, Iterator[Rows]] = {}
+def open_chunks(
+    config: RunConfig, tokenizer: Tokenizer, corpora: dict[str, Corpus], seed: int
+) -> dict[str, Callable[[int, int], CorpusChunks]]:
+    """For each corpus, what makes the chunks of (lane, lanes)."""
+    opened: dict[str, Callable[[int, int], CorpusChunks]] = {}
     for index, (name, corpus) in enumerate(corpora.items()):
         documents = DocumentTokenizer(
             tokenizer.text, tokenizer.vocabulary, config.tokens.image_size, corpus.config.predict_question
         )
-        chunks = CorpusChunks(corpus, documents, config.tokens.length, seed + index, lane, lanes)
-        streams[name] = map(chunks, count())
-    return streams
+        opened[name] = partial(CorpusChunks, corpus, documents, config.tokens.length, seed + index)
+    return opened
+
+
+def corpus_rows(
+    config: RunConfig, tokenizer: Tokenizer, corpora: dict[str, Corpus], seed: int, lane: int = 0, lanes: int = 1
+) -> dict[str, Iterator[Rows]]:
+    """Rows of every corpus without end, by name: one chunk after the other."""
+    opened = open_chunks(config, tokenizer, corpora, seed)
+    return {name: map(chunks(lane, lanes), count()) for name, chunks in opened.items()}

@@ -19,7 +19,7 @@ from learner.loss import LossModel
 from replay.corpora.chunks import corpus_rows, open_corpora
 from replay.mixture import MixtureBatches
 
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "yellow": (220, 220, 30)}
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 MODEL = "{width: 64, layers: 1, heads: 2, key_size: 16, feed_forward: 128, patch_channels: 32, local_positions: 16}"
 
 
@@ -29,22 +29,24 @@ def squares(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("squares")
     lines = []
     for name, colour in COLOURS.items():
-        Image.new("RGB", (40, 30), colour).save(folder / f"{name}.png")
+        image = Image.new("RGB", (32, 32))
+        image.paste(colour, (8, 8, 24, 24))
+        image.save(folder / f"{name}.png")
         lines.append(json.dumps({"image": f"{name}.png", "caption": f"a {name} square"}))
     (folder / "captions.jsonl").write_text("\n".join(lines))
     (folder / "squares.yaml").write_text(f"""
 name: squares
 corpora: [{{name: squares, kind: caption, paths: {folder}/captions.jsonl}}]
-tokens: {{image_size: [16, 16], length: 24}}
+tokens: {{image_size: [16, 16], length: 48}}
 model: {MODEL}
-learner: {{steps: 220, batch: 4, warmup_steps: 10, learning_rate: 0.006, weight_decay: 0.0}}
+learner: {{steps: 240, batch: 4, warmup_steps: 10, learning_rate: 0.006, weight_decay: 0.0}}
 """)
     assert main(["train", str(folder / "squares.yaml"), "--run", str(folder / "run")]) == 0
     return folder
 
 
 def test_a_tiny_model_learns_four_captions_and_the_command_writes_them(squares, capsys):
-    checkpoint = str(squares / "run/checkpoints/step-00000220")
+    checkpoint = str(squares / "run/checkpoints/step-00000240")
     # The checkpoint carries all that it takes.
     (squares / "captions.jsonl").unlink()
     for name in COLOURS:
@@ -60,12 +62,12 @@ def test_a_tiny_model_learns_four_captions_and_the_command_writes_them(squares, 
         (["--image", "squares.yaml"], "--image: squares.yaml is no image that can be read"),
         (["--image", "gone.png"], "--image: gone.png is no image that can be read"),
         ([], "--image: is missing"),
-        (["--image", "red.png", "--text", "a " * 60], "62 tokens leave no room in a window of 24"),
+        (["--image", "red.png", "--text", "a " * 60], "62 tokens leave no room in a window of 48"),
     ],
 )
 def test_what_generate_cannot_use_is_named(squares, capsys, monkeypatch, words, message):
     monkeypatch.chdir(squares)
-    assert main(["generate", "run/checkpoints/step-00000220", *words]) == 2
+    assert main(["generate", "run/checkpoints/step-00000240", *words]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -100,7 +102,7 @@ def test_text_is_a_plain_target_in_both_vocabularies_beside_spread_actions(tmp_p
         wanted = inputs.loss_mask[:, 1:]
         logits = model.logits(model(inputs)[:, :-1][wanted])
         plain = F.cross_entropy(logits, inputs.token[:, 1:][wanted].long(), reduction="none")
-    assert len(spread) == 2 * (2 + 1 + 5 + 1)
+    assert len(spread) == int(inputs.loss_mask.sum()) > 0
     assert np.allclose(spread, plain, atol=1e-5)
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import tarfile
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 from gato_dist.config import CorpusConfig, parse_config
 from gato_dist.errors import InputError
+from gato_dist.kinds import Kind
 from gato_dist.sequence import Rows
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import Vocabulary
@@ -103,36 +105,62 @@ def test_every_format_gives_the_same_documents(kind, write, tmp_path):
     assert len(chunk) > 0
 
 
-@given(st.integers(1, 60), st.integers(1, 7), st.integers(0, 5), st.booleans(), st.integers(1, 8))
-def test_lanes_read_every_document_once_an_epoch(tmp_path_factory, count, lanes, epoch, columnar, block):
-    lanes = min(lanes, count)
+@given(st.integers(1, 60), st.integers(1, 9), st.booleans(), st.integers(1, 8), st.integers(1, 5))
+def test_lanes_read_every_document_once_an_epoch(tmp_path_factory, count, lanes, columnar, block, size):
     records = [{"text": str(i)} for i in range(count)]
     path = (write_parquet if columnar else write_jsonl)(tmp_path_factory.mktemp("lanes"), records)
     with pytest.MonkeyPatch.context() as patch:
         for module in (lines, rows):
             patch.setattr(module, "BLOCK_BYTES", 16 * block)
         corpus = open_corpus(CorpusConfig(name="c", kind="text", paths=str(path)))
-    corpus.chunk_blocks = 2
-    seen = []
+    corpus.chunk_blocks = size
+    seen: dict[int, list[str]] = {0: [], 1: [], 2: []}
     for lane in range(lanes):
-        chunks = CorpusChunks(corpus, TOKENIZER, 64, 3, lane, lanes)
-        numbers = range(epoch * chunks.per_epoch, (epoch + 1) * chunks.per_epoch)
-        seen += [document.texts[0] for number in numbers for document in chunks.documents(number)]
-    assert sorted(map(int, seen)) == list(range(count))
+        chunks, number = CorpusChunks(corpus, TOKENIZER, 64, 3, lane, lanes), 0
+        every = [document for block in range(len(corpus.counts)) for document in corpus.read(block)]
+        while (places := chunks.places(number))[0][0] < 3:
+            read = [([every[i]] if chunks.by_document else corpus.read(i)) for _, i in places]
+            texts = [[document.texts[0] for document in documents] for documents in read]
+            assert sorted(chain(*texts)) == sorted(document.texts[0] for document in chunks.documents(number))
+            for (epoch, _), found in zip(places, texts, strict=True):
+                seen.setdefault(epoch, []).extend(found)
+            number += 1
+    for epoch in range(3):
+        assert sorted(map(int, seen[epoch])) == list(range(count))
 
 
 def test_a_chunk_is_made_from_its_number_alone_and_epochs_differ(tmp_path):
     corpus = open_corpus(CorpusConfig(name="c", kind="caption", paths=str(write_tar(tmp_path, RECORDS["caption"]))))
-    corpus.chunk_blocks = 1
+    assert len(corpus.counts) == 5
+    assert corpus.chunk_blocks == 5, "64 images, of blocks of 14 on average"
     chunks = CorpusChunks(corpus, TOKENIZER, 64, seed=5)
-    assert chunks.per_epoch == 5
-    in_order = [chunks(number) for number in range(10)]
-    again = CorpusChunks(corpus, TOKENIZER, 64, seed=5)
-    for number in (7, 0, 3):
+    in_order = [chunks(number) for number in range(6)]
+    again = pickle.loads(pickle.dumps(CorpusChunks(corpus, TOKENIZER, 64, seed=5)))
+    for number in (5, 0, 3):
         assert_same(again(number), in_order[number])
     assert len(np.unique(np.concatenate([chunk.item_id for chunk in in_order]))) == sum(map(len, in_order))
-    first, second = ([d.texts for n in range(5) for d in chunks.documents(n + e)] for e in (0, 5))
+    first, second = ([document.where for document in chunks.documents(number)] for number in (0, 1))
+    assert sorted(first) == sorted(second)
     assert first != second
+
+
+def test_images_are_shown_together_as_the_configuration_says(tmp_path):
+    path = write_parquet(tmp_path, RECORDS["vqa"])
+    corpora = [open_corpus(CorpusConfig(name="c", kind="vqa", paths=str(path), together=size)) for size in (1, 5)]
+    apart, together = (CorpusChunks(corpus, TOKENIZER, 512, 0)(0) for corpus in corpora)
+    assert corpora[0].fingerprint != corpora[1].fingerprint == open_corpus(corpora[1].config).fingerprint
+    counts = [(np.diff(np.nonzero(chunk.kind[0] == Kind.PATCH)[0]) > 0).sum() + 1 for chunk in (apart, together)]
+    segments = [chunk.segment[0].max() + 1 for chunk in (apart, together)]
+    assert counts[0] == segments[0]
+    assert counts[1] == 5 * segments[1]
+    assert np.array_equal(apart.patches[0, :5], together.patches[0, :5])
+
+
+def test_few_documents_fill_rows_all_the_same(tmp_path):
+    corpus = open_corpus(CorpusConfig(name="c", kind="caption", paths=str(write_tar(tmp_path, RECORDS["caption"][:3]))))
+    for lanes in (1, 8):
+        chunk = CorpusChunks(corpus, TOKENIZER, 256, 5, lanes - 1, lanes)(0)
+        assert (chunk.segment >= 0).mean() > 0.6
 
 
 def assert_same(one: Rows, other: Rows) -> None:

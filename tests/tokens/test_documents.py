@@ -1,5 +1,6 @@
 """Documents as tokens: layouts written out by hand, what carries loss, and rows that lose and repeat nothing."""
 
+import sys
 from io import BytesIO
 from itertools import pairwise
 
@@ -80,6 +81,13 @@ def test_an_image_of_any_kind_is_scaled_and_one_that_is_none_is_named():
         tokenizer().encode(Document("x.tar, sample 3", ("red",), image=png(PIXELS)[:90]))
 
 
+def test_without_pillow_the_extra_to_install_is_named(monkeypatch):
+    document = Document("here", ("red",), image=png(PIXELS))
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(InputError, match=r"pip install 'gato-dist\[images\]'"):
+        tokenizer().encode(document)
+
+
 def windows(lengths: list[int]) -> list[DocumentTokens]:
     """Texts whose tokens are all different; each but the first of a text carries loss."""
     ends = np.cumsum([0, *lengths])
@@ -121,3 +129,15 @@ def test_images_stay_with_their_texts_and_fill_rows_that_have_room():
     assert np.array_equal(rows.patches[0, :4], np.concatenate([tokens[0].patches] * 2))
     assert np.array_equal(rows.places[0, :4], np.concatenate([make.places] * 2))
     assert (rows.weights_version == -1).all()
+
+
+def test_joined_images_see_one_another_and_are_cut_at_the_end_of_a_row():
+    make = tokenizer()
+    tokens = [make.encode(Document("here", (each,), image=png(PIXELS))) for each in ("red", "ball", "red ball")]
+    joined = DocumentTokens.join(tokens)
+    assert joined.loss_mask.tolist() == [*[False] * 2, True, True] * 2 + [False] * 2 + [True] * 3
+    rows = pack_documents([joined], document_shape(9, 2), make.places, 0)
+    assert rows.token.tolist() == [[0, 0, RED, SEPARATOR, 0, 0, BALL, SEPARATOR, 0]]
+    assert rows.segment.tolist() == [[0] * 9]
+    assert np.array_equal(rows.patches[0, :5], np.concatenate([tokens[0].patches] * 3)[:5])
+    assert np.array_equal(rows.places[0, :5], make.places[[0, 1, 0, 1, 0]])
