@@ -12,7 +12,7 @@ from gato_dist.run_folder import RunFolder
 from gato_dist.scores import load_reference
 from gato_dist.sequence import Rows
 from gato_dist.signals import Interrupt
-from gato_dist.status import Status, TaskStatus, View
+from gato_dist.status import Status, View, new_tasks
 from gato_dist.tokens.packing import Packer, Prompting
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
@@ -90,7 +90,7 @@ class _Host:
 
     def __init__(self, config: RunConfig, interrupt: Interrupt, view: View) -> None:
         self._interrupt, self._view, self._began = interrupt, view, time.monotonic()
-        self._status = Status("training", tasks={name: TaskStatus() for name in config.weights})
+        self._status = Status("training", tasks=new_tasks(config))
 
     def publish(self, version: int, step: int, weights: State) -> None:
         self._status.weights_version = version

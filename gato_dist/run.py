@@ -15,7 +15,7 @@ from gato_dist.run_folder import RunFolder
 from gato_dist.scores import Reference, ScoreRow, ScoreTable, load_reference
 from gato_dist.signals import Interrupt
 from gato_dist.specs import TaskSpec
-from gato_dist.status import Status, TaskStatus, View, score_table
+from gato_dist.status import Status, View, new_tasks, score_table
 from gato_dist.system import System
 from gato_dist.tokens.layout import observation_tokens
 from gato_dist.tokens.packing import min_step_tokens
@@ -159,7 +159,7 @@ class _Loop:
         self._writer = SummaryWriter(str(folder.tensorboard))
         self._began = time.monotonic()
         self._rates = _Rates()
-        self._status = Status(tasks={name: TaskStatus() for name in config.weights})
+        self._status = Status(tasks=new_tasks(config))
         for name, row in self.scores.latest().items():
             if name in self._status.tasks:
                 self._status.tasks[name].score = row

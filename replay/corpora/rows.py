@@ -31,7 +31,8 @@ class ParquetRows:
             if key not in columns:
                 raise InputError(f"{path}: corpora.{config.name}: no column {key!r}; it has {', '.join(columns)}")
         self._columns = list(field_names(config))
-        self.size, self._blocks = 0, []
+        self.size = 0
+        blocks: list[tuple[int, int, int, int]] = []
         before = 0
         for group in range(metadata.num_row_groups):
             found = metadata.row_group(group)
@@ -39,12 +40,14 @@ class ParquetRows:
             self.size += size
             fitting = max(BLOCK_BYTES * found.num_rows // max(size, 1), 1)
             each = fitting if config.kind == "text" else IMAGES
-            own = [(group, first, min(each, found.num_rows - first)) for first in range(0, found.num_rows, each)]
-            self._blocks += [(*block, before) for block in own]
+            firsts = range(0, found.num_rows, each)
+            blocks += [(group, first, min(each, found.num_rows - first), before) for first in firsts]
             before += found.num_rows
-        self.counts = np.array([count for _, _, count, _ in self._blocks], np.int64)
+        # Row group, first row in it, rows, and rows before the group.
+        self._blocks = np.array(blocks, np.int64).reshape(-1, 4)
+        self.counts = self._blocks[:, 2]
         # Row groups may be empty; groups are numbered without gaps.
-        _, self.groups = np.unique([group for group, *_ in self._blocks], return_inverse=True)
+        _, self.groups = np.unique(self._blocks[:, 0], return_inverse=True)
         self._tables: OrderedDict[int, pa.Table] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -52,7 +55,7 @@ class ParquetRows:
 
     def read(self, block: int) -> list[Document]:
         """The documents of a block. Raises InputError for what is no document, naming its row (from 0)."""
-        group, first, count, before = self._blocks[block]
+        group, first, count, before = self._blocks[block].tolist()
         records = self._table(group).slice(first, count).to_pylist()
         return [
             read_document(self._config, record, f"{self.path}, row {before + first + i}", self.path.parent)

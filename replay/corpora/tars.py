@@ -30,12 +30,13 @@ class TarSamples:
                 starts.append(min(member.offset for member in members.values()))
                 counts.append(0)
             counts[-1] += 1
-        self._starts, self.counts, self.groups = starts, np.array(counts, np.int64), np.arange(len(counts))
+        self._starts, self.counts = np.array(starts, np.int64), np.array(counts, np.int64)
+        self.groups = np.arange(len(counts))
 
     def read(self, block: int) -> list[Document]:
         """The documents of a block. Raises InputError for what is none, naming the sample."""
         found = []
-        samples = self._samples(self._starts[block])
+        samples = self._samples(int(self._starts[block]))
         with self.path.open("rb") as file:
             for _ in range(self.counts[block]):
                 name, members = next(samples)

@@ -49,6 +49,7 @@ def test_a_tiny_model_learns_four_captions_and_the_command_writes_them(squares, 
     checkpoint = str(squares / "run/checkpoints/step-00000240")
     # The checkpoint carries all that it takes.
     (squares / "captions.jsonl").unlink()
+    assert "| corpora squares " in (squares / "run/log.txt").read_text()
     for name in COLOURS:
         assert main(["generate", checkpoint, "--image", str(squares / f"{name}.png")]) == 0
         assert capsys.readouterr().out == f"a {name} square\n"
