@@ -164,6 +164,21 @@ class ReplayConfig(_Section):
     samples_per_insert: float = Field(4.0, gt=0, description="samples that let an expert write one more sequence")
 
 
+class DataConfig(_Section):
+    """Episodes from disk (`gato-dist collect`): alone with `train --data`, or beside live experts."""
+
+    path: str | None = Field(None, description="a dataset that live experts are mixed with; not for `train --data`")
+    share: Share = Field(
+        0.5, description="share from disk of the sequences of each task that `path` holds; 1: no expert"
+    )
+    lanes: Positive | None = Field(
+        None,
+        description="parts of a batch, each with its own share of the episodes: what keeps batches the same whatever "
+        "the number of workers; not given: the most up to 8 that divide learner.batch, or as many as workers",
+    )
+    loaders: NotNegative = Field(1, description="processes of each learner worker that read and encode; 0: its own")
+
+
 class ActorsConfig(_Section):
     """Expert actors: one per task and copy."""
 
@@ -213,6 +228,7 @@ class RunConfig(_Section):
     model: ModelConfig = ModelConfig()
     learner: LearnerConfig = LearnerConfig()
     replay: ReplayConfig = ReplayConfig()
+    data: DataConfig = DataConfig()
     actors: ActorsConfig = ActorsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     ray: RayConfig = RayConfig()
@@ -230,6 +246,11 @@ class RunConfig(_Section):
         if self.learner.batch % self.learner.workers:
             raise ValueError(
                 f"learner.batch {self.learner.batch} must be a multiple of learner.workers {self.learner.workers}"
+            )
+        if self.learner.batch % self.lanes or self.lanes % self.learner.workers:
+            raise ValueError(
+                f"data.lanes {self.lanes} must divide learner.batch {self.learner.batch} and be a multiple of "
+                f"learner.workers {self.learner.workers}"
             )
         if self.model.positions == "learned" and self.model.max_positions < self.tokens.length:
             raise ValueError(
@@ -269,6 +290,13 @@ class RunConfig(_Section):
                 f"model.local_positions: {self.model.local_positions}, but the {patches} patches of "
                 f"tokens.image_size {height}×{width} need as many"
             )
+
+    @property
+    def lanes(self) -> int:
+        """Parts of a batch from disk."""
+        batch, workers = self.learner.batch, self.learner.workers
+        most = max(8, workers)
+        return self.data.lanes or max(n for n in range(workers, most + 1, workers) if batch % n == 0)
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:

@@ -1,64 +1,119 @@
 """`gato-dist train CONFIG --data DATASET`: the learner on episodes from disk, with torch and pyarrow alone."""
 
+import os
+import re
 import time
-from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from gato_dist.config import RunConfig
+from gato_dist.config import RunConfig, parse_config
+from gato_dist.disk import data_fingerprint, disk_sources
 from gato_dist.errors import InputError
 from gato_dist.ports import State
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import load_reference
-from gato_dist.sequence import Rows
+from gato_dist.sequence import DataPosition
 from gato_dist.signals import Interrupt
 from gato_dist.status import Status, View, new_tasks
-from gato_dist.tokens.packing import Packer, Prompting
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
-from replay.corpora.chunks import corpus_rows, open_corpora
-from replay.dataset import Dataset, dataset_rows
-from replay.mixture import MixtureBatches
+from replay.corpora.chunks import Corpus, open_corpora
+from replay.dataset import Dataset
+from replay.loader import load_batches
 
 
 def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: Path | None) -> None:
     """Trains on the tasks as `data` holds them and on the corpora, and writes checkpoints; nothing is played.
 
     data: a dataset, or None where the configuration has no tasks.
-
-    Resumed, it goes on with the newest checkpoint's weights in a new order of the episodes. Raises InputError for what
-    the user can mend, KeyboardInterrupt once an interrupted run has written its checkpoint.
+    With several `learner.workers` it starts them on this machine; under torchrun it is one of as many as there are.
+    Resumed, it goes on exactly where the newest checkpoint was written. Raises InputError for what the user can mend,
+    KeyboardInterrupt once an interrupted run has written its checkpoint.
     """
+    if data and not config.tasks:
+        raise InputError(f"--data: {data}, but the configuration has no tasks, only corpora; leave it out")
+    if "WORLD_SIZE" in os.environ:
+        _work(_with_workers(config, int(os.environ["WORLD_SIZE"])), folder, resume, data)
+    elif config.learner.workers == 1:
+        _work(config, folder, resume, data)
+    else:
+        _in_workers(config, folder, resume, data)
+
+
+def _with_workers(config: RunConfig, workers: int) -> RunConfig:
+    plain = config.model_dump(mode="json")
+    plain["learner"]["workers"] = workers
+    return parse_config(plain, "torchrun")
+
+
+def _in_workers(config: RunConfig, folder: RunFolder, resume: bool, data: Path | None) -> None:
+    from torch.multiprocessing import ProcessRaisedException
+
+    from learner.local_workers import run_workers
+
+    folder.check(config, resume)
+    _open(config, data)
+    job = partial(_work, config, folder, resume, data)
+    try:
+        run_workers(job, config.learner.workers)
+    except ProcessRaisedException as error:
+        quoted = re.findall(r"^(?:\w+\.)*(\w+): (.+)$", str(error), re.MULTILINE)
+        kind, message = quoted[-1] if quoted else ("", str(error))
+        raise (InputError if kind == "InputError" else RuntimeError)(message) from error
+
+
+def _work(config: RunConfig, folder: RunFolder, resume: bool, data: Path | None) -> None:
+    """One worker's part."""
     import torch
 
+    from learner import parallel
     from learner.checkpoint import CheckpointFolder
     from learner.train import train
 
-    if config.learner.workers > 1:
-        raise InputError(f"learner.workers: {config.learner.workers}, but training from disk has one worker so far")
-    if data and not config.tasks:
-        raise InputError(f"--data: {data}, but the configuration has no tasks, only corpora; leave it out")
-    folder.check(config, resume)
-    dataset = Dataset.open(data) if data else None
-    corpora = open_corpora(config)
-    tokenizer = _make_tokenizer(config, dataset)
-    torch.set_num_threads(config.learner.threads)
-    folder.open(config)
-    checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
-    newest = checkpoints.newest()
-    # Not the order that the part of the run before this start has seen.
-    seed = config.seed + (int(newest.name.removeprefix("step-")) if newest else 0)
-    device = "cuda" if config.learner.gpu else "cpu"
-    with Interrupt() as interrupt, View(folder.log) as view:
-        host = _Host(config, interrupt, view)
-        streams = corpus_rows(config, tokenizer, corpora, seed)
-        if dataset:
-            streams = _task_rows(config, tokenizer, dataset, seed) | streams
-        batches = MixtureBatches(streams, config.weights, config.learner.batch, tokenizer.tensor_size, seed)
-        train(config, tokenizer, batches, host, checkpoints, device)
+    with parallel.process_group(config.learner.gpu) as device, Interrupt() as interrupt:
+        if parallel.is_first():
+            folder.check(config, resume)
+        dataset, corpora, tokenizer = _open(config, data)
+        torch.set_num_threads(config.learner.threads)
+        if parallel.is_first():
+            folder.open(config)
+        checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
+        position, note = _position(config, data_fingerprint(config, dataset, corpora), checkpoints.newest())
+        learner = config.learner
+        batches = load_batches(
+            disk_sources(config, tokenizer, dataset, corpora, position.seed), learner.batch, config.lanes,
+            tokenizer.tensor_size, position, parallel.rank(), parallel.world_size(), config.data.loaders,
+        )  # fmt: skip
+        with View(folder.log) if parallel.is_first() else nullcontext() as view:
+            if view and note:
+                view.note(note)
+            host = _Host(config, interrupt, view)
+            train(config, tokenizer, batches, host, checkpoints, device, position=position)
+            if view and not interrupt.requested:
+                newest = checkpoints.newest()
+                verb = "score it with: gato-dist evaluate" if config.tasks else "use it with: gato-dist generate"
+                view.note(f"checkpoint: {newest}   {verb} {newest}")
         interrupt.check()
-        verb = "score it with: gato-dist evaluate" if config.tasks else "use it with: gato-dist generate"
-        view.note(f"checkpoint: {checkpoints.newest()}   {verb} {checkpoints.newest()}")
+
+
+def _position(config: RunConfig, fingerprint: str, newest: Path | None) -> tuple[DataPosition, str]:
+    """Where to begin in the data, and what to tell of it."""
+    from learner.checkpoint import data_position
+
+    before = data_position(newest) if newest else None
+    if before and before.fingerprint == fingerprint:
+        return before, ""
+    # An order that the part of the run before this start has not seen.
+    seed = config.seed + (int(newest.name.removeprefix("step-")) if newest else 0)
+    note = "the data are not those of the checkpoint: going on with them from their beginning" if before else ""
+    return DataPosition.start(fingerprint, seed, config.lanes, len(config.weights)), note
+
+
+def _open(config: RunConfig, data: Path | None) -> tuple[Dataset | None, list[Corpus], Tokenizer]:
+    """All that a run reads. Raises InputError for what is missing or does not fit."""
+    dataset = Dataset.open(data) if data else None
+    return dataset, open_corpora(config), _make_tokenizer(config, dataset)
 
 
 def _make_tokenizer(config: RunConfig, dataset: Dataset | None) -> Tokenizer:
@@ -73,22 +128,10 @@ def _make_tokenizer(config: RunConfig, dataset: Dataset | None) -> Tokenizer:
         raise InputError(f"tokens: {error}") from error
 
 
-def _task_rows(config: RunConfig, tokenizer: Tokenizer, dataset: Dataset, seed: int) -> dict[str, Iterator[Rows]]:
-    tokens, streams = config.tokens, {}
-    prompting = Prompting(tokens.prompt_share, tokens.prompt_tokens)
-    for index, task in enumerate(config.tasks):
-        own = tokenizer.tasks[task.name]
-        packer = partial(
-            Packer, own, tokens.length, task.window_steps, seed + index, 0, task.keep_repeats, prompting
-        )  # fmt: skip
-        streams[task.name] = dataset_rows(dataset.shards[task.name], own, packer, seed + index)
-    return streams
-
-
 class _Host:
     """The `LearnerHost` of a run without actors: figures go to the view, weights only into checkpoints."""
 
-    def __init__(self, config: RunConfig, interrupt: Interrupt, view: View) -> None:
+    def __init__(self, config: RunConfig, interrupt: Interrupt, view: View | None) -> None:
         self._interrupt, self._view, self._began = interrupt, view, time.monotonic()
         self._status = Status("training", tasks=new_tasks(config))
 
@@ -103,7 +146,8 @@ class _Host:
         status.learner_tokens_per_second = metrics.get("tokens_per_second", status.learner_tokens_per_second)
         for name, task in status.tasks.items():
             task.loss = metrics.get(f"loss/{name}", task.loss)
-        self._view.show(status)
+        if self._view:
+            self._view.show(status)
 
     def should_stop(self) -> bool:
         return self._interrupt.requested

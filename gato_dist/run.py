@@ -75,9 +75,8 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     folder.check(config, resume)
     _check_parts(config)
     tokenizer = make_tokenizer(config, references)
-    corpora = open_corpora(config)
     with Interrupt() as interrupt:
-        system = System(config, tokenizer, corpora, folder, interrupt)
+        system = System(config, tokenizer, folder, interrupt)
         # Nothing is written before all that can be refused was.
         system.connect()
         folder.open(config)
@@ -108,6 +107,7 @@ def _check_parts(config: RunConfig) -> None:
     """What would only fail minutes later, in another process. Raises InputError."""
     for task in config.tasks:
         check_expert(task)
+    open_corpora(config)
     if importlib.util.find_spec("reverb") is None:
         raise InputError("live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]'")
     if config.replay.port and not config.ray.address:

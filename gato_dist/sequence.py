@@ -1,6 +1,7 @@
 """Sequences: fixed rows of L tokens that replay holds, and the batch that the learner eats."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,8 @@ class Batch:
 
     position int16: index inside the segment. patches uint8 [ΣP, 16, 16, 3], places uint8 [ΣP, 2, 2] and tensors
     float32 [ΣN, D] are those of all rows, in the order of the positions that consume them.
-    weights_version int32 [B, 2]; task int16 [B]: index into the mixture's tasks.
+    weights_version int32 [B, 2]; task int16 [B]: index into the mixture's tasks. cursor int64 [lanes, sources, 2]:
+    where data from disk stand after this batch (replay/loader.py); empty where they come from replay.
     """
 
     token: np.ndarray
@@ -92,11 +94,45 @@ class Batch:
     tensors: np.ndarray
     weights_version: np.ndarray
     task: np.ndarray
+    cursor: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 2), np.int64))
 
     @property
     def tokens(self) -> int:
         """Tokens that are not padding."""
         return int(np.count_nonzero(self.segment >= 0))
+
+
+@dataclass(frozen=True)
+class DataPosition:
+    """Where a run stands in data from disk. fingerprint: of the data; seed: of their order; batches: taken so far.
+
+    cursor int64 [lanes, sources, 2]: the chunk and the row inside it that come next (replay/loader.py).
+    """
+
+    fingerprint: str
+    seed: int
+    batches: int
+    cursor: np.ndarray
+
+    @classmethod
+    def start(cls, fingerprint: str, seed: int, lanes: int, sources: int) -> "DataPosition":
+        return cls(fingerprint, seed, 0, np.zeros((lanes, sources, 2), np.int64))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("fingerprint", "seed", "batches")} | {
+            "cursor": self.cursor.tolist()
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "DataPosition":
+        return cls(**data | {"cursor": np.array(data["cursor"], np.int64)})
+
+
+def join_batches(batches: list[Batch]) -> Batch:
+    """One batch of the rows of all."""
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(**{f.name: np.concatenate([getattr(batch, f.name) for batch in batches]) for f in fields(Batch)})
 
 
 def collate(parts: list[tuple[int, Rows]], tensor_size: int) -> Batch:

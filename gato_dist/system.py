@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost, ReplayActor
 from gato_dist.config import RayConfig, RunConfig
+from gato_dist.disk import disk_shares, disk_sources, open_beside
 from gato_dist.errors import InputError
 from gato_dist.run_folder import RunFolder
 from gato_dist.signals import Interrupt
@@ -25,8 +27,8 @@ from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import CheckpointFolder
 from learner.ray_train import fit
 from learner.train import train
-from replay.corpora.chunks import Corpus, corpus_rows
-from replay.mixture import MixtureBatches
+from replay.corpora.chunks import open_corpora
+from replay.mixture import MixtureBatches, Stream
 from replay.sampler import table_rows
 from replay.tables import start_server, table_figures
 from replay.writer import RowWriter
@@ -97,16 +99,9 @@ class RunFailed(RuntimeError):
 class System:
     """Board, replay, learner, experts and evaluators of one run; `check` surfaces what died."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        tokenizer: Tokenizer,
-        corpora: dict[str, Corpus],
-        folder: RunFolder,
-        interrupt: Interrupt,
-    ) -> None:
+    def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder, interrupt: Interrupt) -> None:
         self._config, self._tokenizer, self._folder, self._interrupt = config, tokenizer, folder, interrupt
-        self._corpora = corpora
+        self._from_disk = disk_shares(config, open_beside(config))
         self._workers: list[_Worker] = []
         self._learner: Any = None
 
@@ -129,15 +124,14 @@ class System:
         shapes = {name: row_shape(tokenizer.tasks[name], config.tokens.length) for name in names}
         self.replay = ReplayActor.remote(partial(start_server, shapes, config.replay))
         address = self._ask(self.replay.address.remote())
-        for index, task in enumerate(config.tasks):
-            for copy in range(config.actors.copies):
+        for index, (task, from_disk) in enumerate(zip(config.tasks, self._from_disk, strict=True)):
+            for copy in range(config.actors.copies if from_disk < 1 else 0):
                 work = (config, index, copy, self.board, self._shared_tokenizer, partial(RowWriter, address))
                 actor = ExpertActor.options(num_cpus=config.actors.threads).remote()
                 self._add(f"expert of {task.name}", actor, work)
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
-        root = self._folder.root.absolute()
-        job = partial(_learn, config, tokenizer, self._corpora, address, root, self.board, min_version)
+        job = partial(_learn, config, tokenizer, address, self._folder.root.absolute(), self.board, min_version)
         learner, notes = config.learner, self._folder.replay.absolute() / "ray_train"
         # A task, since a thread of this process that waits for Ray while Ray is shut down would crash it.
         remote_fit = ray.remote(num_cpus=0, max_retries=0)(fit)
@@ -220,24 +214,16 @@ class System:
 
 
 def _learn(
-    config: RunConfig,
-    tokenizer: Tokenizer,
-    corpora: dict[str, Corpus],
-    address: str,
-    root: Path,
-    board: ActorHandle,
-    min_version: int,
-    rank: int,
+    config: RunConfig, tokenizer: Tokenizer, address: str, root: Path, board: ActorHandle, min_version: int, rank: int
 ) -> None:
     """One learner worker's job: the circle's last arc, from replay to the board."""
     import torch
 
     torch.set_num_threads(config.learner.threads)
     folder = RunFolder(root)
-    streams = {task.name: table_rows(address, task.name) for task in config.tasks}
-    streams |= corpus_rows(config, tokenizer, corpora, config.seed, rank, config.learner.workers)
+    streams = _streams(config, tokenizer, address, seed=config.seed + min_version, rank=rank)
     share = config.learner.batch // config.learner.workers
-    batches = MixtureBatches(streams, config.weights, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
+    batches = MixtureBatches(streams, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
     device = "cuda" if config.learner.gpu else "cpu"
     train(
         config,
@@ -250,6 +236,19 @@ def _learn(
     )
     if rank == 0:
         ray.get(board.finish_learning.remote())
+
+
+def _streams(config: RunConfig, tokenizer: Tokenizer, address: str, seed: int, rank: int) -> list[Stream]:
+    """Replay tables, what of the tasks comes from disk, and corpora."""
+    dataset = open_beside(config)
+    shares = disk_shares(config, dataset)
+    live = [(i, task, 1 - share) for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)) if share < 1]
+    streams = [Stream(i, task.weight * share, table_rows(address, task.name)) for i, task, share in live]
+    shares += [1.0] * len(config.corpora)
+    for source in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
+        chunks = source.open(rank, config.learner.workers)
+        streams.append(Stream(source.task, source.weight * shares[source.task], map(chunks, count())))
+    return [stream for stream in streams if stream.weight]
 
 
 def _mendable(error: BaseException) -> InputError | None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from gato_dist.config import RunConfig, dump_config, load_config
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
+from gato_dist.sequence import DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
 
 PARTIAL = ".partial"
@@ -40,7 +41,13 @@ class CheckpointFolder:
         self.root, self._keep = root, keep
 
     def save(
-        self, config: RunConfig, tokenizer: Tokenizer, model: Gato, optimizer: torch.optim.Optimizer, counters: Counters
+        self,
+        config: RunConfig,
+        tokenizer: Tokenizer,
+        model: Gato,
+        optimizer: torch.optim.Optimizer,
+        counters: Counters,
+        position: DataPosition | None = None,
     ) -> Path:
         """Writes under a temporary name, then renames: a folder with its final name is whole."""
         final = self.root / f"step-{counters.step:08d}"
@@ -54,6 +61,8 @@ class CheckpointFolder:
         )
         save_file(_optimizer_tensors(model, optimizer), partial / "optimizer.safetensors")
         manifest = asdict(counters) | {"tokenizer": tokenizer.fingerprint}
+        if position is not None:
+            manifest["data"] = position.to_dict()
         (partial / "counters.json").write_text(json.dumps(manifest, indent=1))
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
@@ -71,30 +80,34 @@ class CheckpointFolder:
 
 
 def restore(path: Path, model: Gato, optimizer: torch.optim.Optimizer, tokenizer: Tokenizer) -> Counters:
-    """Loads weights, optimizer and random state in place. Raises InputError where they do not fit, naming why."""
+    """Loads weights and optimizer in place. Raises InputError where they do not fit, naming why."""
     manifest = _manifest(path)
-    if manifest.pop("tokenizer") != tokenizer.fingerprint:
+    if manifest["tokenizer"] != tokenizer.fingerprint:
         raise InputError(f"{path}: its tokenizer is not this run's; tasks, tokens or their statistics changed")
     _load_weights(path, model)
     saved = _tensors(path / "optimizer.safetensors")
     try:
-        torch.set_rng_state(saved["random"])
         for name, parameter in model.named_parameters():
             keys = ("step", "exp_avg", "exp_avg_sq")
             optimizer.state[parameter] = {key: saved[f"{key}.{name}"] for key in keys if f"{key}.{name}" in saved}
     except KeyError as error:
         raise InputError(f"{path}/optimizer.safetensors: {error} is missing") from error
-    return Counters(**manifest)
+    return _counters(manifest)
+
+
+def data_position(path: Path) -> DataPosition | None:
+    """Where the run stood in data from disk; None where it had none."""
+    data = _manifest(path).get("data")
+    return DataPosition.from_dict(data) if data is not None else None
 
 
 def load_for_acting(path: Path) -> tuple[RunConfig, Tokenizer, Gato, Counters]:
     """All that acting needs, from the checkpoint alone. Raises InputError where the folder is no checkpoint."""
     manifest = _manifest(path)
-    manifest.pop("tokenizer")
     config, tokenizer = load_config(path / "config.yaml"), Tokenizer.load(path)
     model = build_model(config, tokenizer)
     _load_weights(path, model)
-    return config, tokenizer, model.eval(), Counters(**manifest)
+    return config, tokenizer, model.eval(), _counters(manifest)
 
 
 def _manifest(path: Path) -> dict:
@@ -104,6 +117,10 @@ def _manifest(path: Path) -> dict:
         raise InputError(
             f"{path}: not a checkpoint (give a folder such as runs/NAME/checkpoints/step-00001000)"
         ) from error
+
+
+def _counters(manifest: dict) -> Counters:
+    return Counters(**{field.name: manifest[field.name] for field in fields(Counters)})
 
 
 def _load_weights(path: Path, model: Gato) -> None:
@@ -123,7 +140,7 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _optimizer_tensors(model: Gato, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    tensors = {"random": torch.get_rng_state()}
+    tensors = {}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state[parameter].items():
             tensors[f"{key}.{name}"] = value.contiguous()

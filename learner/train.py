@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 
-from gato_dist.config import LearnerConfig, RunConfig
+from gato_dist.config import RunConfig
 from gato_dist.model.gato import Gato, Inputs
 from gato_dist.ports import LearnerHost, State
-from gato_dist.sequence import Batch
+from gato_dist.sequence import Batch, DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner import parallel
 from learner.checkpoint import CheckpointFolder, Counters, build_model, restore
@@ -34,7 +35,7 @@ class Learner:
         self.meter = Meter(list(config.weights))
         loss_model = LossModel(self.model, tokenizer.vocabulary, config.learner.target_spread)
         self._loss_model = parallel.wrap(loss_model)
-        parallel.seed(config.seed)
+        self._seed = config.seed
 
     @property
     def progress(self) -> float:
@@ -48,6 +49,7 @@ class Learner:
         Raises NonFiniteLoss before the weights change.
         """
         self.model.train()
+        parallel.seed_step(self._seed, self.counters.step)
         inputs = Inputs.of(batch, self.device)
         loss = self._loss_model(inputs)
         targets = parallel.total(len(loss.per_token), self.device)
@@ -82,56 +84,75 @@ def train(
     folder: CheckpointFolder,
     device: torch.device | str = "cpu",
     min_version: int = 0,
+    position: DataPosition | None = None,
 ) -> Counters:
     """Trains until the run's steps or minutes are used up, or the host asks to stop; returns the counters.
 
     Begins from the newest checkpoint of `folder`, if there is one, and publishes it. Publishes every `publish_seconds`
     and the last weights, all with versions above `min_version`: a run that was killed may have published more than its
     newest checkpoint knows of. Writes a checkpoint every `checkpoint_seconds` and at the end.
+    position: where `batches` from disk begin; checkpoints then carry where they stand.
     """
     learner = Learner(config, tokenizer, device)
-    tasks = _Periodic(learner, config, tokenizer, host, folder)
+    tasks = _Periodic(learner, config, tokenizer, host, folder, position)
     if newest := folder.newest():
         learner.counters = restore(newest, learner.model, learner.optimizer, tokenizer)
-        if not parallel.is_first():
-            # The checkpoint holds the first worker's random state.
-            parallel.seed(config.seed + learner.counters.step)
         learner.counters.weights_version = max(learner.counters.weights_version, min_version)
         # New weights are not: scoring what never learned would only cost time.
         tasks.publish()
     iterator = iter(batches)
-    while not _finished(learner, host, config.learner):
+    while tasks.between_steps():
         begin = time.monotonic()
         batch = next(iterator)
         waited = time.monotonic() - begin
         learner.step(batch, waited)
         # The wait for the very first batch is the experts' start, not training.
         learner.counters.seconds += time.monotonic() - begin - (waited if tasks.steps == 0 else 0.0)
-        tasks.after_step()
+        tasks.stepped(batch)
     tasks.finish()
     return learner.counters
 
 
 class _Periodic:
-    """What the first worker does every so often between steps."""
+    """What happens every so often between steps: all workers do it after the same step, the first one alone speaks."""
 
     def __init__(
-        self, learner: Learner, config: RunConfig, tokenizer: Tokenizer, host: LearnerHost, folder: CheckpointFolder
+        self,
+        learner: Learner,
+        config: RunConfig,
+        tokenizer: Tokenizer,
+        host: LearnerHost,
+        folder: CheckpointFolder,
+        position: DataPosition | None,
     ) -> None:
         self._learner, self._config, self._tokenizer = learner, config, tokenizer
-        self._host, self._folder = host, folder
+        self._host, self._folder, self._position = host, folder, position
         self._reported = self._published = self._saved = time.monotonic()
         self.steps = 0
 
-    def after_step(self) -> None:
+    def stepped(self, batch: Batch) -> None:
         self.steps += 1
-        now, config = time.monotonic(), self._config.learner
+        if self._position is not None:
+            self._position = replace(self._position, batches=self._position.batches + 1, cursor=batch.cursor)
+
+    def between_steps(self) -> bool:
+        """Reports, publishes and saves where it is time to; whether another step follows."""
+        learner, now, config = self._learner, time.monotonic(), self._config.learner
         if now - self._reported >= REPORT_SECONDS:
             self.report()
-        if now - self._published >= config.publish_seconds:
+        wants = [
+            float(self._host.should_stop()),
+            float(now - self._published >= config.publish_seconds),
+            float(now - self._saved >= config.checkpoint_seconds),
+            learner.counters.seconds,
+        ]
+        # Clocks differ between workers, and the schedule may follow them: all go by the same words.
+        stop, publishes, saves, learner.counters.seconds = parallel.maximum(wants, learner.device)
+        if publishes:
             self.publish()
-        if now - self._saved >= config.checkpoint_seconds:
+        if saves:
             self.save()
+        return not stop and learner.counters.step < config.steps and learner.progress < 1.0
 
     def finish(self) -> None:
         if self.steps:
@@ -159,12 +180,10 @@ class _Periodic:
 
     def save(self) -> None:
         self._saved = time.monotonic()
-        learner = self._learner
+        learner, position = self._learner, self._position
+        if position is not None:
+            position = replace(position, cursor=parallel.gather(position.cursor, learner.device))
         if parallel.is_first():
-            self._folder.save(self._config, self._tokenizer, learner.model, learner.optimizer, learner.counters)
-
-
-def _finished(learner: Learner, host: LearnerHost, config: LearnerConfig) -> bool:
-    done = learner.counters.step >= config.steps or learner.progress >= 1.0
-    # Every worker must leave the loop at the same step.
-    return done or parallel.total(host.should_stop()) > 0
+            self._folder.save(
+                self._config, self._tokenizer, learner.model, learner.optimizer, learner.counters, position
+            )

@@ -1,24 +1,27 @@
-"""Rows for the learner from a dataset on disk: the same tokens, windows and rows as through replay."""
+"""Datasets on disk, and their rows for the learner: the same tokens, windows and rows as through replay."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from gato_dist.errors import InputError
 from gato_dist.sequence import Rows
 from gato_dist.specs import TaskSpec
 from gato_dist.tokens.layout import TaskTokenizer
-from gato_dist.tokens.packing import Packer
-from replay.episodes import Entry, Manifest, Shard
-from replay.sampler import slice_rows
+from gato_dist.tokens.packing import Packer, min_step_tokens
+from gato_dist.tokens.steps import StepTokens
+from replay.episodes import GROUP, Manifest, Shard, decode_steps, read_groups
+from replay.sampler import join_rows, take_rows
 
 FORMAT = "gato_dist dataset 1"
 SETTINGS = "dataset.json"
-POOL = 512  # rows from which the next is drawn: those of one episode come at once and are much alike
+SEGMENT = 4  # row groups that are read, cut and packed as one: more shuffles worse, less cuts more windows short
+CHUNK_ROWS = 32  # about as many rows are packed and shuffled together
 
 
 @dataclass(frozen=True)
@@ -61,38 +64,83 @@ def read_settings(root: Path) -> dict[str, Any]:
         raise InputError(f"{root}: no dataset there: {SETTINGS} is missing or damaged") from error
 
 
-def dataset_rows(
-    shards: list[Shard],
-    tokenizer: TaskTokenizer,
-    make_packer: Callable[[], Packer],
-    seed: int,
-    rank: int = 0,
-    workers: int = 1,
-) -> Iterator[Rows]:
-    """Rows of one task without end, one at a time, shuffled in a pool.
+class EpisodeChunks:
+    """Rows of one task's episodes, in chunks, for one lane: what `replay/loader.py` reads.
 
-    Every epoch reads each episode once, in an order of its own, of which worker `rank` takes every `workers`-th; the
-    packer lives on over epochs, so that windows are cut anew.
+    An epoch takes every segment once, in an order of its own, of which lane i of n takes every n-th. Where there are
+    fewer segments than lanes, every lane reads them all and keeps every n-th row. Segments of a chunk are packed
+    together, and its rows are shuffled: a chunk depends on its number, the seed and the lane alone.
+    make_packer: from a seed.
     """
-    everything = [(shard, entry) for shard in shards for entry in shard.manifest.entries]
-    if len(everything) < workers:
-        raise InputError(f"{tokenizer.spec.name}: {len(everything)} episodes for {workers} learner workers")
-    pool: list[Rows] = []
-    random, packer = np.random.default_rng([seed, rank]), make_packer()
-    for shard, entry in _forever(everything, seed, rank, workers):
-        episode = shard.episode(entry)
-        rows = packer.add(tokenizer.encode(episode.observations, episode.targets), entry.provenance.weights_version)
-        pool += [slice_rows(rows, i, i + 1) for i in range(len(rows))] if rows is not None else []
-        while len(pool) >= POOL:
-            yield pool.pop(int(random.integers(len(pool))))
+
+    def __init__(
+        self,
+        shards: list[Shard],
+        tokenizer: TaskTokenizer,
+        length: int,
+        make_packer: Callable[[int], Packer],
+        seed: int,
+        lane: int = 0,
+        lanes: int = 1,
+    ) -> None:
+        self._tokenizer, self._make_packer, self._seed = tokenizer, make_packer, seed
+        self._parquets = [shard.path.with_suffix(".parquet") for shard in shards]
+        self._segments = _segments(shards)
+        count = len(self._segments)
+        self._share = (lane, lanes) if count >= lanes else (0, 1)
+        self._rows_share = (0, 1) if count >= lanes else (lane, lanes)
+        wanted = CHUNK_ROWS * length / min_step_tokens(tokenizer.spec, tokenizer.encoding)
+        self._per_chunk = max(1, round(wanted / float(self._segments["steps"].mean())))
+        first, step = self._share
+        self._chunks = -(-len(range(first, count, step)) // self._per_chunk)
+
+    def __call__(self, number: int) -> Rows:
+        """Chunk `number` ≥ 0; chunks go on over epochs without end. Raises InputError where a file is damaged."""
+        epoch, index = divmod(number, self._chunks)
+        (first, step), (kept, of) = self._share, self._rows_share
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._segments))[first::step]
+        random = np.random.default_rng([self._seed, epoch, first, index])
+        rows = self._pack(self._segments[order[index :: self._chunks]], int(random.integers(2**31)))
+        shuffled = random.permutation(len(rows))
+        # The running index over epochs, so that no lane is left without rows where an epoch has fewer than lanes.
+        return take_rows(rows, shuffled[(number + np.arange(len(rows))) % of == kept])
+
+    def _pack(self, segments: np.ndarray, seed: int) -> Rows:
+        packer, pieces = self._make_packer(seed), self._read(segments)
+        # Else the first rows of every chunk would be without prompts.
+        packer.remember(len(pieces) - 1, pieces[-1], bool(segments["ends"][-1]))
+        parts = [
+            packer.add(steps, int(segment["version"]), bool(segment["ends"]))
+            for steps, segment in zip(pieces, segments, strict=True)
+        ]
+        return join_rows([part for part in [*parts, packer.flush()] if part is not None])
+
+    def _read(self, segments: np.ndarray) -> list[StepTokens]:
+        """Each segment's tokens. Those of one file are read together, and all are encoded at once."""
+        tables, places, at = [], np.zeros(len(segments), np.int64), 0
+        for shard in np.unique(segments["shard"]):
+            (mine,) = np.nonzero(segments["shard"] == shard)
+            groups = [group for i in mine for group in range(segments["group"][i], segments["end"][i])]
+            tables.append(read_groups(self._parquets[shard], groups))
+            lengths = segments["steps"][mine]
+            places[mine] = at + np.cumsum(lengths) - lengths
+            at += int(lengths.sum())
+        observations, _, targets = decode_steps(self._tokenizer.spec, pa.concat_tables(tables))
+        everything = self._tokenizer.encode(observations, targets)
+        return [
+            everything.take(slice(place, place + steps)) for place, steps in zip(places, segments["steps"], strict=True)
+        ]
 
 
-def _forever(
-    everything: list[tuple[Shard, Entry]], seed: int, rank: int, workers: int
-) -> Iterator[tuple[Shard, Entry]]:
-    epoch = 0
-    while True:
-        order = np.random.default_rng([seed, epoch]).permutation(len(everything))
-        for index in order[rank::workers]:
-            yield everything[index]
-        epoch += 1
+def _segments(shards: list[Shard]) -> np.ndarray:
+    """Every cut of at most `SEGMENT` groups of an episode. ends: whether it is the episode's last."""
+    fields = [("shard", np.int32), ("group", np.int32), ("end", np.int32), ("steps", np.int32), ("ends", np.bool_)]
+    found = []
+    for number, shard in enumerate(shards):
+        for entry in shard.manifest.entries:
+            for group in range(entry.first_group, entry.end_group, SEGMENT):
+                end = min(group + SEGMENT, entry.end_group)
+                before, ends = (group - entry.first_group) * GROUP, end == entry.end_group
+                steps = min(entry.steps - before, SEGMENT * GROUP)
+                found.append((number, group, end, steps, ends, entry.provenance.weights_version))
+    return np.array(found, [*fields, ("version", np.int32)])

@@ -7,6 +7,7 @@ its manifest does, which is written last: a collection that was killed leaves no
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -105,18 +106,10 @@ class Shard:
 
     def episode(self, entry: Entry) -> Episode:
         """A whole episode. Raises InputError, which names the file, where it cannot be read."""
-        table = self._read(entry, 0, entry.steps)
-        spec = self.manifest.spec
-        observations: Observations = {
-            part.name: _decode(part, table.column(OBSERVATION + part.name)) for part in spec.observations
-        }
-        actions, targets = (_array(table.column(name), spec.action.shape) for name in (ACTION, TARGET))
+        spec, table = self.manifest.spec, read_groups(self._parquet, range(entry.first_group, entry.end_group))
+        observations, actions, targets = decode_steps(spec, table)
         rewards = table.column(REWARD).to_numpy()
         return Episode(observations, actions, targets, rewards, entry.terminated, entry.success, entry.provenance)
-
-    def window(self, entry: Entry, first: int, end: int) -> pa.Table:
-        """Steps [first, end) of an episode; no more is read than the row groups that hold them."""
-        return self._read(entry, first, end)
 
     def faults(self) -> list[str]:
         """What is wrong with this shard, each with the file's name; empty where nothing is."""
@@ -136,14 +129,23 @@ class Shard:
             ]
         return found
 
-    def _read(self, entry: Entry, first: int, end: int) -> pa.Table:
-        groups = range(entry.first_group + first // GROUP, entry.first_group + -(-end // GROUP))
-        try:
-            with pq.ParquetFile(self._parquet) as file:
-                table = file.read_row_groups(list(groups))
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{self._parquet}: cannot be read ({' '.join(str(error).split())[:120]})") from error
-        return table.slice(first % GROUP, end - first)
+
+def read_groups(parquet: Path, groups: Iterable[int]) -> pa.Table:
+    """Row groups of a shard's file, and no other byte of its steps. Raises InputError, which names the file."""
+    try:
+        with pq.ParquetFile(parquet) as file:
+            return file.read_row_groups(list(groups), use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{parquet}: cannot be read ({' '.join(str(error).split())[:120]})") from error
+
+
+def decode_steps(spec: TaskSpec, table: pa.Table) -> tuple[Observations, np.ndarray, np.ndarray]:
+    """Observations [T, ...], actions and targets [T, *action shape] of the table's T steps."""
+    observations: Observations = {
+        part.name: _decode(part, table.column(OBSERVATION + part.name)) for part in spec.observations
+    }
+    actions, targets = (_array(table.column(name), spec.action.shape) for name in (ACTION, TARGET))
+    return observations, actions, targets
 
 
 def _steps(spec: TaskSpec, index: int, episode: Episode) -> pa.Table:

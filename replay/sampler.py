@@ -40,7 +40,7 @@ class RowStream:
             parts.append(slice_rows(block, 0, count))
             self._rest = slice_rows(block, count, len(block)) if len(block) > count else None
             count -= len(parts[-1])
-        return _join(parts)
+        return join_rows(parts)
 
 
 def slice_rows(rows: Rows, start: int, stop: int) -> Rows:
@@ -48,7 +48,13 @@ def slice_rows(rows: Rows, start: int, stop: int) -> Rows:
     return Rows(**{field.name: getattr(rows, field.name)[start:stop] for field in fields(Rows)})
 
 
-def _join(parts: list[Rows]) -> Rows:
+def take_rows(rows: Rows, index: np.ndarray) -> Rows:
+    """These rows, in this order."""
+    return Rows(**{field.name: getattr(rows, field.name)[index] for field in fields(Rows)})
+
+
+def join_rows(parts: list[Rows]) -> Rows:
+    """All rows of `parts`, of one task, in order."""
     if len(parts) == 1:
         return parts[0]
     return Rows(**{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Rows)})

@@ -25,14 +25,14 @@ class RowWriter:
             whole = {key: column[-1] for key, column in self._writer.history.items()}
             self._writer.create_item(self._table, priority=1.0, trajectory=whole)
             # Appending never blocks: only a flush keeps an expert from running ahead of the table.
-            if not self._flush():
+            if not self._flush(self._in_flight):
                 return False
         return True
 
-    def _flush(self) -> bool:
+    def _flush(self, in_flight: int) -> bool:
         while not self._should_stop():
             try:
-                self._writer.flush(block_until_num_items=self._in_flight, timeout_ms=WAIT_MS)
+                self._writer.flush(block_until_num_items=in_flight, timeout_ms=WAIT_MS)
             except self._reverb.errors.DeadlineExceededError:
                 continue
             return True
@@ -44,6 +44,6 @@ class RowWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Closing waits for every row in flight, which a full table may never take.
-        if kind is None and not self._should_stop():
+        # Closing drops the rows in flight; waiting for them must end where a full table never takes them.
+        if kind is None and self._flush(0):
             self._writer.close()

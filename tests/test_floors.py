@@ -24,6 +24,7 @@ GROUND = {
         "seeds",
         "presets",
         "user_code",
+        "signals",
     )
 }
 WIRING = {
@@ -41,12 +42,12 @@ WIRING = {
         "jobs",
         "collect",
         "offline",
+        "disk",
         "task_list",
         "play",
         "film",
         "expert_training",
         "generate",
-        "signals",
         "model_table",
     )
 }

@@ -94,12 +94,13 @@ class Packer:
         self._pending: _Stream | None = None
         self._open_prompt: StepTokens | None = None
         self._drawn = False
-        self._remembered: deque[tuple[int, StepTokens]] = deque(maxlen=REMEMBERED)
+        self._remembered: deque[tuple[int, StepTokens, bool]] = deque(maxlen=REMEMBERED)
 
-    def add(self, steps: StepTokens, weights_version: int = -1) -> Rows | None:
+    def add(self, steps: StepTokens, weights_version: int = -1, ends: bool = True) -> Rows | None:
         """One episode's tokens, actions included; the rows that it completes, if any.
 
-        Raises ValueError where a step is longer than a row.
+        ends: false where it is a cut that stops before its episode does. Raises ValueError where a step is longer than
+        a row.
         """
         if int(steps.lengths.max()) > self._shape.length:
             raise ValueError(
@@ -111,9 +112,13 @@ class Packer:
             stream = self._pending.then(stream)
         rows = self._fill(stream)
         # Only afterwards: the episode must not prompt itself.
-        if self._prompting.share:
-            self._remembered.append((self._next_episode - 1, steps))
+        self.remember(self._next_episode - 1, steps, ends)
         return rows
+
+    def remember(self, episode: int, steps: StepTokens, ends: bool) -> None:
+        """May lead rows from now on, but not those that begin with episode `episode`, counted as they are added."""
+        if self._prompting.share:
+            self._remembered.append((episode, steps, ends))
 
     def flush(self) -> Rows | None:
         """What is left, as one padded row."""
@@ -171,11 +176,11 @@ class Packer:
         """The prompt of the row that begins with step `start`; drawn once, however long the row takes to fill."""
         if not self._drawn:
             self._drawn = True
-            others = [steps for episode, steps in self._remembered if episode != stream.episode[start]]
+            others = [(steps, ends) for episode, steps, ends in self._remembered if episode != stream.episode[start]]
             if others and self._random.random() < self._prompting.share:
                 room = min(self._shape.length // 2, self._shape.length - int(stream.steps.lengths[start]))
-                source = others[self._random.integers(len(others))]
-                at_end = bool(self._random.integers(2))
+                source, ends = others[self._random.integers(len(others))]
+                at_end = ends and bool(self._random.integers(2))
                 self._open_prompt = cut_prompt(
                     source, min(self._prompting.tokens, room), None if at_end else self._random
                 )

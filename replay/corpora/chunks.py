@@ -1,10 +1,9 @@
 """Corpora for the learner: chunks of rows, shuffled anew every epoch, each of them made from its number alone."""
 
-from collections.abc import Callable, Iterator
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
 from glob import glob
 from hashlib import sha256
-from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +13,6 @@ from gato_dist.config import CorpusConfig, RunConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Rows
 from gato_dist.tokens.documents import Document, DocumentTokenizer, DocumentTokens, document_shape, pack_documents
-from gato_dist.tokens.tokenizer import Tokenizer
 from replay.corpora.lines import BLOCK_BYTES, IMAGES, LineFile, WholeTextFile
 from replay.corpora.rows import OPEN_GROUPS, ParquetRows
 from replay.corpora.tars import TarSamples
@@ -138,9 +136,9 @@ class CorpusChunks:
         return self._order
 
 
-def open_corpora(config: RunConfig) -> dict[str, Corpus]:
-    """The configuration's corpora by name. Raises InputError for what is missing, empty or of no known format."""
-    return {corpus.name: open_corpus(corpus) for corpus in config.corpora}
+def open_corpora(config: RunConfig) -> list[Corpus]:
+    """The configuration's corpora. Raises InputError for what is missing, empty or of no known format."""
+    return [open_corpus(corpus) for corpus in config.corpora]
 
 
 def open_corpus(config: CorpusConfig) -> Corpus:
@@ -168,24 +166,3 @@ def _open_file(path: Path, config: CorpusConfig) -> CorpusFile:
         known = [*formats, ".txt"] if config.kind == "text" else formats
         raise InputError(f"{path}: corpora.{config.name}: {config.kind} is read from {', '.join(known)} files")
     return formats[path.suffix](path, config)
-
-
-def open_chunks(
-    config: RunConfig, tokenizer: Tokenizer, corpora: dict[str, Corpus], seed: int
-) -> dict[str, Callable[[int, int], CorpusChunks]]:
-    """For each corpus, what makes the chunks of (lane, lanes)."""
-    opened: dict[str, Callable[[int, int], CorpusChunks]] = {}
-    for index, (name, corpus) in enumerate(corpora.items()):
-        documents = DocumentTokenizer(
-            tokenizer.text, tokenizer.vocabulary, config.tokens.image_size, corpus.config.predict_question
-        )
-        opened[name] = partial(CorpusChunks, corpus, documents, config.tokens.length, seed + index)
-    return opened
-
-
-def corpus_rows(
-    config: RunConfig, tokenizer: Tokenizer, corpora: dict[str, Corpus], seed: int, lane: int = 0, lanes: int = 1
-) -> dict[str, Iterator[Rows]]:
-    """Rows of every corpus without end, by name: one chunk after the other."""
-    opened = open_chunks(config, tokenizer, corpora, seed)
-    return {name: map(chunks(lane, lanes), count()) for name, chunks in opened.items()}

@@ -81,21 +81,21 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
     from gato_dist.scores import ScoreRow, load_reference
     from gato_dist.tokens.packing import Packer
     from learner.train import Learner
-    from replay.mixture import MixtureBatches
-    from replay.sampler import _join
+    from replay.mixture import MixtureBatches, Stream
+    from replay.sampler import join_rows
 
     torch.set_num_threads(1)
     config = make_config(choice, seed, seconds)
     references = {name: load_reference(name) for name in TASKS}
     tokenizer = make_tokenizer(config, references)
-    streams = {}
-    for task in config.tasks:
+    streams = []
+    for index, task in enumerate(config.tasks):
         packer = Packer(tokenizer.tasks[task.name], config.tokens.length, task.window_steps, seed)
         encode = tokenizer.tasks[task.name].encode
         parts = [packer.add(encode(episode.observations, episode.targets)) for episode in episodes[task.name]]
-        streams[task.name] = stream(_join([part for part in [*parts, packer.flush()] if part is not None]), seed)
-    weights = {task.name: task.weight for task in config.tasks}
-    batches = iter(MixtureBatches(streams, weights, config.learner.batch, tokenizer.tensor_size, seed))
+        rows = join_rows([part for part in [*parts, packer.flush()] if part is not None])
+        streams.append(Stream(index, task.weight, stream(rows, seed)))
+    batches = iter(MixtureBatches(streams, config.learner.batch, tokenizer.tensor_size, seed))
     learner = Learner(config, tokenizer)
     began = time.monotonic()
     while learner.progress < 1:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import InputError
-from replay.episodes import GROUP, Shard, write_shard
+from replay.episodes import GROUP, Shard, read_groups, write_shard
 from tests.fakes import ARM, arm_actions, arm_observations
 
 
@@ -47,10 +47,11 @@ def test_episodes_come_back_bit_by_bit(tmp_path, lengths):
 def test_a_window_is_read_without_the_rest_of_its_episode(tmp_path):
     shard, made = write(tmp_path, [50, 3 * GROUP + 5])
     entry = shard.manifest.entries[1]
-    for first, end in ((0, 1), (GROUP - 1, GROUP + 1), (2 * GROUP, 2 * GROUP + 3), (3 * GROUP, 3 * GROUP + 5)):
-        rows = shard.window(entry, first, end)
-        assert rows.column("step").to_pylist() == list(range(first, end))
-        assert np.array_equal(rows.column("reward").to_numpy(), made[entry.index].rewards[first:end])
+    for groups in ([0], [1, 2], [3]):
+        rows = read_groups(tmp_path / "toy.arm/000000.parquet", [entry.first_group + group for group in groups])
+        steps = rows.column("step").to_pylist()
+        assert steps == list(range(GROUP * groups[0], min(GROUP * (groups[-1] + 1), len(made[entry.index]))))
+        assert np.array_equal(rows.column("reward").to_numpy(), made[entry.index].rewards[steps])
     with pq.ParquetFile(tmp_path / "toy.arm/000000.parquet") as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     assert sizes == [50, GROUP, GROUP, GROUP, 5]

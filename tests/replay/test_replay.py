@@ -10,7 +10,7 @@ import pytest
 
 from gato_dist.config import ReplayConfig
 from gato_dist.sequence import Rows, RowShape
-from replay.mixture import MixtureBatches
+from replay.mixture import MixtureBatches, Stream
 from replay.sampler import RowStream, table_rows
 from replay.tables import start_server, table_figures
 from replay.writer import RowWriter
@@ -119,6 +119,15 @@ def test_sampling_waits_for_the_first_rows_and_then_never_again(server):
         assert got.wait(60)
 
 
+def test_closing_a_writer_loses_no_row():
+    for _ in range(8):
+        server = start_server({"a/state": SHAPES["a/state"]}, ReplayConfig())
+        with RowWriter(address(server), "a/state", never) as writer:
+            writer.write(make_rows(SHAPES["a/state"], 40))
+        assert inserted(server, "a/state") == 40
+        server.stop()
+
+
 def test_rows_that_do_not_fit_their_table_are_refused(server):
     with pytest.raises(ValueError, match="signature"), RowWriter(address(server), "a/state", never) as writer:
         writer.write(make_rows(SHAPES["b/image"], 1))
@@ -133,8 +142,7 @@ def blocks(task: int):
 
 
 def test_the_mixture_follows_the_weights():
-    streams = dict(zip(SHAPES, map(blocks, range(2)), strict=True))
-    batches = iter(MixtureBatches(streams, {"a/state": 1.0, "b/image": 3.0}, 32, 3, seed=0))
+    batches = iter(MixtureBatches([Stream(0, 1.0, blocks(0)), Stream(1, 3.0, blocks(1))], 32, 3, seed=0))
     drawn = np.concatenate([next(batches).task for _ in range(100)])
     # 3200 draws of probability 3/4: a standard deviation of 0.008.
     assert np.mean(drawn == 1) == pytest.approx(0.75, abs=0.03)
@@ -142,8 +150,7 @@ def test_the_mixture_follows_the_weights():
 
 def test_a_mixture_reproduces_from_its_seed():
     def draw(seed: int) -> list[list[int]]:
-        streams = dict(zip(SHAPES, map(blocks, range(2)), strict=True))
-        batches = iter(MixtureBatches(streams, {"a/state": 1.0, "b/image": 1.0}, 8, 3, seed))
+        batches = iter(MixtureBatches([Stream(0, 1.0, blocks(0)), Stream(1, 1.0, blocks(1))], 8, 3, seed))
         return [next(batches).task.tolist() for _ in range(5)]
 
     assert draw(1) == draw(1) != draw(2)

@@ -1,0 +1,83 @@
+"""A run's tasks and corpora as sources on disk: alone, or beside live experts."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gato_dist.config import RunConfig, TaskConfig, TokensConfig
+from gato_dist.errors import InputError
+from gato_dist.tokens.documents import DocumentTokenizer
+from gato_dist.tokens.layout import TaskTokenizer
+from gato_dist.tokens.packing import Packer, Prompting
+from gato_dist.tokens.tokenizer import Tokenizer
+from replay.corpora.chunks import Corpus, CorpusChunks
+from replay.dataset import Dataset, EpisodeChunks
+from replay.loader import Source
+
+
+@dataclass(frozen=True)
+class _MakePacker:
+    tokens: TokensConfig
+    task: TaskConfig
+    tokenizer: TaskTokenizer
+
+    def __call__(self, seed: int) -> Packer:
+        tokens, task = self.tokens, self.task
+        prompting = Prompting(tokens.prompt_share, tokens.prompt_tokens)
+        return Packer(self.tokenizer, tokens.length, task.window_steps, seed, 0, task.keep_repeats, prompting)
+
+
+def disk_sources(
+    config: RunConfig, tokenizer: Tokenizer, dataset: Dataset | None, corpora: list[Corpus], seed: int
+) -> list[Source]:
+    """One for each of the configuration's tasks that the dataset holds, and for its corpora: weights and indices."""
+    sources = []
+    for index, task in enumerate(config.tasks):
+        if dataset and task.name in dataset.shards:
+            own = tokenizer.tasks[task.name]
+            make = partial(
+                EpisodeChunks, dataset.shards[task.name], own, config.tokens.length,
+                _MakePacker(config.tokens, task, own), seed + index,
+            )  # fmt: skip
+            sources.append(Source(index, task.weight, make))
+    for index, corpus in enumerate(corpora, len(config.tasks)):
+        documents = DocumentTokenizer(
+            tokenizer.text, tokenizer.vocabulary, config.tokens.image_size, corpus.config.predict_question
+        )
+        chunks = partial(CorpusChunks, corpus, documents, config.tokens.length, seed + index)
+        sources.append(Source(index, corpus.config.weight, chunks))
+    return sources
+
+
+def disk_shares(config: RunConfig, dataset: Dataset | None) -> list[float]:
+    """For each of a live run's tasks, the share of its sequences that comes from disk."""
+    held = dataset.shards if dataset else {}
+    return [config.data.share if task.name in held else 0.0 for task in config.tasks]
+
+
+def open_beside(config: RunConfig) -> Dataset | None:
+    """The dataset that a live run names, if it does. Raises InputError where none of the run's tasks is in it."""
+    if config.data.path is None:
+        return None
+    dataset = Dataset.open(Path(config.data.path))
+    if not any(disk_shares(config, dataset)) and config.data.share:
+        raise InputError(
+            f"data.path: {config.data.path} holds none of the run's tasks; it has {', '.join(dataset.shards)}"
+        )
+    return dataset
+
+
+def data_fingerprint(config: RunConfig, dataset: Dataset | None, corpora: list[Corpus]) -> str:
+    """Of all that decides which rows the configuration's tasks and corpora give, in which order."""
+    shards = dataset.shards if dataset else {}
+    settings = {
+        "sums": [[shard.manifest.sha256 for shard in shards[task.name]] for task in config.tasks],
+        "corpora": [corpus.fingerprint for corpus in corpora],
+        "tasks": [task.model_dump(mode="json") for task in config.tasks],
+        "tokens": config.tokens.model_dump(mode="json"),
+        "batch": config.learner.batch,
+        "lanes": config.lanes,
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,150 @@
+"""Rows from disk: those that replay would hold, every one once an epoch, in an order that can be taken up anywhere."""
+
+from collections import Counter
+from dataclasses import fields
+from functools import partial
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from gato_dist.config import ReplayConfig
+from gato_dist.errors import InputError
+from gato_dist.sequence import Batch, DataPosition, Rows, join_batches
+from gato_dist.tokens.packing import Packer, Prompting, row_shape
+from replay.dataset import EpisodeChunks
+from replay.episodes import Shard, write_shard
+from replay.loader import LaneStream, Source, load_batches
+from replay.sampler import join_rows, table_rows
+from replay.tables import start_server
+from replay.writer import RowWriter
+from tests.fakes import ARM, tokenizer_of
+from tests.replay.test_episodes import episode
+
+LENGTH = 64
+LENGTHS = [5 + 23 * i for i in range(12)]  # some are longer than what is read as one
+
+
+class MakePacker:
+    """A class, since loader processes pickle it."""
+
+    def __init__(self, prompting: Prompting = Prompting()) -> None:  # noqa: B008  (frozen)
+        self.prompting = prompting
+
+    def __call__(self, seed: int) -> Packer:
+        return Packer(tokenizer_of(ARM), LENGTH, 1, seed, prompting=self.prompting)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> list[Shard]:
+    folder = tmp_path_factory.mktemp("data")
+    for shard in range(3):
+        made = {4 * shard + i: episode(LENGTHS[4 * shard + i], 4 * shard + i) for i in range(4)}
+        write_shard(folder / f"toy.arm/{shard:06d}", ARM, made)
+    return [Shard(path) for path in sorted(folder.glob("toy.arm/*.json"))]
+
+
+def chunks(shards: list[Shard], lane: int = 0, lanes: int = 1, prompting: Prompting = Prompting()) -> EpisodeChunks:  # noqa: B008
+    return EpisodeChunks(shards, tokenizer_of(ARM), LENGTH, MakePacker(prompting), 7, lane, lanes)
+
+
+def steps_of(rows: Rows) -> Counter:
+    """Windows are one step long here: each with its tokens, pose and camera, as bytes, and how often it is there."""
+    found: Counter = Counter()
+    each = tokenizer_of(ARM).tensors_per_step
+    patches = rows.patches.reshape(len(rows), -1, 2, 16, 16, 3)
+    tensors = rows.tensors.reshape(len(rows), -1, each, rows.tensors.shape[2])
+    for row in range(len(rows)):
+        for segment in range(rows.segment[row].max() + 1):
+            mine = rows.segment[row] == segment
+            ride = patches[row, segment].tobytes() + tensors[row, segment].tobytes()
+            found[rows.token[row, mine].tobytes() + rows.loss_mask[row, mine].tobytes() + ride] += 1
+    return found
+
+
+def test_the_same_episodes_give_the_same_steps_through_replay_and_from_disk(shards):
+    tokenizer, packer = tokenizer_of(ARM), MakePacker()(1)
+    played = [episode(steps, i) for i, steps in enumerate(LENGTHS)]
+    parts = [packer.add(tokenizer.encode(each.observations, each.targets)) for each in played]
+    written = join_rows([part for part in [*parts, packer.flush()] if part is not None])
+    server = start_server({"toy/arm": row_shape(tokenizer, LENGTH)}, ReplayConfig())
+    address = f"localhost:{server.port}"
+    with RowWriter(address, "toy/arm", lambda: False) as writer:
+        writer.write(written)
+    sampled: dict[int, Rows] = {}
+    for block in table_rows(address, "toy/arm", 1):
+        sampled[int(block.item_id[0])] = block
+        if len(sampled) == len(written):
+            break
+    server.stop()
+    live = steps_of(join_rows(list(sampled.values())))
+    disk = steps_of(join_rows([chunks(shards)(i) for i in range(chunks(shards)._chunks)]))
+    # Not compared by assert: what pytest would print of a difference takes it minutes.
+    assert (live == disk) is True
+    assert sum(disk.values()) == sum(LENGTHS)
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 8, 40])
+def test_the_lanes_of_an_epoch_hold_every_step_once(shards, lanes):
+    parts = []
+    for lane in range(lanes):
+        mine = chunks(shards, lane, lanes)
+        parts += [mine(number) for number in range(mine._chunks)]
+    found = steps_of(join_rows(parts))
+    assert sum(found.values()) == sum(LENGTHS)
+    assert set(found.values()) == {1}
+
+
+def test_epochs_differ_in_their_order(shards):
+    mine = chunks(shards)
+    first, second = mine(0), mine(mine._chunks)
+    assert not np.array_equal(first.token[:8], second.token[:8])
+
+
+def test_prompts_lead_their_share_of_the_rows_of_every_chunk(shards):
+    mine = chunks(shards, prompting=Prompting(share=1.0, tokens=24))
+    rows = join_rows([mine(number) for number in range(2 * mine._chunks)])
+    prompted = [bool((~rows.loss_mask[i] & (rows.kind[i] >= rows.kind.max())).any()) for i in range(len(rows))]
+    assert np.mean(prompted) > 0.85
+
+
+def test_a_stream_taken_up_at_its_cursor_gives_what_follows(shards):
+    whole, cut = LaneStream(chunks(shards)), LaneStream(chunks(shards))
+    expected = whole.take(150)
+    head = cut.take(67)
+    tail = LaneStream(chunks(shards), *cut.cursor).take(83)
+    for name in (field.name for field in fields(Rows)):
+        joined = np.concatenate([getattr(head, name), getattr(tail, name)])
+        assert np.array_equal(getattr(expected, name), joined), name
+
+
+def batches(shards: list[Shard], position: DataPosition | None = None, **how: int):
+    sources = [
+        Source(i, 1.0 + i, partial(EpisodeChunks, shards, tokenizer_of(ARM), LENGTH, MakePacker(), i)) for i in (0, 1)
+    ]
+    return load_batches(sources, 8, 4, 4, position or DataPosition.start("x", 5, 4, 2), **how)
+
+
+def same(a: Batch, b: Batch) -> bool:
+    return all(np.array_equal(getattr(a, field.name), getattr(b, field.name)) for field in fields(Batch))
+
+
+def test_workers_and_loader_processes_divide_the_same_batches(shards):
+    alone = list(islice(batches(shards), 3))
+    parts = [list(islice(batches(shards, rank=rank, workers=2), 3)) for rank in range(2)]
+    assert all(same(whole, join_batches([a, b])) for whole, a, b in zip(alone, *parts, strict=True))
+    loaded = list(islice(batches(shards, loaders=2), 3))
+    assert all(same(whole, other) for whole, other in zip(alone, loaded, strict=True))
+
+
+def test_batches_go_on_from_a_position(shards):
+    alone = list(islice(batches(shards), 6))
+    position = DataPosition.from_dict(DataPosition("x", 5, 4, alone[3].cursor).to_dict())
+    assert all(same(a, b) for a, b in zip(alone[4:], batches(shards, position), strict=False))
+
+
+def test_a_damaged_file_is_named_by_a_loader_process(shards, tmp_path):
+    write_shard(tmp_path / "toy.arm/000000", ARM, {i: episode(9, i) for i in range(4)})
+    (tmp_path / "toy.arm/000000.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match=r"^[^\n]*000000.parquet: cannot be read[^\n]*$"):
+        next(batches([Shard(tmp_path / "toy.arm/000000.json")], loaders=1))
