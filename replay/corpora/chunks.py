@@ -137,8 +137,14 @@ class CorpusChunks:
 
 
 def open_corpora(config: RunConfig) -> list[Corpus]:
-    """The configuration's corpora. Raises InputError for what is missing, empty or of no known format."""
-    return [open_corpus(corpus) for corpus in config.corpora]
+    """The configuration's corpora. Raises InputError for what is missing, empty or of no known format.
+
+    And for fields that the first documents lack: everything else damaged shows when it is read.
+    """
+    corpora = [open_corpus(corpus) for corpus in config.corpora]
+    for corpus in corpora:
+        corpus.read(0)
+    return corpora
 
 
 def open_corpus(config: CorpusConfig) -> Corpus:

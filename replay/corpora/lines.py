@@ -60,9 +60,9 @@ class LineFile:
         if self.path.suffix == ".txt":
             return Document(where, (text.rstrip("\r\n"),))
         try:
-            record = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{where}: not valid JSON ({error})") from error
+            record = json.loads(text.strip())
+        except json.JSONDecodeError as error:
+            raise InputError(f"{where}: not valid JSON ({error.msg} at column {error.colno})") from error
         if not isinstance(record, dict):
             raise InputError(f"{where}: expected an object with fields, got {type(record).__name__}")
         return read_document(self._config, record, where, self.path.parent)

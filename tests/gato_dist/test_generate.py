@@ -61,7 +61,9 @@ def test_a_tiny_model_learns_four_captions_and_the_command_writes_them(squares, 
     for name in COLOURS:
         assert main(["generate", checkpoint, "--image", str(squares / f"{name}.png")]) == 0
         assert capsys.readouterr().out == f"{name} square\n"
-    assert main(["generate", checkpoint, "--image", str(squares / "red.png"), "--text", "red", "--max-tokens", "3"]) == 0
+    assert (
+        main(["generate", checkpoint, "--image", str(squares / "red.png"), "--text", "red", "--max-tokens", "3"]) == 0
+    )
     assert capsys.readouterr().out == "sq\n"
 
 
@@ -88,6 +90,10 @@ def test_a_dataset_without_tasks_and_a_corpus_without_files_are_refused_before_a
     assert "--data" in capsys.readouterr().err
     assert main(["train", config, "--run", str(tmp_path / "run")]) == 2
     assert "corpora.squares.paths: there is no file" in capsys.readouterr().err
+    (squares / "captions.jsonl").write_text('{"image": "red.png", "title": "red"}')
+    assert main(["train", config, "--run", str(tmp_path / "run")]) == 2
+    assert "line 1: no 'caption' there, but image, title" in capsys.readouterr().err
+    (squares / "captions.jsonl").unlink()
     assert not (tmp_path / "run").exists()
 
 
