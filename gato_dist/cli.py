@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_play(commands)
 
     _add_collect(commands)
+    _add_generate(commands)
     add_dataset(commands)
 
     model = commands.add_parser("model", help="parameters of model presets, by part")
@@ -128,6 +129,17 @@ def _add_play(commands: Any) -> None:
     play.add_argument("--max-steps", type=_positive, metavar="N", help="show no more than N steps of an episode")
     play.add_argument("--fps", type=_positive, metavar="N", help="frames (steps) a second; the suite's own by default")
     play.set_defaults(command=_play)
+
+
+def _add_generate(commands: Any) -> None:
+    generate = commands.add_parser("generate", help="let a checkpoint describe an image, answer, or go on with a text")
+    generate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    generate.add_argument("--image", type=Path, metavar="FILE")
+    generate.add_argument("--text", default="", help="what to go on with, such as 'Q: what colour is it? A:'")
+    generate.add_argument("--temperature", type=_temperature, default=0.0, metavar="T", help="0, the default: greedy")
+    generate.add_argument("--max-tokens", type=_positive, default=64, metavar="N")
+    generate.add_argument("--seed", type=_not_negative, default=0, help="of what is drawn at a temperature")
+    generate.set_defaults(command=_generate)
 
 
 def _add_collect(commands: Any) -> None:
@@ -184,6 +196,13 @@ def _not_negative(text: str) -> int:
     return value
 
 
+def _temperature(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no temperature: give 0 or more")
+    return value
+
+
 def _train(options: argparse.Namespace) -> int | None:
     from gato_dist.config import load_config
 
@@ -191,7 +210,7 @@ def _train(options: argparse.Namespace) -> int | None:
     from gato_dist.run_folder import RunFolder
 
     folder = RunFolder(options.run or Path("runs") / config.name)
-    if options.data:
+    if options.data or not config.tasks:
         from gato_dist.offline import train_from_disk
 
         train_from_disk(config, folder, options.resume, options.data)
@@ -252,6 +271,13 @@ def _play(options: argparse.Namespace) -> int | None:
             options.max_steps, options.fps,
         )
     )  # fmt: skip
+    return None
+
+
+def _generate(options: argparse.Namespace) -> int | None:
+    from gato_dist.generate import Request, generate
+
+    print(generate(Request(**{key: getattr(options, key) for key in Request.__dataclass_fields__})))
     return None
 
 

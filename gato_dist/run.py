@@ -15,12 +15,13 @@ from gato_dist.run_folder import RunFolder
 from gato_dist.scores import Reference, ScoreRow, ScoreTable, load_reference
 from gato_dist.signals import Interrupt
 from gato_dist.specs import TaskSpec
-from gato_dist.status import Status, TaskStatus, View, score_table
+from gato_dist.status import Status, View, new_tasks, score_table
 from gato_dist.system import System
 from gato_dist.tokens.layout import observation_tokens
 from gato_dist.tokens.packing import min_step_tokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
+from replay.corpora.chunks import open_corpora
 
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 6.0
@@ -106,6 +107,7 @@ def _check_parts(config: RunConfig) -> None:
     """What would only fail minutes later, in another process. Raises InputError."""
     for task in config.tasks:
         check_expert(task)
+    open_corpora(config)
     if importlib.util.find_spec("reverb") is None:
         raise InputError("live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]'")
     if config.replay.port and not config.ray.address:
@@ -157,7 +159,7 @@ class _Loop:
         self._writer = SummaryWriter(str(folder.tensorboard))
         self._began = time.monotonic()
         self._rates = _Rates()
-        self._status = Status(tasks={task.name: TaskStatus() for task in config.tasks})
+        self._status = Status(tasks=new_tasks(config))
         for name, row in self.scores.latest().items():
             if name in self._status.tasks:
                 self._status.tasks[name].score = row

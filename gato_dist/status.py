@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gato_dist.config import RunConfig
 from gato_dist.scores import ScoreRow
 
 PLAIN_SECONDS = 10.0
@@ -19,12 +20,18 @@ WIDTH = 120
 
 @dataclass
 class TaskStatus:
-    """fill: share of the replay table in use; the rest from the newest score, if there is one."""
+    """fill: share of the replay table in use, None for a corpus; the rest from the newest score, if there is one."""
 
-    fill: float = 0.0
+    fill: float | None = 0.0
     episodes: int = 0
     loss: float | None = None
     score: ScoreRow | None = None
+
+
+def new_tasks(config: RunConfig) -> dict[str, TaskStatus]:
+    """The tasks of a run, and its corpora, before anything is known of them."""
+    corpora = {corpus.name: TaskStatus(fill=None) for corpus in config.corpora}
+    return {task.name: TaskStatus() for task in config.tasks} | corpora
 
 
 @dataclass
@@ -46,35 +53,35 @@ class Status:
 
     def line(self) -> str:
         """Everything in one line, for logs."""
-        loss = f"{self.loss:.3f}" if self.loss is not None else "–"
-        fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in self.tasks.items())
-        fills = " ".join(f"{task.fill:.0%}" for task in self.tasks.values())
+        loss = _loss(self.loss)
+        played = {name: task for name, task in self.tasks.items() if task.fill is not None}
+        fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in played.items())
+        fills = " ".join(f"{task.fill:.0%}" for task in played.values())
+        read = [f"{name} {_loss(task.loss)}" for name, task in self.tasks.items() if task.fill is None]
+        corpora = f" | corpora {' '.join(read)}" if read else ""
         return (
             f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {loss} | "
             f"env {self.env_steps_per_second:,.0f}/s, tokens in {self.tokens_in_per_second:,.0f}/s "
             f"out {self.tokens_out_per_second:,.0f}/s, learner {self.learner_tokens_per_second:,.0f}/s | "
-            f"replay {fills} | weights v{self.weights_version} lag {self.lag} | fraction {fractions}"
+            f"replay {fills} | weights v{self.weights_version} lag {self.lag} | fraction {fractions}{corpora}"
         )
 
 
 def render(status: Status) -> Group:
     """The live view: rates, then a row for every task."""
-    loss = f"{status.loss:.3f}" if status.loss is not None else "–"
     rates = (
         f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
         f"out {status.tokens_out_per_second:,.0f} · learner {status.learner_tokens_per_second:,.0f} tokens/s"
     )
-    place = f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {loss}"
+    place = f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {_loss(status.loss)}"
     weights = f"weights version {status.weights_version}, last scored {status.lag} behind"
     head = Text.assemble((f"{status.phase} ", "bold"), f"{place}\n{rates}\n{weights}")
     table = Table(box=None, pad_edge=False)
     for name in ("task", "replay", "episodes", "loss", "fraction", "95 % interval"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for name, task in status.tasks.items():
-        loss = f"{task.loss:.3f}" if task.loss is not None else "–"
-        table.add_row(
-            name, f"{task.fill:.0%}", f"{task.episodes:,}", loss, _fraction(task.score), _interval(task.score)
-        )
+        fill, episodes = ("–", "–") if task.fill is None else (f"{task.fill:.0%}", f"{task.episodes:,}")
+        table.add_row(name, fill, episodes, _loss(task.loss), _fraction(task.score), _interval(task.score))
     return Group(head, table)
 
 
@@ -132,6 +139,10 @@ class View:
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
+
+
+def _loss(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _fraction(row: ScoreRow | None) -> str:

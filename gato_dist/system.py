@@ -27,6 +27,7 @@ from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import CheckpointFolder
 from learner.ray_train import fit
 from learner.train import train
+from replay.corpora.chunks import open_corpora
 from replay.mixture import MixtureBatches, Stream
 from replay.sampler import table_rows
 from replay.tables import start_server, table_figures
@@ -238,15 +239,15 @@ def _learn(
 
 
 def _streams(config: RunConfig, tokenizer: Tokenizer, address: str, seed: int, rank: int) -> list[Stream]:
-    """Replay tables, and what of the tasks comes from disk."""
+    """Replay tables, what of the tasks comes from disk, and corpora."""
     dataset = open_beside(config)
     shares = disk_shares(config, dataset)
     live = [(i, task, 1 - share) for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)) if share < 1]
     streams = [Stream(i, task.weight * share, table_rows(address, task.name)) for i, task, share in live]
-    if dataset is not None:
-        for source in disk_sources(config, tokenizer, dataset, seed):
-            chunks = source.open(rank, config.learner.workers)
-            streams.append(Stream(source.task, source.weight * shares[source.task], map(chunks, count())))
+    shares += [1.0] * len(config.corpora)
+    for source in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
+        chunks = source.open(rank, config.learner.workers)
+        streams.append(Stream(source.task, source.weight * shares[source.task], map(chunks, count())))
     return [stream for stream in streams if stream.weight]
 
 

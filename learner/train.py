@@ -32,7 +32,7 @@ class Learner:
         self.model: Gato = build_model(config, tokenizer).to(device)
         self.optimizer = make_optimizer(self.model, config.learner)
         self.counters = Counters()
-        self.meter = Meter([task.name for task in config.tasks])
+        self.meter = Meter(list(config.weights))
         loss_model = LossModel(self.model, tokenizer.vocabulary, config.learner.target_spread)
         self._loss_model = parallel.wrap(loss_model)
         self._seed = config.seed

@@ -56,6 +56,7 @@ WIRING = {
         "play",
         "film",
         "expert_training",
+        "generate",
         "model_table",
     )
 }
@@ -115,6 +116,7 @@ def test_package_files_stay_empty():
         ("gato_dist.tokens.packing", {"torch", "ray", "reverb", "tensorflow", "envpool"}),
         ("actors.rollout", {"torch", "ray", "reverb", "tensorflow"}),
         ("replay.mixture", {"torch", "ray", "reverb", "tensorflow"}),
+        ("replay.corpora.chunks", {"torch", "ray", "reverb", "tensorflow", "envpool", "gymnasium", "PIL"}),
         ("gato_dist.cli", {"torch", "ray", "reverb", "tensorflow", "envpool", "numpy"}),
     ],
 )
