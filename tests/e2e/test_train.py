@@ -128,3 +128,22 @@ def test_an_expert_that_is_killed_comes_back_with_other_seeds(small, tmp_path):
     output = finish(process)
     assert process.returncode == 0, output
     assert "died; starting it again" in (run / "log.txt").read_text()
+
+
+def test_a_dataset_takes_an_experts_place_beside_live_ones(small, tmp_path):
+    words = [str(COMMAND), "collect", "--tasks", "babyai/go-to-red-ball-grey", "--episodes", "20", "--out", "data"]
+    assert subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=120).returncode == 0
+    run = tmp_path / "run"
+    process = start(small, "--run", str(run), f"data.path={tmp_path / 'data'}", "data.share=1", "learner.steps=30")
+    wait_for_checkpoint(run, process)
+    experts = [child for child in descendants(process) if "ray::ExpertActor" in " ".join(child.cmdline())]
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert len(experts) <= 2
+    rows = ScoreTable.read(run / "scores.csv")
+    assert {row.task for row in rows if row.step == 30} >= {"babyai/go-to-red-ball-grey", "metaworld/reach-v3"}
+    (tmp_path / "other.yaml").write_text(small.read_text().replace("babyai/go-to-red-ball-grey", "babyai/go-to-obj"))
+    refused = start(tmp_path / "other.yaml", "--run", str(tmp_path / "new"), f"data.path={tmp_path / 'data'}")
+    assert "data.path" in finish(refused)
+    assert refused.returncode == 2
+    assert not (tmp_path / "new").exists()
