@@ -136,7 +136,7 @@ class _Host:
 
     def __init__(self, config: RunConfig, interrupt: Interrupt, view: View | None) -> None:
         self._interrupt, self._view, self._began = interrupt, view, time.monotonic()
-        self._status = Status("training", tasks=new_tasks(config))
+        self._status = Status("training", tasks=new_tasks(config, live=False))
 
     def publish(self, version: int, step: int, weights: State) -> None:
         self._status.weights_version = version

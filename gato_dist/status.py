@@ -28,10 +28,10 @@ class TaskStatus:
     score: ScoreRow | None = None
 
 
-def new_tasks(config: RunConfig) -> dict[str, TaskStatus]:
-    """The tasks of a run, and its corpora, before anything is known of them."""
+def new_tasks(config: RunConfig, live: bool = True) -> dict[str, TaskStatus]:
+    """The tasks of a run, and its corpora, before anything is known of them. live: whether the tasks are played."""
     corpora = {corpus.name: TaskStatus(fill=None) for corpus in config.corpora}
-    return {task.name: TaskStatus() for task in config.tasks} | corpora
+    return {task.name: TaskStatus(fill=0.0 if live else None) for task in config.tasks} | corpora
 
 
 @dataclass
@@ -53,29 +53,42 @@ class Status:
 
     def line(self) -> str:
         """Everything in one line, for logs."""
-        loss = _loss(self.loss)
         played = {name: task for name, task in self.tasks.items() if task.fill is not None}
-        fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in played.items())
-        fills = " ".join(f"{task.fill:.0%}" for task in played.values())
         read = [f"{name} {_loss(task.loss)}" for name, task in self.tasks.items() if task.fill is None]
-        corpora = f" | corpora {' '.join(read)}" if read else ""
-        return (
-            f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {loss} | "
-            f"env {self.env_steps_per_second:,.0f}/s, tokens in {self.tokens_in_per_second:,.0f}/s "
-            f"out {self.tokens_out_per_second:,.0f}/s, learner {self.learner_tokens_per_second:,.0f}/s | "
-            f"replay {fills} | weights v{self.weights_version} lag {self.lag} | fraction {fractions}{corpora}"
-        )
+        parts = [
+            f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {_loss(self.loss)}",
+            f"{_env_rates(self) if played else ''}learner {self.learner_tokens_per_second:,.0f}/s",
+        ]
+        if played:
+            fills = " ".join(f"{task.fill:.0%}" for task in played.values())
+            fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in played.items())
+            parts += [f"replay {fills}", f"weights v{self.weights_version} lag {self.lag}", f"fraction {fractions}"]
+        if read:
+            parts.append(f"{'corpora' if played else 'losses'} {' '.join(read)}")
+        return " | ".join(parts)
+
+
+def _env_rates(status: Status) -> str:
+    return (
+        f"env {status.env_steps_per_second:,.0f}/s, tokens in {status.tokens_in_per_second:,.0f}/s "
+        f"out {status.tokens_out_per_second:,.0f}/s, "
+    )
 
 
 def render(status: Status) -> Group:
     """The live view: rates, then a row for every task."""
-    rates = (
-        f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
-        f"out {status.tokens_out_per_second:,.0f} · learner {status.learner_tokens_per_second:,.0f} tokens/s"
-    )
-    place = f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {_loss(status.loss)}"
-    weights = f"weights version {status.weights_version}, last scored {status.lag} behind"
-    head = Text.assemble((f"{status.phase} ", "bold"), f"{place}\n{rates}\n{weights}")
+    live = any(task.fill is not None for task in status.tasks.values())
+    lines = [f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {_loss(status.loss)}"]
+    learner = f"learner {status.learner_tokens_per_second:,.0f} tokens/s"
+    if live:
+        lines += [
+            f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
+            f"out {status.tokens_out_per_second:,.0f} · {learner}",
+            f"weights version {status.weights_version}, last scored {status.lag} behind",
+        ]
+    else:
+        lines.append(learner)
+    head = Text.assemble((f"{status.phase} ", "bold"), "\n".join(lines))
     table = Table(box=None, pad_edge=False)
     for name in ("task", "replay", "episodes", "loss", "fraction", "95 % interval"):
         table.add_column(name, justify="left" if name == "task" else "right")
