@@ -7,7 +7,10 @@ a stage costs is the time that the line above did not need.
 
 import argparse
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
@@ -26,6 +29,7 @@ from gato_dist.tokens.tokenizer import Tokenizer
 
 TASKS = ("babyai/go-to-local", "metaworld/reach-v3", "ale/pong")
 ENVS, LENGTH = 64, 512
+TURN = 0.3  # seconds
 STEPS = 64  # episodes are cut, so that many end while the clock runs
 
 
@@ -76,13 +80,37 @@ def stepped(task: str, then: Callable[[VectorEnv, Transition], None]) -> Iterato
         yield int(step.active.sum())
 
 
-def rate(work: Iterator[int], seconds: float) -> float:
-    for _ in range(50):
-        next(work)
-    began, steps = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        steps += next(work)
-    return steps / (time.perf_counter() - began)
+@dataclass
+class Spent:
+    """What a stage's turns came to: environment steps, seconds, and seconds of processor time of all threads."""
+
+    steps: int = 0
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    @property
+    def cpu_us(self) -> float:
+        """Processor time of a step in microseconds."""
+        return 1e6 * self.cpu / self.steps
+
+
+def in_turns(works: dict[str, Iterator[int]], seconds: float) -> dict[str, Spent]:
+    """Runs each for `seconds`, a short turn at a time, so that what else the machine does strikes all alike.
+
+    A turn is whole rounds of episodes: most end together.
+    """
+    spent = {name: Spent() for name in works}
+    for work in works.values():
+        deque(islice(work, STEPS + 1), maxlen=0)
+    while min(each.wall for each in spent.values()) < seconds:
+        for name, work in works.items():
+            each, began, cpu, turn = spent[name], time.perf_counter(), time.process_time(), 0.0
+            while turn < TURN:
+                each.steps += sum(islice(work, STEPS + 1))
+                turn = time.perf_counter() - began
+            each.wall += turn
+            each.cpu += time.process_time() - cpu
+    return spent
 
 
 def make_tokenizer(task: str) -> TaskTokenizer:
@@ -92,7 +120,7 @@ def make_tokenizer(task: str) -> TaskTokenizer:
     return Tokenizer([spec], text, "disjoint", "compact", {task: statistics}).tasks[task]
 
 
-def stages(task: str, port: int, seconds: float) -> dict[str, float]:
+def stages(task: str, port: int, seconds: float) -> dict[str, Spent]:
     """Steps a second with each stage added to those before it."""
     from replay.writer import RowWriter
 
@@ -128,7 +156,7 @@ def stages(task: str, port: int, seconds: float) -> dict[str, float]:
             "+ packing": stepped(task, rows),
             "+ Reverb": stepped(task, replay),
         }
-        return {name: rate(work, seconds) for name, work in works.items()}
+        return in_turns(works, seconds)
 
 
 def main() -> None:
@@ -147,10 +175,11 @@ def main() -> None:
         server.join(10)
         alone = rates["envpool alone"]
         print(f"{task}: {ENVS} environments, one environment thread")
-        costs = {}
-        for (name, value), before in zip(rates.items(), [alone, *rates.values()], strict=False):
-            costs[name] = 1e6 / value - 1e6 / before
-            print(f"  {name:14} {value:9,.0f} steps/s  {value / alone:5.0%}   + {costs[name]:6.2f} µs a step")
+        costs, before = {}, alone.cpu_us
+        for name, each in rates.items():
+            costs[name], before = each.cpu_us - before, each.cpu_us
+            share = alone.cpu_us / each.cpu_us
+            print(f"  {name:14} {each.steps / each.wall:9,.0f} steps/s  {each.cpu_us:8.2f} µs {share:5.0%}   + {costs[name]:6.2f} µs a step")
         slowest = max(list(costs)[1:], key=costs.__getitem__)
         print(f"  slowest stage beside the environments: {slowest.removeprefix('+ ')}")
 
