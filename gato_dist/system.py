@@ -218,7 +218,8 @@ def _learn(
     torch.set_num_threads(config.learner.threads)
     folder = RunFolder(root)
     weights = {task.name: task.weight for task in config.tasks}
-    streams = {name: table_rows(address, name) for name in weights}
+    shapes = {name: row_shape(tokenizer.tasks[name], config.tokens.length) for name in weights}
+    streams = {name: table_rows(address, name, shape) for name, shape in shapes.items()}
     share = config.learner.batch // config.learner.workers
     batches = MixtureBatches(streams, weights, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
     device = "cuda" if config.learner.gpu else "cpu"

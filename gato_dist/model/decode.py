@@ -239,4 +239,4 @@ def _inputs(pieces: Sequence[list[_Piece]], device: torch.device) -> tuple[Input
 
 
 def _stack_tensors(tensors: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(tensors) if tensors else np.zeros((0, 0), np.float32)
+    return np.concatenate(tensors).astype(np.float32, copy=False) if tensors else np.zeros((0, 0), np.float32)

@@ -19,8 +19,9 @@ import numpy as np
 from actors.rollout import EpisodeRecorder, Transition, rollout
 from gato_dist.config import ReplayConfig
 from gato_dist.envs.registry import make_env, task_spec
-from gato_dist.episode import Episode, Observations, Provenance
+from gato_dist.episode import Episode, Observations, Provenance, in_groups, join_steps
 from gato_dist.ports import Info, VectorEnv
+from gato_dist.sequence import Rows
 from gato_dist.specs import Modality
 from gato_dist.tokens.layout import Statistics, TaskTokenizer
 from gato_dist.tokens.packing import Packer, row_shape
@@ -136,24 +137,25 @@ def stages(task: str, port: int, seconds: float) -> dict[str, Spent]:
     with RowWriter(f"localhost:{port}", task, lambda: False) as writer:
 
         def tokens(env: VectorEnv, step: Transition) -> None:
-            for episode in record(env, step):
-                tokenizer.encode(episode.observations, episode.targets)
+            for group in in_groups(record(env, step)):
+                tokenizer.encode(*join_steps(group))
 
-        def rows(env: VectorEnv, step: Transition) -> None:
-            for episode in record(env, step):
-                packer.add(tokenizer.encode(episode.observations, episode.targets))
+        def rows(env: VectorEnv, step: Transition) -> Iterator[Rows]:
+            for group in in_groups(record(env, step)):
+                packed = packer.add_episodes(tokenizer.encode(*join_steps(group)), [len(each) for each in group])
+                if packed is not None:
+                    yield packed
 
         def replay(env: VectorEnv, step: Transition) -> None:
-            for episode in record(env, step):
-                if (made := packer.add(tokenizer.encode(episode.observations, episode.targets))) is not None:
-                    writer.write(made)
+            for packed in rows(env, step):
+                writer.write(packed)
 
         works: dict[str, Iterator[int]] = {
             "envpool alone": raw(task),
             "rollout": stepped(task, lambda env, step: None),
             "+ recording": stepped(task, record),
             "+ tokens": stepped(task, tokens),
-            "+ packing": stepped(task, rows),
+            "+ packing": stepped(task, lambda env, step: deque(rows(env, step), maxlen=0)),
             "+ Reverb": stepped(task, replay),
         }
         return in_turns(works, seconds)
