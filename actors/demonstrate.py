@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from actors.experts.registry import Demonstrator
 from actors.rollout import EpisodeRecorder, rollout
-from gato_dist.episode import in_groups, join_steps
+from gato_dist.episode import Gathering, join_steps
 from gato_dist.sequence import Rows
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.packing import Packer
@@ -24,12 +24,13 @@ def demonstrate(
     names = ("env_steps", "episodes", "tokens", "return_sum", "play_seconds", "encode_seconds", "write_seconds")
     figures = dict.fromkeys(names, 0.0)
     recorder = EpisodeRecorder(demonstrator.env, demonstrator.provenance())
+    gathering = Gathering()
     mark = time.monotonic()
     for step in rollout(demonstrator.env, demonstrator.policy):
         ended = recorder.add(step)
         figures["env_steps"] += float(step.active.sum())
         figures["play_seconds"] += time.monotonic() - mark
-        for group in in_groups(ended):
+        for group in gathering.add(ended):
             mark = time.monotonic()
             rows = packer.add_episodes(tokenizer.encode(*join_steps(group)), [len(episode) for episode in group])
             figures["episodes"] += len(group)

@@ -1,12 +1,11 @@
 """An episode: what one policy saw, did and was given in one life of one task."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
-
-GROUP_BYTES = 1 << 20  # of arrays that are worked on together: what stays in a processor's cache
 
 # A part is an array [T, ...], or T strings for text.
 Part = np.ndarray | list[str]
@@ -59,18 +58,33 @@ class Episode:
         return sum(part.nbytes for part in self.observations.values() if isinstance(part, np.ndarray))
 
 
-def in_groups(episodes: list[Episode]) -> Iterator[list[Episode]]:
-    """The episodes in order, as many together as GROUP_BYTES hold, one at the least."""
-    group: list[Episode] = []
-    held = 0
-    for episode in episodes:
-        if group and held + episode.nbytes > GROUP_BYTES:
-            yield group
-            group, held = [], 0
-        group.append(episode)
-        held += episode.nbytes
-    if group:
-        yield group
+class Gathering:
+    """Episodes that wait for others, because what is done to many at once takes less time.
+
+    They wait until they hold `size` bytes, or for `seconds` at the most.
+    """
+
+    def __init__(self, size: int = 1 << 20, seconds: float = 0.1) -> None:
+        # A megabyte stays in a processor's cache while it is worked on.
+        self._size, self._seconds = size, seconds
+        self._waiting: list[Episode] = []
+        self._held, self._since = 0, 0.0
+
+    def add(self, episodes: list[Episode]) -> Iterator[list[Episode]]:
+        """The groups that have waited enough, in order. Call it even when no episode ended."""
+        for episode in episodes:
+            if not self._waiting:
+                self._since = time.monotonic()
+            self._waiting.append(episode)
+            self._held += episode.nbytes
+            if self._held >= self._size:
+                yield self._release()
+        if self._waiting and time.monotonic() - self._since >= self._seconds:
+            yield self._release()
+
+    def _release(self) -> list[Episode]:
+        group, self._waiting, self._held = self._waiting, [], 0
+        return group
 
 
 def join_steps(episodes: list[Episode]) -> tuple[Observations, np.ndarray]:

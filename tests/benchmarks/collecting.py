@@ -19,12 +19,13 @@ import numpy as np
 from actors.rollout import EpisodeRecorder, Transition, rollout
 from gato_dist.config import ReplayConfig
 from gato_dist.envs.registry import make_env, task_spec
-from gato_dist.episode import Episode, Observations, Provenance, in_groups, join_steps
+from gato_dist.episode import Episode, Observations, Provenance, Gathering, join_steps
 from gato_dist.ports import Info, VectorEnv
 from gato_dist.sequence import Rows
 from gato_dist.specs import Modality
 from gato_dist.tokens.layout import Statistics, TaskTokenizer
 from gato_dist.tokens.packing import Packer, row_shape
+from gato_dist.tokens.steps import StepTokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 
@@ -73,7 +74,7 @@ def raw(task: str) -> Iterator[int]:
         yield ENVS
 
 
-def stepped(task: str, then: Callable[[VectorEnv, Transition], None]) -> Iterator[int]:
+def stepped(task: str, then: Callable[[VectorEnv, Transition], Any]) -> Iterator[int]:
     """Yields environment steps of the rollout, each handed on to `then`."""
     env = make_env(task, list(range(ENVS)), max_steps=STEPS)
     for step in rollout(env, Drawn(env)):
@@ -136,27 +137,29 @@ def stages(task: str, port: int, seconds: float) -> dict[str, Spent]:
     packer = Packer(tokenizer, LENGTH, 0, 0)
     with RowWriter(f"localhost:{port}", task, lambda: False) as writer:
 
-        def tokens(env: VectorEnv, step: Transition) -> None:
-            for group in in_groups(record(env, step)):
-                tokenizer.encode(*join_steps(group))
+        def tokens(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[tuple[StepTokens, list[int]]]:
+            for group in gathering.add(record(env, step)):
+                yield tokenizer.encode(*join_steps(group)), [len(episode) for episode in group]
 
-        def rows(env: VectorEnv, step: Transition) -> Iterator[Rows]:
-            for group in in_groups(record(env, step)):
-                packed = packer.add_episodes(tokenizer.encode(*join_steps(group)), [len(each) for each in group])
-                if packed is not None:
+        def rows(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[Rows]:
+            for steps, counts in tokens(gathering, env, step):
+                if (packed := packer.add_episodes(steps, counts)) is not None:
                     yield packed
 
-        def replay(env: VectorEnv, step: Transition) -> None:
-            for packed in rows(env, step):
-                writer.write(packed)
+        def replay(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[bool]:
+            yield from map(writer.write, rows(gathering, env, step))
+
+        def whole(stage: Callable[[Gathering, VectorEnv, Transition], Iterator[Any]]) -> Iterator[int]:
+            gathering = Gathering()
+            return stepped(task, lambda env, step: deque(stage(gathering, env, step), maxlen=0))
 
         works: dict[str, Iterator[int]] = {
             "envpool alone": raw(task),
             "rollout": stepped(task, lambda env, step: None),
             "+ recording": stepped(task, record),
-            "+ tokens": stepped(task, tokens),
-            "+ packing": stepped(task, lambda env, step: deque(rows(env, step), maxlen=0)),
-            "+ Reverb": stepped(task, replay),
+            "+ tokens": whole(tokens),
+            "+ packing": whole(rows),
+            "+ Reverb": whole(replay),
         }
         return in_turns(works, seconds)
 
