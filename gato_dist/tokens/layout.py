@@ -8,7 +8,7 @@ import numpy as np
 from gato_dist.episode import Observations
 from gato_dist.kinds import Kind
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
-from gato_dist.tokens.images import from_patches, patch_intervals, patches_per_image, to_patches
+from gato_dist.tokens.images import PATCH, from_patches, patch_intervals, patches_per_image, to_patches
 from gato_dist.tokens.steps import StepTokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.values import BINS, decode_action, decode_continuous, encode_action, encode_continuous
@@ -116,7 +116,7 @@ class TaskTokenizer:
         patches = [part.patches for part in parts if part.patches is not None]
         return StepTokens(
             token, kind, local, valid,
-            np.concatenate(patches, axis=1) if patches else np.zeros((steps, 0, 16, 16, 3), np.uint8),
+            _beside(patches, steps),
             self.places,
             self._pad_tensors([part.tensor for part in parts if part.tensor is not None], steps),
         )  # fmt: skip
@@ -220,8 +220,8 @@ class TaskTokenizer:
             raise ValueError(f"{self.spec.name}, {part.name}: {error}") from error
 
     def _encode_text(self, texts: list[str]) -> "_Columns":
-        rows: dict[str, int] = {}
-        which = np.array([rows.setdefault(text, len(rows)) for text in texts])
+        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        which = np.fromiter(map(rows.__getitem__, texts), np.int64, len(texts))
         ids = [self.text.encode(text) for text in rows]
         lengths = np.array([len(row) for row in ids])
         table = np.zeros((len(ids), lengths.max()), np.int32)
@@ -249,6 +249,13 @@ class _Columns:
 
     def valid_or_all(self) -> np.ndarray:
         return np.ones(self.token.shape, bool) if self.valid is None else self.valid
+
+
+def _beside(patches: list[np.ndarray], steps: int) -> np.ndarray:
+    """The images' patches of each step, [T, P, 16, 16, 3]; those of one image are not copied."""
+    if len(patches) == 1:
+        return patches[0]
+    return np.concatenate(patches, axis=1) if patches else np.zeros((steps, 0, PATCH, PATCH, 3), np.uint8)
 
 
 def observation_tokens(spec: TaskSpec, encoding: Encoding) -> int:

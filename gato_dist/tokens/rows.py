@@ -77,7 +77,10 @@ def _fill_tokens(out: dict[str, np.ndarray], streams: list[Stream], rows: list[R
     index, place = np.empty(len(row_of), np.int64), np.empty(len(row_of), np.int64)
     index[~is_prompt], place[~is_prompt] = order[: rows[-1].stop], np.arange(rows[-1].stop)
     # A prompt belongs to the window of the row's first own step.
-    index[is_prompt], place[is_prompt] = np.arange(first[len(streams)], len(steps)), np.repeat(np.cumsum(own) - own, led)
+    index[is_prompt], place[is_prompt] = (
+        np.arange(first[len(streams)], len(steps)),
+        np.repeat(np.cumsum(own) - own, led),
+    )
     window = np.concatenate([stream.window for stream in streams])[place]
     lengths = np.concatenate([stream.lengths for stream in streams])[place]
     if prompts:

@@ -19,7 +19,7 @@ import numpy as np
 from actors.rollout import EpisodeRecorder, Transition, rollout
 from gato_dist.config import ReplayConfig
 from gato_dist.envs.registry import make_env, task_spec
-from gato_dist.episode import Episode, Observations, Provenance, Gathering, join_steps
+from gato_dist.episode import Episode, Gathering, Observations, Provenance, join_steps
 from gato_dist.ports import Info, VectorEnv
 from gato_dist.sequence import Rows
 from gato_dist.specs import Modality
@@ -184,7 +184,9 @@ def main() -> None:
         for name, each in rates.items():
             costs[name], before = each.cpu_us - before, each.cpu_us
             share = alone.cpu_us / each.cpu_us
-            print(f"  {name:14} {each.steps / each.wall:9,.0f} steps/s  {each.cpu_us:8.2f} µs {share:5.0%}   + {costs[name]:6.2f} µs a step")
+            print(
+                f"  {name:14} {each.steps / each.wall:9,.0f} steps/s  {each.cpu_us:8.2f} µs {share:5.0%}   + {costs[name]:6.2f} µs a step"
+            )
         slowest = max(list(costs)[1:], key=costs.__getitem__)
         print(f"  slowest stage beside the environments: {slowest.removeprefix('+ ')}")
 
