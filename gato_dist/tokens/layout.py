@@ -183,7 +183,7 @@ class TaskTokenizer:
         action = self.spec.action
         flat = np.asarray(actions).reshape(steps, action.size)
         if action.modality is Modality.DISCRETE:
-            bins = _checked_integers(flat, np.array(action.num_values), self.spec.name, "action")
+            bins = _checked_integers(flat, np.array(action.num_values), self.spec.name, "action").astype(np.int32)
             kind = Kind.ACTION
         else:
             try:
@@ -204,10 +204,10 @@ class TaskTokenizer:
             return _Columns(np.zeros(patches.shape[:2], np.int32), Kind.PATCH, patches=patches)
         flat = array.reshape(steps, part.size)
         if part.modality is Modality.DISCRETE:
-            bins = _checked_integers(flat, np.array(part.num_values), self.spec.name, part.name)
+            integers = _checked_integers(flat, np.array(part.num_values), self.spec.name, part.name)
             if _is_compact(part, self.encoding):
-                return _Columns(np.zeros((steps, 1), np.int32), Kind.GRID, tensor=bins)
-            return _Columns(bins + self.vocabulary.discrete, Kind.DISCRETE)
+                return _Columns(np.zeros((steps, 1), np.int32), Kind.GRID, tensor=integers)
+            return _Columns(integers.astype(np.int32) + self.vocabulary.discrete, Kind.DISCRETE)
         if self.encoding == "compact":
             stats = self.statistics[part.name]
             if not np.isfinite(flat).all():
@@ -284,14 +284,14 @@ def _is_compact(part: ObservationSpec, encoding: Encoding) -> bool:
 
 
 def _checked_integers(values: np.ndarray, num_values: np.ndarray, task: str, name: str) -> np.ndarray:
-    """int32 of `values` [T, n]; num_values: of each element, or of all."""
+    """`values` [T, n], all of them integers; num_values: of each element, or of all. Raises ValueError where not."""
     limit = np.broadcast_to(np.minimum(num_values, BINS), values.shape[1:])
     whole = np.issubdtype(values.dtype, np.integer)
     if whole and values.size and values.min() >= 0 and (values.max(axis=0) < limit).all():
-        return values.astype(np.int32)
-    # Before the cast, which would make integers of fractions and of NaN.
+        return values
+    # Before any cast, which would make integers of fractions and of NaN.
     wrong = np.argwhere(~((values >= 0) & (values < limit) & (whole | (values == np.floor(values)))))
     if len(wrong):
         row, element = wrong[0]
         raise ValueError(f"{task}, {name}: integers must lie in [0, {limit[element]}), got {values[row, element]}")
-    return values.astype(np.int32)
+    return values

@@ -1,8 +1,12 @@
-"""Steps a second from environments to replay, against the environments alone: python -m tests.benchmarks.collecting
+"""Steps from environments to replay, against the environments alone: python -m tests.benchmarks.collecting
 
 A uniform policy that draws its actions beforehand, 64 environments in one thread; Reverb's server is a process of its
 own, as in a run, and a table that forgets its oldest rows takes everything at once. Stages are added one by one: what
 a stage costs is the time that the line above did not need.
+
+Shares are of processor time in the actor's process, of all its threads, Reverb's and the environments' included: on
+the same cores that is the ratio of the steps a second, whatever else the machine does meanwhile. Steps a second by the
+clock stand beside.
 """
 
 import argparse
@@ -123,7 +127,7 @@ def make_tokenizer(task: str) -> TaskTokenizer:
 
 
 def stages(task: str, port: int, seconds: float) -> dict[str, Spent]:
-    """Steps a second with each stage added to those before it."""
+    """What each stage comes to when it is added to those before it."""
     from replay.writer import RowWriter
 
     tokenizer, source = make_tokenizer(task), Provenance(task, 0, "drawn", "")
@@ -164,28 +168,34 @@ def stages(task: str, port: int, seconds: float) -> dict[str, Spent]:
         return in_turns(works, seconds)
 
 
+def measure(task: str, seconds: float) -> dict[str, Spent]:
+    """`stages` with a replay server of their own."""
+    shape = row_shape(make_tokenizer(task), LENGTH)
+    here, there = get_context("spawn").Pipe()
+    config = ReplayConfig(size=500, ahead=10**6, samples_per_insert=1.0, min_size=1)
+    server = get_context("spawn").Process(target=serve, args=({task: shape}, config, there), daemon=True)
+    server.start()
+    spent = stages(task, here.recv(), seconds)
+    here.send("stop")
+    server.join(10)
+    return spent
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tasks", default=",".join(TASKS))
-    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each stage")
     options = parser.parse_args()
     for task in options.tasks.split(","):
-        shape = row_shape(make_tokenizer(task), LENGTH)
-        here, there = get_context("spawn").Pipe()
-        config = ReplayConfig(size=500, ahead=10**6, samples_per_insert=1.0, min_size=1)
-        server = get_context("spawn").Process(target=serve, args=({task: shape}, config, there), daemon=True)
-        server.start()
-        rates = stages(task, here.recv(), options.seconds)
-        here.send("stop")
-        server.join(10)
-        alone = rates["envpool alone"]
+        spent = measure(task, options.seconds)
         print(f"{task}: {ENVS} environments, one environment thread")
-        costs, before = {}, alone.cpu_us
-        for name, each in rates.items():
+        alone = before = spent["envpool alone"].cpu_us
+        costs = {}
+        for name, each in spent.items():
             costs[name], before = each.cpu_us - before, each.cpu_us
-            share = alone.cpu_us / each.cpu_us
             print(
-                f"  {name:14} {each.steps / each.wall:9,.0f} steps/s  {each.cpu_us:8.2f} µs {share:5.0%}   + {costs[name]:6.2f} µs a step"
+                f"  {name:14} {alone / each.cpu_us:5.0%} {each.cpu_us:8.2f} µs a step, + {costs[name]:6.2f}"
+                f"   {each.steps / each.wall:9,.0f} steps/s by the clock"
             )
         slowest = max(list(costs)[1:], key=costs.__getitem__)
         print(f"  slowest stage beside the environments: {slowest.removeprefix('+ ')}")
