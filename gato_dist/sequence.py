@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from math import prod
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from gato_dist.kinds import Kind
 
@@ -78,7 +79,7 @@ class Rows:
     def signature(cls, shape: RowShape) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Shape and dtype of each array of one row."""
         length, count, tensors = (shape.length,), shape.patches, (shape.tensors, shape.tensor_size)
-        layout = {
+        layout: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
             "token": (length, np.int32),
             "kind": (length, np.uint8),
             "local_position": (length, np.int16),
