@@ -20,7 +20,7 @@ WIDTH = 120
 
 @dataclass
 class TaskStatus:
-    """fill: share of the replay table in use, None for what is read from disk; the rest from the newest score, if there is one."""
+    """fill: share of the replay table in use, None for what is read from disk; score: the newest, if there is one."""
 
     fill: float | None = 0.0
     episodes: int = 0

@@ -242,8 +242,11 @@ def _streams(config: RunConfig, tokenizer: Tokenizer, address: str, seed: int, r
     """Replay tables, what of the tasks comes from disk, and corpora."""
     dataset = open_beside(config)
     shares = disk_shares(config, dataset)
-    live = [(i, task, 1 - share) for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)) if share < 1]
-    streams = [Stream(i, task.weight * share, table_rows(address, task.name)) for i, task, share in live]
+    streams = []
+    for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)):
+        if share < 1:
+            shape = row_shape(tokenizer.tasks[task.name], config.tokens.length)
+            streams.append(Stream(i, task.weight * (1 - share), table_rows(address, task.name, shape)))
     shares += [1.0] * len(config.corpora)
     for source in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
         chunks = source.open(rank, config.learner.workers)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.envs.vector import EnvpoolVector, frame_spec
+from gato_dist.envs.vector import EnvpoolVector, channels_last, frame_spec
 from gato_dist.episode import Observations
 from gato_dist.ports import TimeStep, VectorEnv
 from gato_dist.specs import TaskSpec
@@ -33,7 +33,7 @@ def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
 def _adapt(frames: Any) -> Observations:
     """uint8 [N, 1 or 3, H, W], grey in some scenarios, to [N, H, W, 3]."""
     colours = np.repeat(frames, 3, axis=1) if frames.shape[1] == 1 else frames
-    return {"image": colours.transpose(0, 2, 3, 1)}
+    return {"image": channels_last(colours)}
 
 
 class _VizdoomVector(EnvpoolVector):

@@ -243,4 +243,4 @@ def make_inputs(pieces: Sequence[list[Piece]], device: torch.device) -> tuple[In
 
 
 def _stack_tensors(tensors: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(tensors) if tensors else np.zeros((0, 0), np.float32)
+    return np.concatenate(tensors).astype(np.float32, copy=False) if tensors else np.zeros((0, 0), np.float32)

@@ -25,7 +25,7 @@ def to_patches(images: np.ndarray) -> np.ndarray:
     line = np.dtype((np.void, PATCH * channels))
     lines = np.ascontiguousarray(images).reshape(steps, -1).view(line)
     grid = lines.reshape(steps, height // PATCH, PATCH, width // PATCH).swapaxes(2, 3)
-    return np.ascontiguousarray(grid).view(np.uint8).reshape(steps, -1, PATCH, PATCH, channels)
+    return grid.copy().view(np.uint8).reshape(steps, -1, PATCH, PATCH, channels)
 
 
 def from_patches(patches: np.ndarray, height: int, width: int) -> np.ndarray:
