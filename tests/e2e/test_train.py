@@ -21,20 +21,20 @@ def start(small: Path, *words: str) -> subprocess.Popen:
     )
 
 
-def finish(process: subprocess.Popen, seconds: float = 300) -> str:
+def finish(process: subprocess.Popen, seconds: float = 600) -> str:
     output, _ = process.communicate(timeout=seconds)
     return output
 
 
 def wait_for_checkpoint(run: Path, process: subprocess.Popen) -> str:
     """The name of the first whole checkpoint."""
-    for _ in range(600):
+    for _ in range(3000):
         whole = [path.name for path in (run / "checkpoints").glob("step-*") if path.suffix != ".partial"]
         if whole:
             return sorted(whole)[0]
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.2)
-    raise AssertionError("no checkpoint in two minutes")
+    raise AssertionError("no checkpoint in ten minutes")
 
 
 def descendants(process: subprocess.Popen) -> list[psutil.Process]:
@@ -67,7 +67,7 @@ def test_the_circle_turns_and_leaves_a_whole_run_folder(small, tmp_path):
     assert "Traceback" not in again
     scored = subprocess.run(
         [str(COMMAND), "evaluate", str(run / "checkpoints/step-00000060"), "--tasks", "babyai/*", "--episodes", "2"],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=400,
     )  # fmt: skip
     assert scored.returncode == 0, scored.stderr
 
@@ -111,7 +111,7 @@ def test_an_interrupt_ends_it_in_ten_seconds_with_a_checkpoint(small, tmp_path, 
     family = descendants(process)
     began = time.monotonic()
     os.kill(process.pid, number)
-    output = finish(process, 60)
+    output = finish(process, 120)
     assert time.monotonic() - began < 20, output
     assert process.returncode == 130, output
     assert "Traceback" not in output
@@ -132,7 +132,7 @@ def test_an_expert_that_is_killed_comes_back_with_other_seeds(small, tmp_path):
 
 def test_a_dataset_takes_an_experts_place_beside_live_ones(small, tmp_path):
     words = [str(COMMAND), "collect", "--tasks", "babyai/go-to-red-ball-grey", "--episodes", "20", "--out", "data"]
-    assert subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=120).returncode == 0
+    assert subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=400).returncode == 0
     run = tmp_path / "run"
     process = start(small, "--run", str(run), f"data.path={tmp_path / 'data'}", "data.share=1", "learner.steps=30")
     wait_for_checkpoint(run, process)
