@@ -29,13 +29,17 @@ class TaskStatus:
 
 @dataclass
 class Status:
-    """Rates are per second, over the last moments. lag: versions between the newest weights and the last scored."""
+    """Rates are per second, over the last moments. lag: versions between the newest weights and the last scored.
+
+    skipped: batches without a finite gradient.
+    """
 
     phase: str = "starting"
     seconds: float = 0.0
     progress: float = 0.0
     step: int = 0
     loss: float | None = None
+    skipped: int = 0
     env_steps_per_second: float = 0.0
     tokens_in_per_second: float = 0.0
     tokens_out_per_second: float = 0.0
@@ -50,7 +54,7 @@ class Status:
         fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in self.tasks.items())
         fills = " ".join(f"{task.fill:.0%}" for task in self.tasks.values())
         return (
-            f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {loss} | "
+            f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {loss}{_skips(self)} | "
             f"env {self.env_steps_per_second:,.0f}/s, tokens in {self.tokens_in_per_second:,.0f}/s "
             f"out {self.tokens_out_per_second:,.0f}/s, learner {self.learner_tokens_per_second:,.0f}/s | "
             f"replay {fills} | weights v{self.weights_version} lag {self.lag} | fraction {fractions}"
@@ -64,7 +68,7 @@ def render(status: Status) -> Group:
         f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
         f"out {status.tokens_out_per_second:,.0f} · learner {status.learner_tokens_per_second:,.0f} tokens/s"
     )
-    place = f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {loss}"
+    place = f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {loss}{_skips(status)}"
     weights = f"weights version {status.weights_version}, last scored {status.lag} behind"
     head = Text.assemble((f"{status.phase} ", "bold"), f"{place}\n{rates}\n{weights}")
     table = Table(box=None, pad_edge=False)
@@ -128,6 +132,10 @@ class View:
         """One line of news."""
         self._log.write(message + "\n")
         self.console.print(message, markup=False, soft_wrap=True)
+
+
+def _skips(status: Status) -> str:
+    return f", {status.skipped} batches skipped" if status.skipped else ""
 
 
 def _clock(seconds: float) -> str:

@@ -31,6 +31,7 @@ WIRING = {
     f"gato_dist.{name}"
     for name in (
         "cli",
+        "cli_checkpoint",
         "cli_dataset",
         "card",
         "dataset_page",
