@@ -174,7 +174,7 @@ def test_an_error_of_the_writer_ends_the_run(tmp_path, monkeypatch):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(Snapshot, "write", fail)
-    with pytest.raises(CheckpointFailed, match="step-00000000.*no space left"):
+    with pytest.raises(CheckpointFailed, match=r"step-00000000.*no space left"):
         run(tmp_path, steps=10**6, checkpoint_seconds=1e-9)
     assert list(tmp_path.iterdir()) == []
 
