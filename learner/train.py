@@ -51,8 +51,9 @@ class Learner:
         """One gradient step on this worker's share of a global batch; the mean loss of its targets.
 
         Where the gradient's norm is not finite, weights, optimizer and the number of the step stay as they are, and
-        the batch counts as skipped; the loss returned is NaN. The norm is that of the gradient over all workers, so
-        all of them skip together. Raises NonFiniteLoss after `max_skipped` of those one after another.
+        the batch counts as skipped; NaN is returned. A loss that is not finite makes its gradient so, and the norm is
+        that of the gradient over all workers: all of them skip together. Raises NonFiniteLoss after `max_skipped` of
+        those one after another.
         """
         self.model.train()
         parallel.seed_step(self._seed, self.counters.step + self.counters.skipped)

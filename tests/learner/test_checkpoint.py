@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from gato_dist.cli import main
 from gato_dist.config import parse_config
 from gato_dist.errors import InputError
+from gato_dist.run_folder import RunFolder
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
@@ -228,3 +229,11 @@ def test_a_checkpoint_that_was_named_and_is_damaged_is_refused_in_one_line(tmp_p
     # Nothing that acts reads the optimizer.
     (tmp_path / "kept/optimizer.safetensors").unlink()
     assert read_contents(tmp_path / "kept").counters.step == 3
+
+
+def test_what_a_killed_start_left_half_written_goes_away(tmp_path):
+    small_folder(tmp_path / "checkpoints", 1)
+    (tmp_path / "checkpoints/step-00000002.partial").mkdir()
+    (tmp_path / "checkpoints/best.json.partial").touch()
+    RunFolder(tmp_path).open(make_config())
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]

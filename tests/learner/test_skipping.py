@@ -2,11 +2,16 @@
 
 import itertools
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from learner import parallel
 from learner.checkpoint_folder import CheckpointFolder
+from learner.local_workers import run_workers
 from learner.loss import LossModel
 from learner.train import Learner, NonFiniteLoss, train
 from tests.learner.test_checkpoint import run
@@ -24,6 +29,22 @@ def poison(monkeypatch):
 
     monkeypatch.setattr(LossModel, "forward", poisoned)
     return bad
+
+
+def one_bad_share(root: Path) -> None:
+    """A worker's job: three steps, of which the second has a NaN in the other worker's share alone."""
+    with parallel.process_group(gpu=False):
+        learner, clean = Learner(make_config(), make_tokenizer()), LossModel.forward
+
+        def poisoned(self, inputs):
+            loss = clean(self, inputs)
+            return replace(loss, total=loss.total * float("nan"))
+
+        for number in range(3):
+            LossModel.forward = poisoned if number == 1 and parallel.rank() == 1 else clean
+            learner.step(make_batch(2 * number + parallel.rank()))
+        assert (learner.counters.step, learner.counters.skipped) == (2, 1)
+        save_file({f"{i}": tensor for i, tensor in enumerate(state(learner))}, root / f"{parallel.rank()}.safetensors")
 
 
 def state(learner: Learner) -> list[torch.Tensor]:
@@ -71,3 +92,9 @@ def test_too_many_one_after_another_end_the_run_with_the_checkpoint_from_before(
     folder.wait()
     assert folder.newest().name <= "step-00000002"
     assert '"skipped": 3' not in (folder.newest() / "counters.json").read_text()
+
+
+def test_workers_skip_together(tmp_path):
+    run_workers(partial(one_bad_share, tmp_path), 2)
+    one, two = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    assert all(torch.equal(one[key], two[key]) and one[key].isfinite().all() for key in one)
