@@ -19,6 +19,7 @@ from gato_dist.scores import load_reference
 from gato_dist.seeds import dataset_seeds
 from learner.checkpoint import Counters, Snapshot, build_model, content_hash
 from learner.checkpoint_folder import CheckpointFolder
+from learner.seal import seal
 from replay.dataset import Dataset, read_settings
 from replay.episodes import Entry, write_shard
 from replay.storage import Location
@@ -138,6 +139,10 @@ def test_gato_plays_from_a_checkpoint_and_each_episode_says_which(tmp_path):
     (path / "optimizer.safetensors").unlink()
     assert content_hash(path) == content
     (path / "config.yaml").write_text((path / "config.yaml").read_text() + "\n")
+    with pytest.raises(InputError, match=r"config.yaml: damaged"):
+        collect(request(tmp_path / "set", [TASK], 2, policy=str(path)))
+    (path / "manifest.json").unlink()
+    seal(path)
     with pytest.raises(InputError, match="collected with checkpoint"):
         collect(request(tmp_path / "set", [TASK], 2, policy=str(path)))
 
