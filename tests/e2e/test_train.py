@@ -54,6 +54,7 @@ def test_the_circle_turns_and_leaves_a_whole_run_folder(small, tmp_path):
     assert {"config.yaml", "checkpoints", "replay", "tensorboard", "scores.csv", "report.html", "log.txt"} <= {
         path.name for path in run.iterdir()
     }
+    assert (run / "checkpoints/best.json").is_file()
     rows = ScoreTable.read(run / "scores.csv")
     last = max(row.weights_version for row in rows)
     assert {row.task for row in rows if row.weights_version == last} == {
