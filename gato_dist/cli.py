@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gato_dist.cli_checkpoint import add_checkpoint
 from gato_dist.cli_dataset import add_dataset
 from gato_dist.errors import InputError
 from gato_dist.signals import interrupt_on_terminate
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--run", type=Path, metavar="DIR", help="run folder; runs/<config's name> by default")
     train.add_argument("--resume", action="store_true", help="continue the run in its folder")
     train.add_argument("--data", metavar="DATASET", help="train from disk: no experts, no Ray, no scores")
+    train.add_argument("--init", type=Path, metavar="CHECKPOINT", help="fine-tune: a new run with these weights")
     train.set_defaults(command=_train)
 
     _add_experts(commands)
@@ -80,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_collect(commands)
     _add_generate(commands)
     add_dataset(commands)
+    add_checkpoint(commands)
 
     model = commands.add_parser("model", help="parameters of model presets, by part")
     model.add_argument("presets", nargs="*", metavar="PRESET", help="all where none is named")
@@ -206,7 +209,8 @@ def _temperature(text: str) -> float:
 def _train(options: argparse.Namespace) -> int | None:
     from gato_dist.config import load_config
 
-    config = load_config(options.config, options.overrides)
+    init = [f"learner.init={options.init.absolute()}"] if options.init else []
+    config = load_config(options.config, options.overrides + init)
     from gato_dist.run_folder import RunFolder
 
     folder = RunFolder(options.run or Path("runs") / config.name)

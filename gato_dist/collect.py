@@ -246,8 +246,8 @@ def _expert_card(task: TaskConfig) -> dict[str, Any]:
 def _checkpoint_card(policy: str, tasks: list[str]) -> dict[str, Any]:
     """Which checkpoint plays. Raises InputError where it is none, or does not know one of the tasks."""
     path = Path(policy)
-    if not (path / "counters.json").exists():
-        raise InputError(f"--policy: {policy!r} is neither expert, random nor the folder of a checkpoint")
+    if not (path.is_file() or (path / "counters.json").exists()):
+        raise InputError(f"--policy: {policy!r} is neither expert, random nor a checkpoint")
     from learner.checkpoint import content_hash, load_for_acting
 
     _, tokenizer, _, counters = load_for_acting(path)

@@ -146,12 +146,14 @@ class LearnerConfig(_Section):
     target_spread: float = Field(
         0.0, ge=0, description="bins of Gaussian spread of continuous-action targets; 0: one-hot"
     )
+    max_skipped: Positive = Field(20, description="batches without a finite gradient, one after another, end a run")
+    init: str | None = Field(None, description="checkpoint whose weights a new run begins with; `--init` sets it")
     workers: Positive = Field(1, description="data-parallel workers")
     threads: Positive = Field(1, description="CPU threads of each worker")
     gpu: bool = Field(False, description="one GPU for each worker")
     publish_seconds: float = Field(45.0, gt=0, description="least time between two broadcasts of the weights")
     checkpoint_seconds: float = Field(120.0, gt=0, description="least time between two checkpoints")
-    keep_checkpoints: Positive = 2
+    keep_checkpoints: Positive = Field(2, description="newest ones that stay; the best-scored one stays as well")
 
 
 class ReplayConfig(_Section):

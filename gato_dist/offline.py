@@ -69,7 +69,8 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
     import torch
 
     from learner import parallel
-    from learner.checkpoint import CheckpointFolder
+    from learner.checkpoint_folder import CheckpointFolder
+    from learner.initial import initial_weights
     from learner.train import train
 
     with parallel.process_group(config.learner.gpu) as device, Interrupt() as interrupt:
@@ -77,18 +78,22 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
             folder.check(config, resume)
         dataset, corpora, tokenizer = _open(config, data)
         torch.set_num_threads(config.learner.threads)
+        checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
+        newest = checkpoints.newest_whole(config, tokenizer)
+        if config.learner.init and not newest:
+            initial_weights(Path(config.learner.init), config, tokenizer)
         if parallel.is_first():
             folder.open(config)
-        checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
-        position, note = _position(config, data_fingerprint(config, dataset, corpora), checkpoints.newest())
+        position, note = _position(config, data_fingerprint(config, dataset, corpora), newest)
         learner = config.learner
         batches = load_batches(
             disk_sources(config, tokenizer, dataset, corpora, position.seed), learner.batch, config.lanes,
             tokenizer.tensor_size, position, parallel.rank(), parallel.world_size(), config.data.loaders,
         )  # fmt: skip
         with View(folder.log) if parallel.is_first() else nullcontext() as view:
-            if view and note:
-                view.note(note)
+            for line in [*checkpoints.refused, note]:
+                if view and line:
+                    view.note(line)
             host = _Host(config, interrupt, view)
             train(config, tokenizer, batches, host, checkpoints, device, position=position)
             if view and not interrupt.requested:
@@ -146,6 +151,7 @@ class _Host:
         status.seconds = time.monotonic() - self._began
         status.step, status.progress = int(metrics["step"]), metrics["progress"]
         status.loss = metrics.get("loss", status.loss)
+        status.skipped = int(metrics["skipped"])
         status.learner_tokens_per_second = metrics.get("tokens_per_second", status.learner_tokens_per_second)
         for name, task in status.tasks.items():
             task.loss = metrics.get(f"loss/{name}", task.loss)

@@ -4,6 +4,7 @@ import importlib.util
 import socket
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from actors.board import EvaluationResult
 from actors.experts.registry import check_expert
@@ -21,6 +22,8 @@ from gato_dist.tokens.layout import observation_tokens
 from gato_dist.tokens.packing import min_step_tokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
+from learner.checkpoint_folder import CheckpointFolder, keep_best
+from learner.initial import initial_weights
 from replay.corpora.chunks import open_corpora
 
 TICK_SECONDS = 1.0
@@ -75,18 +78,28 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     folder.check(config, resume)
     _check_parts(config)
     tokenizer = make_tokenizer(config, references)
+    checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
+    if checkpoints.newest_whole(config, tokenizer) is None and config.learner.init:
+        initial_weights(Path(config.learner.init), config, tokenizer)
     with Interrupt() as interrupt:
         system = System(config, tokenizer, folder, interrupt)
         # Nothing is written before all that can be refused was.
         system.connect()
         folder.open(config)
-        return _turn(config, folder, references, system, interrupt)
+        return _turn(config, folder, references, system, interrupt, checkpoints.refused)
 
 
 def _turn(
-    config: RunConfig, folder: RunFolder, references: dict[str, Reference], system: System, interrupt: Interrupt
+    config: RunConfig,
+    folder: RunFolder,
+    references: dict[str, Reference],
+    system: System,
+    interrupt: Interrupt,
+    news: list[str],
 ) -> list[ScoreRow]:
     with View(folder.log) as view:
+        for line in news:
+            view.note(line)
         loop = _Loop(config, folder, references, system, view, interrupt)
         try:
             system.start(min_version=max((row.weights_version for row in loop.scores.rows), default=0))
@@ -156,6 +169,7 @@ class _Loop:
         self._config, self._references, self._system, self._view = config, references, system, view
         self._interrupt = interrupt
         self.scores = ScoreTable(folder.scores)
+        self._checkpoints = folder.checkpoints
         self._writer = SummaryWriter(str(folder.tensorboard))
         self._began = time.monotonic()
         self._rates = _Rates()
@@ -231,9 +245,19 @@ class _Loop:
         self._evaluation_seconds += result.seconds
         if row.fraction is not None:
             self._writer.add_scalar(f"fraction/{result.task}", row.fraction, result.step)
+        self._keep_best(result.version)
         self._writer.add_scalar(f"return/{result.task}", row.mean, result.step)
         self._writer.add_scalar("weights/lag", self._status.weights_version - result.version, result.step)
         self._writer.add_scalar(f"seconds/evaluate/{result.task}", result.seconds, result.step)
+
+    def _keep_best(self, version: int) -> None:
+        """Spares the checkpoint of the best mean fraction: of weights that were scored on every task and saved."""
+        rows = [row for row in self.scores.rows if row.weights_version == version]
+        fractions = [row.fraction for row in rows if row.fraction is not None]
+        if fractions and {row.task for row in rows} == set(self._status.tasks):
+            mean = sum(fractions) / len(fractions)
+            if best := keep_best(self._checkpoints, rows[0].step, mean):
+                self._view.note(f"best checkpoint: {best}, mean fraction {mean:.2f}")
 
     def _gather(self, figures: dict[str, dict[str, float]]) -> None:
         self._figures |= figures
@@ -244,6 +268,7 @@ class _Loop:
             status.phase = "training" if status.phase == "starting" else status.phase
             status.step, status.progress = int(learner["step"]), learner["progress"]
             status.loss = learner.get("loss", status.loss)
+            status.skipped = int(learner["skipped"])
             status.learner_tokens_per_second = learner.get("tokens_per_second", status.learner_tokens_per_second)
         experts = {name: values for name, values in figures.items() if name.startswith("expert/")}
         status.env_steps_per_second = sum(self._rates(f"{n}/env", v["env_steps"]) for n, v in experts.items())
@@ -265,6 +290,7 @@ class _Loop:
         status = self._status
         scalars = {
             "learner/loss": status.loss,
+            "learner/skipped": status.skipped,
             "learner/tokens_per_second": status.learner_tokens_per_second,
             "actors/env_steps_per_second": status.env_steps_per_second,
             "replay/tokens_in_per_second": status.tokens_in_per_second,

@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, and who may write into it."""
 
 import json
+import shutil
 from pathlib import Path
 
 from gato_dist.config import RunConfig, dump_config, load_config
@@ -42,6 +43,8 @@ class RunFolder:
         """Makes the folder, or takes up the one that is there."""
         for folder in (self.checkpoints, self.replay, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)
+        for abandoned in self.checkpoints.glob("*.partial"):
+            shutil.rmtree(abandoned) if abandoned.is_dir() else abandoned.unlink()
         partial = self.root / "config.yaml.partial"
         partial.write_text(dump_config(config))
         partial.rename(self.root / "config.yaml")
@@ -50,6 +53,11 @@ class RunFolder:
         names, names_before = ([task.name for task in each.tasks] for each in (config, before))
         if names != names_before:
             raise InputError(f"tasks: the run in {self.root} has {', '.join(names_before)}; resume it with those")
+        if config.learner.init != before.learner.init:
+            raise InputError(
+                f"learner.init: the run in {self.root} began from {before.learner.init or 'new weights'}; resume it "
+                f"{'with --init ' + before.learner.init if before.learner.init else 'without --init'}"
+            )
         for section in ("tokens", "model"):
             new, old = getattr(config, section), getattr(before, section)
             for key in type(new).model_fields:

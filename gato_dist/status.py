@@ -36,13 +36,17 @@ def new_tasks(config: RunConfig, live: bool = True) -> dict[str, TaskStatus]:
 
 @dataclass
 class Status:
-    """Rates are per second, over the last moments. lag: versions between the newest weights and the last scored."""
+    """Rates are per second, over the last moments. lag: versions between the newest weights and the last scored.
+
+    skipped: batches without a finite gradient.
+    """
 
     phase: str = "starting"
     seconds: float = 0.0
     progress: float = 0.0
     step: int = 0
     loss: float | None = None
+    skipped: int = 0
     env_steps_per_second: float = 0.0
     tokens_in_per_second: float = 0.0
     tokens_out_per_second: float = 0.0
@@ -56,7 +60,8 @@ class Status:
         played = {name: task for name, task in self.tasks.items() if task.fill is not None}
         read = [f"{name} {_loss(task.loss)}" for name, task in self.tasks.items() if task.fill is None]
         parts = [
-            f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {_loss(self.loss)}",
+            f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {_loss(self.loss)}"
+            f"{_skips(self)}",
             f"{_env_rates(self) if played else ''}learner {self.learner_tokens_per_second:,.0f}/s",
         ]
         if played:
@@ -78,7 +83,9 @@ def _env_rates(status: Status) -> str:
 def render(status: Status) -> Group:
     """The live view: rates, then a row for every task."""
     live = any(task.fill is not None for task in status.tasks.values())
-    lines = [f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {_loss(status.loss)}"]
+    lines = [
+        f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {_loss(status.loss)}{_skips(status)}"
+    ]
     learner = f"learner {status.learner_tokens_per_second:,.0f} tokens/s"
     if live:
         lines += [
@@ -148,6 +155,10 @@ class View:
         """One line of news."""
         self._log.write(message + "\n")
         self.console.print(message, markup=False, soft_wrap=True)
+
+
+def _skips(status: Status) -> str:
+    return f", {status.skipped} batches skipped" if status.skipped else ""
 
 
 def _clock(seconds: float) -> str:

@@ -24,7 +24,7 @@ from gato_dist.run_folder import RunFolder
 from gato_dist.signals import Interrupt
 from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.checkpoint import CheckpointFolder
+from learner.checkpoint_folder import CheckpointFolder
 from learner.ray_train import fit
 from learner.train import train
 from replay.corpora.chunks import open_corpora
@@ -188,7 +188,9 @@ class System:
             if board is not None:
                 board.stop.remote()
                 until = time.monotonic() + grace_seconds
-                while self.learning and time.monotonic() < until:
+                # A large model's checkpoint takes its time; what was left by another start was removed at this one's.
+                partial = self._folder.checkpoints
+                while self.learning and (time.monotonic() < until or any(partial.glob("step-*.partial"))):
                     time.sleep(0.1)
             ray.shutdown()
 

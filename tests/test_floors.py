@@ -32,6 +32,7 @@ WIRING = {
     for name in (
         "cli",
         "__main__",
+        "cli_checkpoint",
         "cli_dataset",
         "card",
         "dataset_page",

@@ -54,6 +54,7 @@ def test_the_circle_turns_and_leaves_a_whole_run_folder(small, tmp_path):
     assert {"config.yaml", "checkpoints", "replay", "tensorboard", "scores.csv", "report.html", "log.txt"} <= {
         path.name for path in run.iterdir()
     }
+    assert (run / "checkpoints/best.json").is_file()
     rows = ScoreTable.read(run / "scores.csv")
     last = max(row.weights_version for row in rows)
     assert {row.task for row in rows if row.weights_version == last} == {
@@ -94,12 +95,13 @@ def test_a_run_killed_halfway_goes_on_where_its_checkpoint_was(small, tmp_path):
 def test_a_damaged_checkpoint_is_refused_by_name(small, tmp_path):
     run = tmp_path / "run"
     finish(start(small, "--run", str(run)))
-    weights = run / "checkpoints/step-00000060/model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
+    for weights in run.glob("checkpoints/step-*/model.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:1000])
     process = start(small, "--run", str(run), "--resume", "learner.steps=90")
     output = finish(process)
     assert process.returncode == 2, output
-    assert output.strip().splitlines()[-1].startswith(f"gato-dist: {weights}: missing or damaged")
+    assert output.strip().splitlines()[-1].startswith(f"gato-dist: {run}/checkpoints: no checkpoint to resume from")
+    assert f"{weights}: damaged" in output
     assert "Traceback" not in output
 
 

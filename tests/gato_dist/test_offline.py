@@ -102,3 +102,28 @@ def test_a_run_that_a_signal_ends_goes_on_to_the_same_bits(data, tmp_path):
     assert run(tmp_path, data, "cut", "--resume", "learner.steps=300", "data.loaders=0").returncode == 0
     whole, cut = weights(tmp_path, "whole", 300), weights(tmp_path, "cut", 300)
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_a_whole_one_begins_another_run(data, tmp_path):
+    """In the log: which was refused and why. The new run has its own counters and says what it began from."""
+    assert run(tmp_path, data, "first", "learner.steps=20").returncode == 0
+    assert run(tmp_path, data, "first", "--resume", "learner.steps=22").returncode == 0
+    first = tmp_path / "first/checkpoints"
+    content = (first / "step-00000022/model.safetensors").read_bytes()
+    (first / "step-00000022/model.safetensors").write_bytes(content[:-9])
+    more = run(tmp_path, data, "first", "--resume", "learner.steps=24")
+    assert more.returncode == 0, more.stderr
+    line = next(line for line in (tmp_path / "first/log.txt").read_text().splitlines() if "refused" in line)
+    assert "checkpoint step-00000022 refused" in line
+    assert f"not {len(content)}" in line
+    assert {path.name for path in first.iterdir()} == {"step-00000020", "step-00000024"}
+    tuned = run(tmp_path, data, "tuned", "--init", "first/checkpoints/step-00000024", "learner.steps=3")
+    assert tuned.returncode == 0, tuned.stderr
+    assert "step-00000003" in tuned.stdout
+    assert f"init: {first / 'step-00000024'}" in (tmp_path / "tuned/config.yaml").read_text()
+    again = run(tmp_path, data, "tuned", "--resume", "learner.steps=4")
+    assert again.returncode == 2
+    assert "learner.init" in again.stderr
+    damaged = run(tmp_path, data, "other", "--init", "first/checkpoints/step-00000024", "model.heads=4")
+    assert (damaged.returncode, "model.heads" in damaged.stderr) == (2, True)
+    assert not (tmp_path / "other").exists()
