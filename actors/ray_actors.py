@@ -153,8 +153,10 @@ class EvaluatorActor:
         began = time.monotonic()
         played = self._evaluator.play(self._model, job.task, count, job.weights.version)
         returns = tuple(episode.episode_return for episode in played)
+        successes = tuple(episode.success for episode in played)
+        seconds = time.monotonic() - began
         return EvaluationResult(
-            job.task, job.weights.version, job.weights.step, returns, time.monotonic() - began, job.final
+            job.task, job.weights.version, job.weights.step, returns, successes, seconds, job.final
         )
 
     def _load(self, job: EvaluationJob) -> None:

@@ -11,18 +11,14 @@ from types import ModuleType
 import numpy as np
 
 from gato_dist.charts import (
-    FONT,
     SCALARS,
-    Points,
-    escape,
     fraction_bars_svg,
     interval_of,
     learning_curves_svg,
     newest_rows,
-    number_text,
     scalars_svg,
-    score_text,
 )
+from gato_dist.drawing import FONT, Points, escape, number_text, score_text
 from gato_dist.errors import InputError
 from gato_dist.scores import ScoreRow, ScoreTable
 

@@ -11,11 +11,13 @@ from gato_dist.config import RunConfig, TaskConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.report import write_report
+from gato_dist.results import aggregates
 from gato_dist.run_folder import RunFolder
-from gato_dist.scores import Reference, ScoreRow, ScoreTable, load_reference
+from gato_dist.score_log import ScoreLog
+from gato_dist.scores import Reference, ScoreRow, load_reference
 from gato_dist.signals import Interrupt
 from gato_dist.specs import TaskSpec
-from gato_dist.status import Status, TaskStatus, View, score_table
+from gato_dist.status import Status, TaskStatus, View, aggregate_table, result_table
 from gato_dist.system import System
 from gato_dist.tokens.layout import observation_tokens
 from gato_dist.tokens.packing import min_step_tokens
@@ -88,18 +90,19 @@ def _turn(
     with View(folder.log) as view:
         loop = _Loop(config, folder, references, system, view, interrupt)
         try:
-            system.start(min_version=max((row.weights_version for row in loop.scores.rows), default=0))
+            system.start(min_version=loop.scores.highest_version)
             loop.learn()
             loop.evaluate_finally()
         finally:
             system.stop(GRACE_SECONDS)
             loop.close()
         view.note(loop.where_time_went())
-        rows = [loop.scores.latest()[task.name] for task in config.tasks]
-        view.console.print(score_table(rows))
+        results = [loop.scores.newest[task.name] for task in config.tasks]
+        view.console.print(result_table(results))
+        view.console.print(aggregate_table(aggregates(results)))
         view.note(f"run folder: {folder.root}   report: {write_report(folder.root)}")
         view.note(f"tensorboard --logdir {folder.tensorboard}")
-    return rows
+    return [result.row for result in results]
 
 
 def _check_parts(config: RunConfig) -> None:
@@ -209,6 +212,7 @@ class _Loop:
         board = self._system.board
         figures, newest, results = ray.get([board.figures.remote(), board.newest.remote(), board.take_results.remote()])
         self._status.weights_version = newest.version if newest else 0
+        self.scores.learned(figures.get("learner", {}))
         for result in results:
             self._score(result)
         self._status.lag = (
@@ -222,16 +226,9 @@ class _Loop:
         return results
 
     def _score(self, result: EvaluationResult) -> None:
-        row = ScoreRow.of(result.step, result.version, result.task, list(result.returns), self._references[result.task])
-        self.scores.append(row)
-        self._status.tasks[result.task].score = row
+        self._status.tasks[result.task].score = self.scores.add(result, self._status.weights_version).row
         self._scored = max(self._scored, result.version)
         self._evaluation_seconds += result.seconds
-        if row.fraction is not None:
-            self._writer.add_scalar(f"fraction/{result.task}", row.fraction, result.step)
-        self._writer.add_scalar(f"return/{result.task}", row.mean, result.step)
-        self._writer.add_scalar("weights/lag", self._status.weights_version - result.version, result.step)
-        self._writer.add_scalar(f"seconds/evaluate/{result.task}", result.seconds, result.step)
 
     def _gather(self, figures: dict[str, dict[str, float]]) -> None:
         self._figures |= figures

@@ -11,7 +11,7 @@ BLOCKS_PER_START = 4096
 
 
 class RunFolder:
-    """`root` with config.yaml, checkpoints/, replay/, tensorboard/, scores.csv, report.html and log.txt."""
+    """`root` with config.yaml, checkpoints/, replay/, tensorboard/, scores.csv, episodes.jsonl, report.html, log.txt."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -19,6 +19,7 @@ class RunFolder:
         self.replay = root / "replay"
         self.tensorboard = root / "tensorboard"
         self.scores = root / "scores.csv"
+        self.episodes = root / "episodes.jsonl"
         self.log = root / "log.txt"
 
     def check(self, config: RunConfig, resume: bool) -> None:

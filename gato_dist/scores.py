@@ -12,24 +12,14 @@ import numpy as np
 
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
+from gato_dist.statistics import bootstrap_interval
 from gato_dist.tasks import OWN_FOLDER, played_entry
 from gato_dist.tokens.tokenizer import Moments
-
-RESAMPLES = 2000
 
 
 def expert_score_fraction(score: float, random: float, expert: float) -> float | None:
     """(score − random) / (expert − random); None where the expert is not better than random."""
     return (score - random) / (expert - random) if expert > random else None
-
-
-def bootstrap_interval(values: list[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean, from 2000 seeded resamples (Efron, 1979)."""
-    sample = np.asarray(values, np.float64)
-    draws = np.random.default_rng(seed).integers(len(sample), size=(RESAMPLES, len(sample)))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(sample[draws].mean(axis=1), [tail, 1 - tail])
-    return float(low), float(high)
 
 
 @dataclass(frozen=True)

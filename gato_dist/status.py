@@ -11,7 +11,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gato_dist.results import Aggregate, TaskResult
 from gato_dist.scores import ScoreRow
+from gato_dist.statistics import Estimate
 
 PLAIN_SECONDS = 10.0
 WIDTH = 120
@@ -78,15 +80,45 @@ def render(status: Status) -> Group:
     return Group(head, table)
 
 
-def score_table(rows: list[ScoreRow]) -> Table:
-    """The last table of a run: random, expert and Gato score, fraction and interval of every task."""
+def result_table(results: list[TaskResult]) -> Table:
+    """Random, expert and Gato score, fraction and interval of every task; success and human-normalised score if any."""
+    success = any(result.success is not None for result in results)
+    human = any(result.human_normalised is not None for result in results)
     table = Table(title="expert-score fraction", box=None, pad_edge=False)
-    for name in ("task", "episodes", "random", "expert", "gato", "fraction", "95 % interval"):
+    names = ["task", "episodes", "random", "expert", "gato", "± s.e.", "fraction", "95 % interval"]
+    for name in [*names, *["success"] * success, *["human-norm."] * human]:
         table.add_column(name, justify="left" if name == "task" else "right")
-    for row in rows:
-        numbers = [f"{value:,.2f}" for value in (row.random, row.expert, row.mean)]
-        table.add_row(row.task, str(row.episodes), *numbers, _fraction(row), _interval(row))
+    for result in results:
+        row = result.row
+        numbers = [_number(value, ",.2f") for value in (row.random, row.expert, row.mean, result.standard_error)]
+        more = [_number(result.success, ".0%")] * success + [_number(result.human_normalised, ".2f")] * human
+        table.add_row(row.task, str(row.episodes), *numbers, _fraction(row), _interval(row), *more)
     return table
+
+
+def aggregate_table(aggregates: list[Aggregate]) -> Table:
+    """A line for each suite and for all tasks."""
+    success = any(each.success is not None for each in aggregates)
+    human = any(each.human_mean is not None for each in aggregates)
+    table = Table(title="over tasks with a valid expert", box=None, pad_edge=False)
+    names = ["suite", "tasks", "mean fraction", "95 % interval", "IQM", "95 % interval", "> 50 %", "> 80 %"]
+    for name in [*names, *["success"] * success, *["human mean", "median"] * human, "no valid expert"]:
+        table.add_column(name, justify="left" if name in ("suite", "no valid expert") else "right")
+    for each in aggregates:
+        spans = [text for estimate in (each.mean, each.iqm) for text in _estimate(estimate)]
+        more = [_number(each.success, ".0%")] * success
+        more += [_number(each.human_mean, ".2f"), _number(each.human_median, ".2f")] * human
+        counts = [str(count) for count in (each.above_50, each.above_80)]
+        table.add_row(each.name, str(each.tasks), *spans, *counts, *more, ", ".join(each.without_expert) or "–")
+    return table
+
+
+def _estimate(estimate: Estimate | None) -> tuple[str, str]:
+    return (f"{estimate.value:.2f}", f"{estimate.low:.2f} … {estimate.high:.2f}") if estimate else ("–", "–")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
 
 
 def make_console(width: int = WIDTH) -> Console:

@@ -25,6 +25,8 @@ GROUND = {
         "presets",
         "user_code",
         "signals",
+        "statistics",
+        "results",
     )
 }
 WIRING = {
@@ -41,6 +43,13 @@ WIRING = {
         "status",
         "report",
         "charts",
+        "drawing",
+        "profiles",
+        "cli_arguments",
+        "cli_scores",
+        "compare",
+        "comparing",
+        "diagnose",
         "measure",
         "scoring",
         "jobs",
