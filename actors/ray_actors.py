@@ -155,9 +155,7 @@ class EvaluatorActor:
         returns = tuple(episode.episode_return for episode in played)
         successes = tuple(episode.success for episode in played)
         seconds = time.monotonic() - began
-        return EvaluationResult(
-            job.task, job.weights.version, job.weights.step, returns, successes, seconds, job.final
-        )
+        return EvaluationResult(job.task, job.weights.version, job.weights.step, returns, successes, seconds, job.final)
 
     def _load(self, job: EvaluationJob) -> None:
         """Changes the weights only between jobs: an episode is played by one version."""

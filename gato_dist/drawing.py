@@ -57,7 +57,9 @@ class Drawing:
             self.text(across.start - 8, up(tick) + 4, named.get(tick, "") + number_text(tick, "z,.6g"), "soft", "end")
         for tick in across.ticks():
             if not whole or tick == int(tick):
-                self.text(across(tick), up.start + 18, number_text(tick, "z,.0f" if whole else "z.6g"), "soft", "middle")
+                self.text(
+                    across(tick), up.start + 18, number_text(tick, "z,.0f" if whole else "z.6g"), "soft", "middle"
+                )
         self.text((across.start + across.end) / 2, up.start + 37, name, "soft", "middle")
 
     def svg(self, height: int, title: str) -> str:

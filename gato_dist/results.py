@@ -137,8 +137,8 @@ def aggregates(results: Sequence[TaskResult]) -> list[Aggregate]:
     results: one a task, of the same policy.
     """
     suites = list(dict.fromkeys(result.row.suite for result in results))
-    each = [_aggregate(suite, [result for result in results if result.row.suite == suite]) for suite in suites]
-    return [*each, _aggregate(ALL_TASKS, results)] if len(suites) > 1 else each
+    each = [aggregate(suite, [result for result in results if result.row.suite == suite]) for suite in suites]
+    return [*each, aggregate(ALL_TASKS, results)] if len(suites) > 1 else each
 
 
 def profile(results: Sequence[TaskResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -156,7 +156,8 @@ def newest_results(results: Sequence[TaskResult]) -> list[TaskResult]:
     return list({result.row.task: result for result in results}.values())
 
 
-def _aggregate(name: str, results: Sequence[TaskResult]) -> Aggregate:
+def aggregate(name: str, results: Sequence[TaskResult]) -> Aggregate:
+    """Of these results, one a task."""
     valid = with_expert(results)
     samples = [result.fractions for result in valid]
     means = np.array([sample.mean() for sample in samples])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from actors.board import EvaluationResult
 from actors.experts.registry import check_expert
 from gato_dist.config import RunConfig, TaskConfig
+from gato_dist.cost import CostMeter
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.report import write_report
@@ -90,9 +91,10 @@ def _turn(
     with View(folder.log) as view:
         loop = _Loop(config, folder, references, system, view, interrupt)
         try:
-            system.start(min_version=loop.scores.highest_version)
+            system.start(min_version=max((row.weights_version for row in loop.scores.table.rows), default=0))
             loop.learn()
             loop.evaluate_finally()
+            loop.scores.draw_profile()
         finally:
             system.stop(GRACE_SECONDS)
             loop.close()
@@ -154,14 +156,15 @@ class _Loop:
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._config, self._references, self._system, self._view = config, references, system, view
+        self._config, self._system, self._view = config, system, view
         self._interrupt = interrupt
-        self.scores = ScoreTable(folder.scores)
         self._writer = SummaryWriter(str(folder.tensorboard))
+        self.scores = ScoreLog(folder, self._writer, references)
+        self._cost = CostMeter(folder.cost)
         self._began = time.monotonic()
         self._rates = _Rates()
         self._status = Status(tasks={task.name: TaskStatus() for task in config.tasks})
-        for name, row in self.scores.latest().items():
+        for name, row in self.scores.table.latest().items():
             if name in self._status.tasks:
                 self._status.tasks[name].score = row
         self._scored = -1
@@ -190,6 +193,8 @@ class _Loop:
             time.sleep(TICK_SECONDS if missing else 0)
 
     def close(self) -> None:
+        steps = sum(values["env_steps"] for name, values in self._figures.items() if name.startswith("expert/"))
+        self._cost.write(time.monotonic() - self._began, steps, self._figures.get("learner", {}))
         self._writer.close()
 
     def where_time_went(self) -> str:

@@ -12,7 +12,7 @@ from gato_dist.scores import Reference, ScoreTable
 
 
 class ScoreLog:
-    """newest: the last result of each task since this start.
+    """table: all lines of scores.csv. newest: the last result of each task since this start.
 
     TensorBoard gets fraction/TASK, success/TASK and return/TASK as each comes, fraction_of_suite/SUITE once every task
     of the suite is scored with one version, all by learner step; and the fractions by tokens learned, under
@@ -22,14 +22,9 @@ class ScoreLog:
     def __init__(self, folder: RunFolder, writer: Any, references: dict[str, Reference]) -> None:
         """writer: a SummaryWriter. references: of every task of the run."""
         self.newest: dict[str, TaskResult] = {}
-        self._table, self._episodes = ScoreTable(folder.scores), EpisodeLog(folder.episodes)
+        self.table, self._episodes = ScoreTable(folder.scores), EpisodeLog(folder.episodes)
         self._writer, self._references = writer, references
         self._learned = [(0.0, 0.0, 0.0)]
-
-    @property
-    def highest_version(self) -> int:
-        """Of the weights that were ever scored; 0 before."""
-        return max((row.weights_version for row in self._table.rows), default=0)
 
     def learned(self, learner: dict[str, float]) -> None:
         """The learner's newest figures, from which a result's tokens and seconds are told."""
@@ -44,7 +39,7 @@ class ScoreLog:
             (found.step, found.version, round(place[0]), place[1]), found.task, found.returns, found.successes,
             self._references[found.task],
         )  # fmt: skip
-        self._table.append(result.row)
+        self.table.append(result.row)
         self._episodes.append(result)
         self.newest[found.task] = result
         self._write(result)

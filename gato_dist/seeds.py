@@ -14,7 +14,7 @@ BLOCK = 1024
 
 
 def task_seed(task: str, seed: int) -> int:
-    """What a policy draws its actions by in the world `seed` of a task: the same seed of two tasks gives two streams."""
+    """What a policy draws its actions by in the world `seed` of a task: no two tasks share their draws."""
     return zlib.crc32(task.encode()) << 32 | seed
 
 
