@@ -10,6 +10,7 @@ from gato_dist.drawing import LOOKS, PALETTE, WIDTH, Drawing, Points, Scale, num
 from gato_dist.scores import ScoreRow
 
 BINS = 30  # of a histogram
+BANDS = 8  # more of them hide one another
 SCALARS = {
     "learner/loss": "Loss",
     "learner/tokens_per_second": "Tokens learned per second",
@@ -46,9 +47,10 @@ def fraction_bars_svg(rows: list[ScoreRow]) -> str:
 
 
 def learning_curves_svg(rows: list[ScoreRow]) -> str:
-    """A standalone SVG: every task's fraction and 95 % interval by learner step, each line named at its end.
+    """A standalone SVG: every task's fraction by learner step, each line named at its end.
 
-    Takes rows in file order; tasks whose fraction is undefined are left out. The axis shows −1 … 2 at most.
+    Takes rows in file order; tasks whose fraction is undefined are left out. Up to eight lines carry their 95 %
+    intervals as bands. The axis shows −1 … 2 at most.
     """
     drawing, looks, curves = Drawing(), _looks(rows), dict[str, dict[int, ScoreRow]]()
     for row in rows:
@@ -63,13 +65,15 @@ def learning_curves_svg(rows: list[ScoreRow]) -> str:
     for value in (0.0, 1.0):
         drawing.line([(left, up(value)), (right, up(value))], 'class="dotted"')
     for task, curve in curves.items():
-        _curve(drawing, [curve[step] for step in sorted(curve)], across, up, *looks[task])
+        _curve(drawing, [curve[step] for step in sorted(curve)], across, up, *looks[task], len(curves) <= BANDS)
     last = {task: curve[max(curve)] for task, curve in curves.items()}
     ends = sorted((up(row.fraction or 0.0), across(row.step), task) for task, row in last.items())
     for y, (end, x, task) in zip(spread([end[0] for end in ends], 17, top, bottom), ends, strict=True):
         drawing.line([(x + 4, end), (right + 16, y), (right + 22, y)], f'stroke="{looks[task][0]}"')
         drawing.text(right + 26, y + 4, f"{shorten(task)} {number_text(last[task].fraction)}")
-    return drawing.svg(bottom + 46, "Expert-score fraction by learner step, with 95 % intervals")
+    return drawing.svg(
+        bottom + 46, "Expert-score fraction by learner step" + ", with 95 % intervals" * (len(curves) <= BANDS)
+    )
 
 
 def scalars_svg(scalars: dict[str, Points]) -> str:
@@ -113,10 +117,14 @@ def _bar(drawing: Drawing, row: ScoreRow, y: float, scale: Scale, colour: str) -
     drawing.text(WIDTH - 16, y + 4, f"{fraction} [{low}, {high}]", anchor="end")
 
 
-def _curve(drawing: Drawing, rows: list[ScoreRow], across: Scale, up: Scale, colour: str, dash: str) -> None:
+def _curve(
+    drawing: Drawing, rows: list[ScoreRow], across: Scale, up: Scale, colour: str, dash: str, banded: bool
+) -> None:
     points = [(across(row.step), *(up(value) for value in interval_of(row) or ())) for row in rows]
-    band = " ".join([f"{x},{low}" for x, _, low, _ in points] + [f"{x},{high}" for x, _, _, high in reversed(points)])
-    drawing.parts.append(f'<polygon points="{band}" fill="{colour}" fill-opacity=".12"/>')
+    if banded:
+        edge = [(x, low) for x, _, low, _ in points] + [(x, high) for x, _, _, high in reversed(points)]
+        band = " ".join(f"{x},{y}" for x, y in edge)
+        drawing.parts.append(f'<polygon points="{band}" fill="{colour}" fill-opacity=".12"/>')
     look = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"'
     drawing.line([(x, y) for x, y, _, _ in points], look)
     drawing.parts += [f'<circle cx="{x}" cy="{y}" r="2.6" fill="{colour}"/>' for x, y, _, _ in points]

@@ -21,7 +21,7 @@ from gato_dist.charts import (
 from gato_dist.cost import Cost
 from gato_dist.drawing import FONT, Points, escape, number_text, score_text
 from gato_dist.errors import InputError
-from gato_dist.profiles import profile_svg
+from gato_dist.profiles import SOME_TASKS, profile_svg
 from gato_dist.results import ALL_TASKS, EpisodeLog, TaskResult, aggregates
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import ScoreRow, ScoreTable
@@ -139,7 +139,8 @@ def _aggregate_table(results: list[TaskResult]) -> str:
         cells = [each.name, str(each.tasks), estimate_text(each.mean), estimate_text(each.iqm)]
         cells += [f"{each.above_50} of {each.tasks}", f"{each.above_80} of {each.tasks}"]
         cells += [_percent(each.success)] * success
-        cells += [f"{number_text(each.human_mean)} ({number_text(each.human_median)})"] * human
+        norm = f"{number_text(each.human_mean)} ({number_text(each.human_median)})" if each.human_tasks else "–"
+        cells += [norm] * human
         lines.append([*cells, ", ".join(each.without_expert) or "–"])
     return table_html(head, lines)
 
@@ -169,13 +170,14 @@ def _over_tasks(results: list[TaskResult]) -> str:
         return ""
     suites = dict.fromkeys(result.row.suite for result in results)
     series = [(suite, [result for result in results if result.row.suite == suite]) for suite in suites]
+    shown = [(suite, each) for suite, each in series if len(each) >= SOME_TASKS]
     if len(series) > 1:
-        series.insert(0, (ALL_TASKS, results))
+        shown.insert(0, (ALL_TASKS, results))
     return f"""<h2>Over tasks</h2><section>{_aggregate_table(results)}</section>
 <p><small>Every task counts the same. In brackets: 95 % intervals, from a bootstrap that draws each task's episodes
 anew. The interquartile mean leaves out the lowest and the highest quarter of all episodes (Agarwal et al. 2021).
 Human-normalised scores rest on published random and human scores.</small></p>
-<section>{profile_svg(series)}</section>"""
+<section>{profile_svg(shown or series)}</section>"""
 
 
 def _cost_table(cost: Cost | None) -> str:

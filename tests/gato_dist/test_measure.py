@@ -20,14 +20,14 @@ from learner.checkpoint import CheckpointFolder, Counters, load_for_acting
 from learner.optim import make_optimizer
 
 pytest.importorskip("envpool")
-BALL, REACH = "babyai/go-to-red-ball-grey", "metaworld/reach-v3"
+BALL, POLE = "babyai/go-to-red-ball-grey", "mujoco/inverted-pendulum"
 SMALL = {"width": 32, "layers": 2, "heads": 2, "key_size": 16, "feed_forward": 64, "patch_channels": 8}
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    config = parse_config({"name": "t", "tasks": [{"name": BALL}, {"name": REACH}], "model": SMALL}, "test")
-    tokenizer = make_tokenizer(config, {task: load_reference(task) for task in (BALL, REACH)})
+    config = parse_config({"name": "t", "tasks": [{"name": BALL}, {"name": POLE}], "model": SMALL}, "test")
+    tokenizer = make_tokenizer(config, {task: load_reference(task) for task in (BALL, POLE)})
     torch.manual_seed(0)
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
     folder = CheckpointFolder(tmp_path_factory.mktemp("run"), 1)
@@ -59,13 +59,13 @@ def test_a_checkpoint_reproduces_what_the_run_measured(checkpoint):
 
 def test_another_temperature_plays_otherwise_and_is_written_down(checkpoint, tmp_path):
     out = tmp_path / "hot.json"
-    greedy = evaluate_checkpoint(Request(checkpoint, BALL, 4))
-    hot = evaluate_checkpoint(Request(checkpoint, BALL, 4, temperature=1.5, details=out))
+    greedy = evaluate_checkpoint(Request(checkpoint, POLE, 4))
+    hot = evaluate_checkpoint(Request(checkpoint, POLE, 4, temperature=1.5, details=out))
     assert greedy[0].returns != hot[0].returns
     told = json.loads(out.read_text())
     assert told["evaluation"]["temperature"] == 1.5
     assert tuple(told["tasks"][0]["returns"]) == hot[0].returns
-    assert told["aggregates"][0]["name"] == "babyai"
+    assert told["aggregates"][0]["name"] == "mujoco"
 
 
 def test_the_table_has_a_runs_columns_and_is_never_overwritten(checkpoint, tmp_path, capsys):
@@ -92,5 +92,5 @@ def test_a_task_that_cannot_be_played_is_named_and_nothing_is_written(checkpoint
 
 
 def test_no_matching_task_is_refused_with_those_that_there_are(checkpoint):
-    with pytest.raises(InputError, match=f"the checkpoint's tasks are {BALL}, {REACH}"):
+    with pytest.raises(InputError, match=f"the checkpoint's tasks are {BALL}, {POLE}"):
         evaluate_checkpoint(Request(checkpoint, "ale/*"))
