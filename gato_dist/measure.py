@@ -18,6 +18,7 @@ from gato_dist.model.gato import Gato
 from gato_dist.results import TaskResult, aggregates
 from gato_dist.scores import ScoreTable, load_reference
 from gato_dist.status import aggregate_table, make_console, result_table
+from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import Counters, content_hash, load_for_acting
 
 CONSOLE = make_console()
@@ -61,6 +62,7 @@ class Player:
     """A checkpoint, ready to act."""
 
     config: RunConfig
+    tokenizer: Tokenizer
     model: Gato
     counters: Counters
     evaluator: Evaluator
@@ -116,7 +118,7 @@ def load_player(checkpoint: Path, content: str, temperature: float | None) -> Pl
     if temperature is not None:
         evaluation = config.evaluation.model_copy(update={"temperature": temperature})
         config = config.model_copy(update={"evaluation": evaluation})
-    return Player(config, model, counters, Evaluator(config, tokenizer))
+    return Player(config, tokenizer, model, counters, Evaluator(config, tokenizer))
 
 
 def _matching(config: RunConfig, glob: str) -> list[str]:
