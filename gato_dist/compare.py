@@ -61,10 +61,10 @@ def compare_runs(folders: list[Path], out: Path | None) -> None:
     """
     if out and (out.exists() or out.suffix != ".html" or not out.parent.is_dir()):
         raise InputError(f"{out}: give a new file that ends in .html, in a folder that is there")
-    loaded = [Run.load(folder) for folder in folders]
-    names = [run.name for run in loaded]
-    same = len(set(names)) < len(names)
-    runs = [replace(run, name=str(path)) if same else run for run, path in zip(loaded, folders, strict=True)]
+    runs = [
+        replace(Run.load(folder), name=name)
+        for folder, name in zip(folders, _names([folder.resolve() for folder in folders]), strict=True)
+    ]
     common = common_tasks(runs)
     head, lines = comparison(runs, common)
     table = Table(title="expert-score fraction of the newest weights", box=None, pad_edge=False)
@@ -81,6 +81,16 @@ def compare_runs(folders: list[Path], out: Path | None) -> None:
         finally:
             partial.unlink(missing_ok=True)
         print(out)
+
+
+def _names(folders: list[Path]) -> list[str]:
+    """Each folder's last words, as few as tell it from the others; a folder given twice keeps its whole path."""
+    most = max(len(folder.parts) for folder in folders)
+    for count in range(1, most):
+        names = ["/".join(folder.parts[-count:]) for folder in folders]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]
 
 
 def common_tasks(runs: list[Run]) -> list[str]:
