@@ -8,6 +8,7 @@ from rich.table import Table
 
 from actors.evaluate import evaluation_groups, play_expert
 from gato_dist.config import TaskConfig
+from gato_dist.drift import Band, drift, labelled_episodes
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.measure import Job, Player, load_player, play
@@ -28,7 +29,8 @@ SAMPLED = 1.0  # temperature
 class Diagnosis:
     """shown, masked: predictions with past actions visible, as trained, and hidden. played: by temperature, 0 first.
 
-    masked is None where a window shows a single step, or the model never sees past actions.
+    masked is None where a window shows a single step, or the model never sees past actions. bands: greedy, by distance
+    from the expert's path; none where the expert cannot label or the observations hold no numbers.
     """
 
     task: str
@@ -36,6 +38,7 @@ class Diagnosis:
     shown: Forced
     masked: Forced | None
     played: dict[float, TaskResult]
+    bands: list[Band]
 
 
 def diagnose(checkpoint: Path, task: str, episodes: int) -> Diagnosis:
@@ -54,14 +57,18 @@ def diagnose(checkpoint: Path, task: str, episodes: int) -> Diagnosis:
     shown_by_expert = sorted(
         play_expert(task, seeds, settings.expert, settings.expert_options), key=lambda episode: episode.provenance.seed
     )
+    spec = player.tokenizer.tasks[task].spec
+    version = player.counters.weights_version
+    labelled = labelled_episodes(player.evaluator, player.model, settings, episodes, version)
     diagnosis = Diagnosis(
         task,
         float(np.mean([episode.episode_return for episode in shown_by_expert])),
         _force(player, settings, shown_by_expert, player.model),
         _masked(player, settings, shown_by_expert),
         {heat: _play(checkpoint.resolve(), content, heat, task, episodes) for heat in (0.0, SAMPLED)},
+        drift(spec, labelled, shown_by_expert),
     )
-    _print(diagnosis, player.tokenizer.tasks[task].spec.action, episodes)
+    _print(diagnosis, spec.action, episodes)
     return diagnosis
 
 
@@ -101,6 +108,10 @@ def _print(diagnosis: Diagnosis, action: ActionSpec, episodes: int) -> None:
     for line in _past_lines(shown, masked):
         CONSOLE.print(line, soft_wrap=True)
     CONSOLE.print()
+    CONSOLE.print(
+        _band_table(diagnosis.bands) if diagnosis.bands else "By distance from the expert's path: no figures."
+    )
+    CONSOLE.print()
     for temperature, result in diagnosis.played.items():
         table = result_table([result])
         table.title = (
@@ -126,6 +137,16 @@ def _agreement_table(action: ActionSpec, shown: Forced, masked: Forced | None) -
         f"right: at most {shown.tolerance} of 1024 bins away; errors in the action's own units" if continuous else ""
     )
     table.caption = within or None
+    return table
+
+
+def _band_table(bands: list[Band]) -> Table:
+    table = Table(title="on its own path (greedy), by distance from the expert's", box=None, pad_edge=False)
+    for name in ("distance", "steps", "does what the expert would"):
+        table.add_column(name, justify="right")
+    for band in bands:
+        table.add_row(f"{band.low:.2f} … {band.high:.2f}", f"{band.steps:,}", f"{band.agrees:.1%}")
+    table.caption = "distance: root mean square, in the expert's standard deviations, to its nearest state"
     return table
 
 

@@ -97,24 +97,25 @@ def result_table(results: list[TaskResult]) -> Table:
 
 
 def aggregate_table(aggregates: list[Aggregate]) -> Table:
-    """A line for each suite and for all tasks."""
+    """A line for each suite and for all tasks; below, the tasks that are left out."""
     success = any(each.success is not None for each in aggregates)
-    human = any(each.human_mean is not None for each in aggregates)
-    table = Table(title="over tasks with a valid expert", box=None, pad_edge=False)
-    names = ["suite", "tasks", "mean fraction", "95 % interval", "IQM", "95 % interval", "> 50 %", "> 80 %"]
-    for name in [*names, *["success"] * success, *["human mean", "median"] * human, "no valid expert"]:
-        table.add_column(name, justify="left" if name in ("suite", "no valid expert") else "right")
+    human = any(each.human_tasks for each in aggregates)
+    table = Table(title="over tasks with a valid expert, with 95 % intervals", box=None, pad_edge=False)
+    names = ["suite", "tasks", "mean fraction", "interquartile mean", "> 50 %", "> 80 %"]
+    for name in [*names, *["success"] * success, *["human-norm. (median)"] * human]:
+        table.add_column(name, justify="left" if name == "suite" else "right", no_wrap=True)
     for each in aggregates:
-        spans = [text for estimate in (each.mean, each.iqm) for text in _estimate(estimate)]
         more = [_number(each.success, ".0%")] * success
-        more += [_number(each.human_mean, ".2f"), _number(each.human_median, ".2f")] * human
-        counts = [str(count) for count in (each.above_50, each.above_80)]
-        table.add_row(each.name, str(each.tasks), *spans, *counts, *more, ", ".join(each.without_expert) or "–")
+        norm = f"{_number(each.human_mean, '.2f')} ({_number(each.human_median, '.2f')})" if each.human_tasks else "–"
+        cells = [_estimate(each.mean), _estimate(each.iqm), str(each.above_50), str(each.above_80)]
+        table.add_row(each.name, str(each.tasks), *cells, *more, *[norm] * human)
+    missing = dict.fromkeys(task for each in aggregates for task in each.without_expert)
+    table.caption = f"left out, without a valid expert: {', '.join(missing)}" if missing else None
     return table
 
 
-def _estimate(estimate: Estimate | None) -> tuple[str, str]:
-    return (f"{estimate.value:.2f}", f"{estimate.low:.2f} … {estimate.high:.2f}") if estimate else ("–", "–")
+def _estimate(estimate: Estimate | None) -> str:
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]" if estimate else "–"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -51,6 +51,7 @@ WIRING = {
         "cli_scores",
         "compare",
         "diagnose",
+        "drift",
         "teacher_forcing",
         "measure",
         "scoring",
