@@ -142,11 +142,13 @@ def _agreement_table(action: ActionSpec, shown: Forced, masked: Forced | None) -
 
 def _band_table(bands: list[Band]) -> Table:
     table = Table(title="on its own path (greedy), by distance from the expert's", box=None, pad_edge=False)
-    for name in ("distance", "steps", "does what the expert would"):
+    continuous = bands[0].error is not None
+    for name in ["distance", "steps", "does what the expert would", *["mean error, of the range"] * continuous]:
         table.add_column(name, justify="right")
     for band in bands:
-        table.add_row(f"{band.low:.2f} … {band.high:.2f}", f"{band.steps:,}", f"{band.agrees:.1%}")
-    table.caption = "distance: root mean square, in the expert's standard deviations, to its nearest state"
+        error = [f"{band.error:.1%}"] if band.error is not None else []
+        table.add_row(f"{band.low:.2f} … {band.high:.2f}", f"{band.steps:,}", f"{band.agrees:.1%}", *error)
+    table.caption = "distance: root mean square to the expert's nearest state, in standard deviations"
     return table
 
 

@@ -16,7 +16,7 @@ from gato_dist.ports import Labeller
 from gato_dist.seeds import evaluation_seeds
 from gato_dist.specs import ActionSpec, Modality, TaskSpec
 from gato_dist.teacher_forcing import TOLERANCE
-from gato_dist.tokens.values import encode_action
+from gato_dist.tokens.values import BINS, encode_action
 
 CHUNK = 256  # states whose distances are held at once
 BANDS = 4
@@ -24,12 +24,17 @@ BANDS = 4
 
 @dataclass(frozen=True)
 class Band:
-    """Steps at a distance low … high from the expert's nearest state; agrees: share with the expert's own action."""
+    """Steps at a distance low … high from the expert's nearest state.
+
+    agrees: share with the expert's own action; error: mean difference from it as a share of the action's range, over
+    dimensions, None for discrete actions.
+    """
 
     low: float
     high: float
     steps: int
     agrees: float
+    error: float | None
 
 
 def labelled_episodes(evaluator: Evaluator, model: Gato, task: TaskConfig, count: int, version: int) -> list[Episode]:
@@ -56,23 +61,28 @@ def labelled_episodes(evaluator: Evaluator, model: Gato, task: TaskConfig, count
 def drift(spec: TaskSpec, labelled: Sequence[Episode], expert: Sequence[Episode]) -> list[Band]:
     """Quarters of the labelled steps, by distance; none without steps or without numbers in the observations.
 
-    A state is its continuous and discrete parts, in the expert's standard deviations; the distance is the root mean
-    square over them to the expert's nearest state.
+    A state is its continuous and discrete parts, in standard deviations over both paths: the expert alone may hardly
+    move some. The distance is the root mean square over them to the expert's nearest state.
     """
     parts = [part.name for part in spec.observations if part.modality in (Modality.CONTINUOUS, Modality.DISCRETE)]
     if not labelled or not parts:
         return []
     path, visited = (_states(parts, each) for each in (expert, labelled))
-    spread = path.std(axis=0)
+    spread = np.concatenate([path, visited]).std(axis=0)
     spread[spread == 0] = 1.0
     distance = nearest(visited / spread, path / spread)
-    agrees = np.concatenate([same_action(spec.action, each.actions, each.targets) for each in labelled])
+    apart = np.concatenate([bins_apart(spec.action, each.actions, each.targets) for each in labelled])
+    continuous = spec.action.modality is Modality.CONTINUOUS
+    agrees = (apart <= (TOLERANCE if continuous else 0)).all(axis=1)
     order = np.argsort(distance, kind="stable")
     return [
-        Band(float(distance[some[0]]), float(distance[some[-1]]), len(some), float(agrees[some].mean()))
+        Band(
+            float(distance[some[0]]), float(distance[some[-1]]), len(some), float(agrees[some].mean()),
+            float(apart[some].mean() / BINS) if continuous else None,
+        )
         for some in np.array_split(order, BANDS)
         if len(some)
-    ]
+    ]  # fmt: skip
 
 
 def nearest(states: np.ndarray, path: np.ndarray) -> np.ndarray:
@@ -85,13 +95,12 @@ def nearest(states: np.ndarray, path: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(np.concatenate(found), 0.0) / path.shape[1])
 
 
-def same_action(action: ActionSpec, done: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Whether the actions [T, ...] of each step count as the same: bool [T]."""
-    if action.modality is Modality.DISCRETE:
-        return (np.asarray(done) == np.asarray(wanted)).reshape(len(done), -1).all(axis=1)
-    low, high = np.array(action.low), np.array(action.high)
-    bins = [encode_action(np.asarray(each).reshape(len(each), -1), low, high) for each in (done, wanted)]
-    return (np.abs(bins[0] - bins[1]) <= TOLERANCE).all(axis=1)
+def bins_apart(action: ActionSpec, done: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """How far the actions [T, ...] of each step lie apart, int64 [T, A]: in bins, or in numbers of discrete choices."""
+    both = [np.asarray(each).reshape(len(each), -1) for each in (done, wanted)]
+    if action.modality is Modality.CONTINUOUS:
+        both = [encode_action(each, np.array(action.low), np.array(action.high)) for each in both]
+    return np.abs(both[0].astype(np.int64) - both[1])
 
 
 def _states(parts: list[str], episodes_of: Sequence[Episode]) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 from actors.labelled import LabelledPolicy
 from actors.rollout import episodes
-from gato_dist.drift import drift, nearest, same_action
+from gato_dist.drift import bins_apart, drift, nearest
 from gato_dist.episode import Episode, Provenance
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from tests.fakes import BUTTONS, CountingEnv, EchoPolicy
@@ -21,12 +21,22 @@ def episode(x, actions, targets) -> Episode:
 
 
 def test_agreement_falls_with_the_distance():
-    expert = episode([-1, 1], [0, 0], [0, 0])  # a standard deviation of 1
+    expert = episode([-1, 1], [0, 0], [0, 0])
     own = episode([1, 1.5, 2, 3, 4, 5, 6, 11], [0, 0, 0, 1, 0, 1, 1, 1], [0] * 8)
     bands = drift(LINE, [own], [expert])
-    assert [(band.low, band.high, band.steps, band.agrees) for band in bands] == [
-        (0.0, 0.5, 2, 1.0), (1.0, 2.0, 2, 0.5), (3.0, 4.0, 2, 0.5), (5.0, 10.0, 2, 0.0),
+    assert [(band.steps, band.agrees, band.error) for band in bands] == [
+        (2, 1.0, None), (2, 0.5, None), (2, 0.5, None), (2, 0.0, None),
     ]  # fmt: skip
+    spread = np.std([-1, 1, 1, 1.5, 2, 3, 4, 5, 6, 11])
+    distances = [distance for band in bands for distance in (band.low, band.high)]
+    assert np.array(distances) * spread == pytest.approx([0, 0.5, 1, 2, 3, 4, 5, 10])
+
+
+def test_errors_of_continuous_actions_are_shares_of_the_range():
+    spec = TaskSpec("toy/line", LINE.observations, ActionSpec(Modality.CONTINUOUS, (1,), low=(0.0,), high=(1024.0,)), 9)
+    own = episode([1, 2], [[0.5], [0.5]], [[0.5], [512.5]])
+    bands = drift(spec, [own], [episode([1], [[0.5]], [[0.5]])])
+    assert [(band.agrees, band.error) for band in bands] == [(1.0, 0.0), (0.0, 0.5)]
 
 
 def test_without_labelled_steps_there_are_no_bands():
@@ -39,10 +49,10 @@ def test_the_nearest_state_is_the_nearest_of_all():
     assert nearest(states, path) == pytest.approx(slow)
 
 
-def test_continuous_actions_are_the_same_within_16_bins():
+def test_continuous_actions_lie_apart_in_bins():
     action = ActionSpec(Modality.CONTINUOUS, (1,), low=(0.0,), high=(1024.0,))
     done, wanted = np.array([[100.5], [100.5], [0.5]]), np.array([[116.5], [117.5], [1000.0]])
-    assert same_action(action, done, wanted).tolist() == [True, False, False]
+    assert bins_apart(action, done, wanted).tolist() == [[16], [17], [1000]]
 
 
 class Ones(EchoPolicy):
