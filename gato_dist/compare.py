@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from gato_dist.charts import interval_of, newest_rows
 from gato_dist.cost import Cost
@@ -69,9 +70,9 @@ def compare_runs(folders: list[Path], out: Path | None) -> None:
     head, lines = comparison(runs, common)
     table = Table(title="expert-score fraction of the newest weights", box=None, pad_edge=False)
     for name in head:
-        table.add_column(name, justify="right" if table.columns else "left")
+        table.add_column(Text(name), justify="right" if table.columns else "left")
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(Text, line))
     make_console().print(table)
     if out:
         partial = out.with_name(out.name + ".partial")
