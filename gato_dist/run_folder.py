@@ -12,7 +12,7 @@ BLOCKS_PER_START = 4096
 
 
 class RunFolder:
-    """`root` with config.yaml, checkpoints/, replay/, tensorboard/, scores.csv, report.html and log.txt."""
+    """`root` and what lies in it: configuration, checkpoints, replay, scores and their episodes, cost, report, log."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -20,6 +20,8 @@ class RunFolder:
         self.replay = root / "replay"
         self.tensorboard = root / "tensorboard"
         self.scores = root / "scores.csv"
+        self.cost = root / "cost.json"
+        self.episodes = root / "episodes.jsonl"
         self.log = root / "log.txt"
 
     def check(self, config: RunConfig, resume: bool) -> None:

@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gato_dist.config import RunConfig
+from gato_dist.results import Aggregate, TaskResult
 from gato_dist.scores import ScoreRow
+from gato_dist.statistics import Estimate
 
 PLAIN_SECONDS = 10.0
 WIDTH = 120
@@ -83,9 +85,8 @@ def _env_rates(status: Status) -> str:
 def render(status: Status) -> Group:
     """The live view: rates, then a row for every task."""
     live = any(task.fill is not None for task in status.tasks.values())
-    lines = [
-        f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {_loss(status.loss)}{_skips(status)}"
-    ]
+    loss = f"{_loss(status.loss)}{_skips(status)}"
+    lines = [f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {loss}"]
     learner = f"learner {status.learner_tokens_per_second:,.0f} tokens/s"
     if live:
         lines += [
@@ -105,15 +106,46 @@ def render(status: Status) -> Group:
     return Group(head, table)
 
 
-def score_table(rows: list[ScoreRow]) -> Table:
-    """The last table of a run: random, expert and Gato score, fraction and interval of every task."""
+def result_table(results: list[TaskResult]) -> Table:
+    """Random, expert and Gato score, fraction and interval of every task; success and human-normalised score if any."""
+    success = any(result.success is not None for result in results)
+    human = any(result.human_normalised is not None for result in results)
     table = Table(title="expert-score fraction", box=None, pad_edge=False)
-    for name in ("task", "episodes", "random", "expert", "gato", "fraction", "95 % interval"):
+    names = ["task", "episodes", "random", "expert", "gato", "± s.e.", "fraction", "95 % interval"]
+    for name in [*names, *["success"] * success, *["human-norm."] * human]:
         table.add_column(name, justify="left" if name == "task" else "right")
-    for row in rows:
-        numbers = [f"{value:,.2f}" for value in (row.random, row.expert, row.mean)]
-        table.add_row(row.task, str(row.episodes), *numbers, _fraction(row), _interval(row))
+    for result in results:
+        row = result.row
+        numbers = [_number(value, ",.2f") for value in (row.random, row.expert, row.mean, result.standard_error)]
+        more = [_number(result.success, ".0%")] * success + [_number(result.human_normalised, ".2f")] * human
+        table.add_row(row.task, str(row.episodes), *numbers, _fraction(row), _interval(row), *more)
     return table
+
+
+def aggregate_table(aggregates: list[Aggregate]) -> Table:
+    """A line for each suite and for all tasks; below, the tasks that are left out."""
+    success = any(each.success is not None for each in aggregates)
+    human = any(each.human_tasks for each in aggregates)
+    table = Table(title="over tasks with a valid expert, with 95 % intervals", box=None, pad_edge=False)
+    names = ["suite", "tasks", "mean fraction", "interquartile mean", "> 50 %", "> 80 %"]
+    for name in [*names, *["success"] * success, *["human-norm. (median)"] * human]:
+        table.add_column(name, justify="left" if name == "suite" else "right", no_wrap=True)
+    for each in aggregates:
+        more = [_number(each.success, ".0%")] * success
+        norm = f"{_number(each.human_mean, '.2f')} ({_number(each.human_median, '.2f')})" if each.human_tasks else "–"
+        cells = [_estimate(each.mean), _estimate(each.iqm), str(each.above_50), str(each.above_80)]
+        table.add_row(each.name, str(each.tasks), *cells, *more, *[norm] * human)
+    missing = dict.fromkeys(task for each in aggregates for task in each.without_expert)
+    table.caption = f"left out, without a valid expert: {', '.join(missing)}" if missing else None
+    return table
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]" if estimate else "–"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
 
 
 def make_console(width: int = WIDTH) -> Console:

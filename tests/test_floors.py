@@ -25,6 +25,8 @@ GROUND = {
         "presets",
         "user_code",
         "signals",
+        "statistics",
+        "results",
     )
 }
 WIRING = {
@@ -43,6 +45,16 @@ WIRING = {
         "status",
         "report",
         "charts",
+        "drawing",
+        "profiles",
+        "score_log",
+        "cost",
+        "cli_arguments",
+        "cli_scores",
+        "compare",
+        "diagnose",
+        "drift",
+        "teacher_forcing",
         "measure",
         "scoring",
         "jobs",

@@ -51,9 +51,10 @@ def test_the_circle_turns_and_leaves_a_whole_run_folder(small, tmp_path):
     process = start(small, "--run", str(run))
     output = finish(process)
     assert process.returncode == 0, output
-    assert {"config.yaml", "checkpoints", "replay", "tensorboard", "scores.csv", "report.html", "log.txt"} <= {
-        path.name for path in run.iterdir()
-    }
+    assert {
+        "config.yaml", "checkpoints", "replay", "tensorboard", "scores.csv", "episodes.jsonl", "cost.json",
+        "report.html", "log.txt",
+    } <= {path.name for path in run.iterdir()}  # fmt: skip
     assert (run / "checkpoints/best.json").is_file()
     rows = ScoreTable.read(run / "scores.csv")
     last = max(row.weights_version for row in rows)
@@ -66,11 +67,14 @@ def test_the_circle_turns_and_leaves_a_whole_run_folder(small, tmp_path):
     again = finish(start(small, "--run", str(run)))
     assert "--resume" in again
     assert "Traceback" not in again
+    measured = [row for row in rows if row.weights_version == last and row.task.startswith("babyai/")][-1]
     scored = subprocess.run(
-        [str(COMMAND), "evaluate", str(run / "checkpoints/step-00000060"), "--tasks", "babyai/*", "--episodes", "2"],
+        [str(COMMAND), "evaluate", str(run / "checkpoints/step-00000060"), "--tasks", "babyai/*",
+         "--episodes", str(measured.episodes), "--out", str(tmp_path / "again.csv")],
         capture_output=True, text=True, timeout=400,
     )  # fmt: skip
     assert scored.returncode == 0, scored.stderr
+    assert ScoreTable.read(tmp_path / "again.csv") == [measured]
 
 
 def test_a_run_killed_halfway_goes_on_where_its_checkpoint_was(small, tmp_path):
