@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml requirements-nodeps.txt
 	  else echo "system libraries are missing:$$missing; install them with: sudo apt-get install libgl1 libglib2.0-0"; exit 2; fi; fi
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q torch==2.13.0
-	$(BIN)/pip install -q -e '.[live,suites,video,minari,dev]'
+	$(BIN)/pip install -q -e '.[live,suites,video,images,minari,dev]'
 	$(BIN)/pip install -q --no-deps -r requirements-nodeps.txt
 	@touch $@
 

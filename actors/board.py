@@ -28,12 +28,13 @@ class EvaluationJob:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Returns of one job's episodes, in the order of their seeds."""
+    """Returns of one job's episodes, in the order of their seeds, and their success: None where the task tells none."""
 
     task: str
     version: int
     step: int
     returns: tuple[float, ...]
+    successes: tuple[bool | None, ...]
     seconds: float
     final: bool
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from actors.experts.registry import Demonstrator
 from actors.rollout import EpisodeRecorder, rollout
+from gato_dist.episode import Gathering, join_steps
 from gato_dist.sequence import Rows
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.packing import Packer
@@ -23,16 +24,17 @@ def demonstrate(
     names = ("env_steps", "episodes", "tokens", "return_sum", "play_seconds", "encode_seconds", "write_seconds")
     figures = dict.fromkeys(names, 0.0)
     recorder = EpisodeRecorder(demonstrator.env, demonstrator.provenance())
+    gathering = Gathering()
     mark = time.monotonic()
     for step in rollout(demonstrator.env, demonstrator.policy):
         ended = recorder.add(step)
         figures["env_steps"] += float(step.active.sum())
         figures["play_seconds"] += time.monotonic() - mark
-        for episode in ended:
+        for group in gathering.add(ended):
             mark = time.monotonic()
-            rows = packer.add(tokenizer.encode(episode.observations, episode.targets))
-            figures["episodes"] += 1
-            figures["return_sum"] += episode.episode_return
+            rows = packer.add_episodes(tokenizer.encode(*join_steps(group)), [len(episode) for episode in group])
+            figures["episodes"] += len(group)
+            figures["return_sum"] += sum(episode.episode_return for episode in group)
             encoded = time.monotonic()
             figures["encode_seconds"] += encoded - mark
             if rows is not None:

@@ -18,6 +18,7 @@ from gato_dist.tokens.steps import StepTokens
 from gato_dist.tokens.tokenizer import Tokenizer
 
 REFERENCE_BATCH = 16
+GROUP = 16  # episodes of an evaluation that play together
 
 
 class Evaluator:
@@ -29,8 +30,12 @@ class Evaluator:
         self._prompts: dict[str, StepTokens] = {}
 
     def play(self, model: Gato, task: str, count: int, version: int) -> list[Episode]:
-        """`count` episodes, all played together by one version of the weights; in the order of their seeds."""
-        seeds = evaluation_seeds(count)
+        """`count` episodes by one version of the weights, in the order of their seeds: group by group."""
+        groups = evaluation_groups(count)
+        return [episode for seeds in groups for episode in self.play_group(model, task, seeds, version)]
+
+    def play_group(self, model: Gato, task: str, seeds: list[int], version: int) -> list[Episode]:
+        """The first episode of each seed, all played together, in the order of their seeds."""
         policy = self.policy(model, task, seeds, version)
         env = make_env(task, seeds, self._config.evaluation.threads)
         try:
@@ -53,6 +58,15 @@ class Evaluator:
             tokenizer, tokens = self._tokenizer.tasks[task], self._config.evaluation.prompt_tokens
             self._prompts[task] = demonstration(self._tasks[task], tokenizer, tokens)
         return self._prompts[task]
+
+
+def evaluation_groups(count: int) -> list[list[int]]:
+    """The seeds of `count` episodes, cut into groups that play together: the same however many play at once.
+
+    A model may round otherwise in another batch, and an action that was a near tie turns the whole episode.
+    """
+    seeds = evaluation_seeds(count)
+    return [seeds[first : first + GROUP] for first in range(0, count, GROUP)]
 
 
 def demonstration(task: TaskConfig, tokenizer: TaskTokenizer, tokens: int) -> StepTokens:

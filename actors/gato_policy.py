@@ -9,6 +9,7 @@ from gato_dist.episode import Observations
 from gato_dist.model.decode import ActionDecoder, Decoding
 from gato_dist.model.gato import Gato
 from gato_dist.ports import Info
+from gato_dist.seeds import task_seed
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.steps import StepTokens
 
@@ -31,7 +32,8 @@ class GatoPolicy:
         self._tokenizer = tokenizer
         decoding = Decoding(length, settings.temperature, settings.valid_actions_only)
         count = len(seeds)
-        self._decoder = ActionDecoder(model, [tokenizer] * count, [window_steps] * count, seeds, decoding)
+        draws = [task_seed(tokenizer.spec.name, seed) for seed in seeds]
+        self._decoder = ActionDecoder(model, [tokenizer] * count, [window_steps] * count, draws, decoding)
         if prompt is not None:
             for slot in range(count):
                 self._decoder.prompt(slot, prompt)

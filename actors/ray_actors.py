@@ -153,9 +153,9 @@ class EvaluatorActor:
         began = time.monotonic()
         played = self._evaluator.play(self._model, job.task, count, job.weights.version)
         returns = tuple(episode.episode_return for episode in played)
-        return EvaluationResult(
-            job.task, job.weights.version, job.weights.step, returns, time.monotonic() - began, job.final
-        )
+        successes = tuple(episode.success for episode in played)
+        seconds = time.monotonic() - began
+        return EvaluationResult(job.task, job.weights.version, job.weights.step, returns, successes, seconds, job.final)
 
     def _load(self, job: EvaluationJob) -> None:
         """Changes the weights only between jobs: an episode is played by one version."""

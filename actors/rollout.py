@@ -72,7 +72,7 @@ class EpisodeRecorder:
         active = step.active
         now = self._history.add(step)
         self._first[active & (self._first < 0)] = now
-        ended = [self._finish(i, now, bool(step.terminated[i])) for i in np.flatnonzero(active & step.done)]
+        ended = [self._finish(i, now, bool(step.terminated[i])) for i in np.flatnonzero(active & step.done).tolist()]
         going = self._first[self._first >= 0]
         self._history.forget(int(going.min()) if len(going) else now + 1)
         return ended

@@ -1,27 +1,16 @@
 """Drawings of a run's scores and figures: standalone SVGs, from strings alone."""
 
-import html
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import cycle, groupby
 
 import numpy as np
 
+from gato_dist.drawing import LOOKS, PALETTE, WIDTH, Drawing, Points, Scale, number_text, score_text, shorten, spread
 from gato_dist.scores import ScoreRow
 
-Points = Sequence[tuple[float, float]]
-WIDTH = 860
 BINS = 30  # of a histogram
-FONT = "system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
-# Okabe and Ito's colours, which the colour-blind can tell apart, less the two that a white or a dark page swallows.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LOOKS = [(colour, dash) for dash in ("none", "7 3", "2 3", "9 3 2 3") for colour in PALETTE]
-# Every drawing carries these, so that a saved .svg stands alone; on the page, STYLE's selectors are the stronger.
-SVG_STYLE = """.paper{fill:#fff} .ink,.bold,.title{fill:#1f2328;font-size:13px} .bold{font-weight:600}
-.title{font-weight:600;font-size:15px} .soft{fill:#59636e;font-size:12px} polyline{fill:none;stroke-linejoin:round}
-.grid{stroke:#d8dee4} .whisker{stroke:#1f2328;stroke-width:1.5}
-.dotted{stroke:#59636e;stroke-width:1.3;stroke-dasharray:1.5 3.5}"""
+BANDS = 8  # more of them hide one another
 SCALARS = {
     "learner/loss": "Loss",
     "learner/tokens_per_second": "Tokens learned per second",
@@ -37,10 +26,10 @@ def fraction_bars_svg(rows: list[ScoreRow]) -> str:
     Takes rows in file order. An undefined fraction reads 'no expert'. The axis shows −1 … 2 at most; what leaves it
     ends in an arrow, and its value tells how far.
     """
-    drawing, newest, looks = _Drawing(), newest_rows(rows), _looks(rows)
+    drawing, newest, looks = Drawing(), newest_rows(rows), _looks(rows)
     top, bottom = 72, 72 + 26 * len(newest) + 30 * len({row.suite for row in newest})
     left = 44 + 7.4 * max((len(_name(row)) for row in newest), default=0)
-    scale = _Scale(*_fraction_range(newest), left, WIDTH - 184)
+    scale = Scale(*_fraction_range(newest), left, WIDTH - 184)
     for tick in scale.ticks():
         drawing.line([(scale(tick), top), (scale(tick), bottom)], 'class="grid"')
         drawing.text(scale(tick), bottom + 18, number_text(tick, "z.6g"), "soft", "middle")
@@ -58,35 +47,38 @@ def fraction_bars_svg(rows: list[ScoreRow]) -> str:
 
 
 def learning_curves_svg(rows: list[ScoreRow]) -> str:
-    """A standalone SVG: every task's fraction and 95 % interval by learner step, each line named at its end.
+    """A standalone SVG: every task's fraction by learner step, each line named at its end.
 
-    Takes rows in file order; tasks whose fraction is undefined are left out. The axis shows −1 … 2 at most.
+    Takes rows in file order; tasks whose fraction is undefined are left out. Up to eight lines carry their 95 %
+    intervals as bands. The axis shows −1 … 2 at most.
     """
-    drawing, looks, curves = _Drawing(), _looks(rows), dict[str, dict[int, ScoreRow]]()
+    drawing, looks, curves = Drawing(), _looks(rows), dict[str, dict[int, ScoreRow]]()
     for row in rows:
         if interval_of(row):
             curves.setdefault(row.task, {})[row.step] = row
     steps = [step for curve in curves.values() for step in curve] or [0]
     left, right = 84, WIDTH - 76 - 7.2 * max((len(shorten(task)) for task in curves), default=0)
     top, bottom = 52, 52 + max(300, 18 * len(curves))
-    across = _Scale(min(steps), max(*steps, min(steps) + 1), left, right)
-    up = _Scale(*_fraction_range(rows), bottom, top)
+    across = Scale(min(steps), max(*steps, min(steps) + 1), left, right)
+    up = Scale(*_fraction_range(rows), bottom, top)
     drawing.axes(across, up, "learner step", {0.0: "random ", 1.0: "expert "})
     for value in (0.0, 1.0):
         drawing.line([(left, up(value)), (right, up(value))], 'class="dotted"')
     for task, curve in curves.items():
-        _curve(drawing, [curve[step] for step in sorted(curve)], across, up, *looks[task])
+        _curve(drawing, [curve[step] for step in sorted(curve)], across, up, *looks[task], len(curves) <= BANDS)
     last = {task: curve[max(curve)] for task, curve in curves.items()}
     ends = sorted((up(row.fraction or 0.0), across(row.step), task) for task, row in last.items())
-    for y, (end, x, task) in zip(_spread([end[0] for end in ends], 17, top, bottom), ends, strict=True):
+    for y, (end, x, task) in zip(spread([end[0] for end in ends], 17, top, bottom), ends, strict=True):
         drawing.line([(x + 4, end), (right + 16, y), (right + 22, y)], f'stroke="{looks[task][0]}"')
         drawing.text(right + 26, y + 4, f"{shorten(task)} {number_text(last[task].fraction)}")
-    return drawing.svg(bottom + 46, "Expert-score fraction by learner step, with 95 % intervals")
+    return drawing.svg(
+        bottom + 46, "Expert-score fraction by learner step" + ", with 95 % intervals" * (len(curves) <= BANDS)
+    )
 
 
 def scalars_svg(scalars: dict[str, Points]) -> str:
     """A standalone SVG of small charts, two abreast, of the (step, value) points of those tags that SCALARS names."""
-    drawing, shown = _Drawing(), [tag for tag in SCALARS if scalars.get(tag)]
+    drawing, shown = Drawing(), [tag for tag in SCALARS if scalars.get(tag)]
     for place, tag in enumerate(shown):
         _small_chart(drawing, 430 * (place % 2), 36 + 190 * (place // 2), tag, scalars[tag], PALETTE[place])
     title = "Loss and throughput " + ("by learner step" if shown else "were not recorded")
@@ -98,7 +90,7 @@ def distributions_svg(tasks: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> st
 
     Takes (name, returns [n], lengths [n]) of every task, n > 0. Returns that are not finite are left out.
     """
-    drawing = _Drawing()
+    drawing = Drawing()
     for place, (name, returns, lengths) in enumerate(tasks):
         y = 44 + 190 * place
         drawing.text(16, y + 12, f"{shorten(name)}: {len(returns):,} episodes", "bold")
@@ -107,56 +99,7 @@ def distributions_svg(tasks: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> st
     return drawing.svg(54 + 190 * len(tasks), "Returns and lengths of episodes")
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """Maps low … high to start … end in the drawing; what lies outside lands on the edge."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
-
-    def ticks(self, most: int = 6) -> list[float]:
-        unit = 10.0 ** math.floor(math.log10((self.high - self.low) / most))
-        step = next(unit * m for m in (1, 2, 5, 10) if (self.high - self.low) / (unit * m) <= most)
-        return [step * n for n in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
-
-
-class _Drawing:
-    """An SVG in the making."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-
-    def text(self, x: float, y: float, text: str, look: str = "ink", anchor: str = "start") -> None:
-        self.parts.append(f'<text class="{look}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>')
-
-    def line(self, points: Points, look: str) -> None:
-        places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        self.parts.append(f'<polyline points="{places}" {look}/>')
-
-    def axes(self, across: _Scale, up: _Scale, name: str, named: dict[float, str]) -> None:
-        for tick in up.ticks():
-            self.line([(across.start, up(tick)), (across.end, up(tick))], 'class="grid"')
-            self.text(across.start - 8, up(tick) + 4, named.get(tick, "") + number_text(tick, "z,.6g"), "soft", "end")
-        for tick in across.ticks():
-            if tick == int(tick):  # there is no half a step
-                self.text(across(tick), up.start + 18, number_text(tick, "z,.0f"), "soft", "middle")
-        self.text((across.start + across.end) / 2, up.start + 37, name, "soft", "middle")
-
-    def svg(self, height: int, title: str) -> str:
-        self.text(16, 24, title, "title")
-        size = f'width="{WIDTH}" height="{height}"'
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {WIDTH} {height}" role="img" '
-        head += f'aria-label="{title}" font-family="{FONT}"><style>{SVG_STYLE}</style><rect {size} class="paper"/>'
-        return "\n".join([head, *self.parts, "</svg>"])
-
-
-def _bar(drawing: _Drawing, row: ScoreRow, y: float, scale: _Scale, colour: str) -> None:
+def _bar(drawing: Drawing, row: ScoreRow, y: float, scale: Scale, colour: str) -> None:
     """One task's line of the bar chart; y is its middle."""
     drawing.text(32, y + 4, _name(row))
     zero, measured = scale(0.0), interval_of(row)
@@ -174,21 +117,25 @@ def _bar(drawing: _Drawing, row: ScoreRow, y: float, scale: _Scale, colour: str)
     drawing.text(WIDTH - 16, y + 4, f"{fraction} [{low}, {high}]", anchor="end")
 
 
-def _curve(drawing: _Drawing, rows: list[ScoreRow], across: _Scale, up: _Scale, colour: str, dash: str) -> None:
+def _curve(
+    drawing: Drawing, rows: list[ScoreRow], across: Scale, up: Scale, colour: str, dash: str, banded: bool
+) -> None:
     points = [(across(row.step), *(up(value) for value in interval_of(row) or ())) for row in rows]
-    band = " ".join([f"{x},{low}" for x, _, low, _ in points] + [f"{x},{high}" for x, _, _, high in reversed(points)])
-    drawing.parts.append(f'<polygon points="{band}" fill="{colour}" fill-opacity=".12"/>')
+    if banded:
+        edge = [(x, low) for x, _, low, _ in points] + [(x, high) for x, _, _, high in reversed(points)]
+        band = " ".join(f"{x},{y}" for x, y in edge)
+        drawing.parts.append(f'<polygon points="{band}" fill="{colour}" fill-opacity=".12"/>')
     look = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"'
     drawing.line([(x, y) for x, y, _, _ in points], look)
     drawing.parts += [f'<circle cx="{x}" cy="{y}" r="2.6" fill="{colour}"/>' for x, y, _, _ in points]
 
 
-def _small_chart(drawing: _Drawing, x: float, y: float, tag: str, points: Points, colour: str) -> None:
+def _small_chart(drawing: Drawing, x: float, y: float, tag: str, points: Points, colour: str) -> None:
     steps, values = np.array(points, np.float64).T
     low, high = values.min() if tag == "learner/loss" else min(0.0, values.min()), values.max()
     pad = (high - low) * 0.06 or 1.0
-    across = _Scale(steps[0], max(steps[-1], steps[0] + 1), x + 64, x + 410)
-    up = _Scale(low - pad if low else 0.0, high + pad, y + 146, y + 34)
+    across = Scale(steps[0], max(steps[-1], steps[0] + 1), x + 64, x + 410)
+    up = Scale(low - pad if low else 0.0, high + pad, y + 146, y + 34)
     drawing.axes(across, up, "", {})
     drawing.text(x + 16, y + 20, SCALARS[tag], "bold")
     drawing.text(x + 410, y + 20, f"last {score_text(values[-1])}", "soft", "end")
@@ -199,13 +146,13 @@ def _small_chart(drawing: _Drawing, x: float, y: float, tag: str, points: Points
     drawing.line([(across(some.mean()), up(those.mean())) for some, those in means], look)
 
 
-def _histogram(drawing: _Drawing, x: float, y: float, name: str, values: np.ndarray, colour: str) -> None:
+def _histogram(drawing: Drawing, x: float, y: float, name: str, values: np.ndarray, colour: str) -> None:
     if not len(values):
         return
     low, high = float(values.min()), float(values.max())
     pad = 0.0 if high > low else 0.5 * max(1.0, abs(low))
     counts, edges = np.histogram(values, min(BINS, max(4, len(values) // 2)), (low - pad, high + pad))
-    across, up = _Scale(low - pad, high + pad, x + 64, x + 410), _Scale(0.0, float(counts.max()), y + 126, y + 24)
+    across, up = Scale(low - pad, high + pad, x + 64, x + 410), Scale(0.0, float(counts.max()), y + 126, y + 24)
     for tick in (tick for tick in up.ticks(4) if tick == int(tick)):
         drawing.line([(across.start, up(tick)), (across.end, up(tick))], 'class="grid"')
         drawing.text(across.start - 8, up(tick) + 4, number_text(tick, "z,.6g"), "soft", "end")
@@ -216,16 +163,6 @@ def _histogram(drawing: _Drawing, x: float, y: float, name: str, values: np.ndar
         shape += f' height="{up(0.0) - up(count):.1f}"'
         drawing.parts.append(f'<rect {shape} fill="{colour}" fill-opacity=".8"/>')
     drawing.text(across.end, y + 12, f"{name}: mean {score_text(values.mean())}", "soft", "end")
-
-
-def _spread(wanted: list[float], gap: float, top: float, bottom: float) -> list[float]:
-    """Heights near the sorted ones wanted, a gap apart and inside the frame."""
-    placed: list[float] = []
-    for height in wanted:
-        placed.append(max(height, placed[-1] + gap if placed else top))
-    for place in reversed(range(len(placed))):
-        placed[place] = min(placed[place], placed[place + 1] - gap if place + 1 < len(placed) else bottom)
-    return placed
 
 
 def newest_rows(rows: list[ScoreRow]) -> list[ScoreRow]:
@@ -250,22 +187,5 @@ def _fraction_range(rows: list[ScoreRow]) -> tuple[float, float]:
     return max(-1.0, min([0.0, *values]) - 0.04), min(2.0, max([1.0, *values]) + 0.04)
 
 
-def number_text(value: float | None, form: str = "z.2f") -> str:
-    return "–" if value is None or not math.isfinite(value) else format(value, form).replace("-", "−")
-
-
-def score_text(value: float | None) -> str:
-    return number_text(value, "z,.0f" if abs(value or 0.0) >= 1000 else "z.3g")
-
-
-def shorten(text: str) -> str:
-    return text if len(text) <= 36 else text[:35] + "…"
-
-
 def _name(row: ScoreRow) -> str:
     return shorten(row.task.removeprefix(f"{row.suite}/"))
-
-
-def escape(text: str) -> str:
-    """Fit for HTML and for XML, which knows no control characters."""
-    return html.escape("".join(c if c.isprintable() else "\ufffd" for c in text))

@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gato_dist.cli_arguments import finite, not_negative, positive, temperature
+from gato_dist.cli_checkpoint import add_checkpoint
 from gato_dist.cli_dataset import add_dataset
+from gato_dist.cli_scores import add_scores
 from gato_dist.errors import InputError
 from gato_dist.signals import interrupt_on_terminate
 
@@ -54,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--run", type=Path, metavar="DIR", help="run folder; runs/<config's name> by default")
     train.add_argument("--resume", action="store_true", help="continue the run in its folder")
     train.add_argument("--data", metavar="DATASET", help="train from disk: no experts, no Ray, no scores")
+    train.add_argument("--init", type=Path, metavar="CHECKPOINT", help="fine-tune: a new run with these weights")
     train.set_defaults(command=_train)
 
     _add_experts(commands)
@@ -69,26 +73,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     tasks.set_defaults(command=_tasks)
 
-    evaluate = commands.add_parser("evaluate", help="score a checkpoint")
-    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    evaluate.add_argument("--tasks", default="*", metavar="GLOB")
-    evaluate.add_argument("--episodes", type=_positive, default=50)
-    evaluate.set_defaults(command=_evaluate)
+    add_scores(commands)
 
     _add_play(commands)
 
     _add_collect(commands)
+    _add_generate(commands)
     add_dataset(commands)
+    add_checkpoint(commands)
 
     model = commands.add_parser("model", help="parameters of model presets, by part")
     model.add_argument("presets", nargs="*", metavar="PRESET", help="all where none is named")
     model.set_defaults(command=_model)
 
     _add_tokenizer(commands)
-
-    report = commands.add_parser("report", help="write report.html of a run folder")
-    report.add_argument("run", type=Path, metavar="RUN")
-    report.set_defaults(command=_report)
     return parser
 
 
@@ -99,16 +97,16 @@ def _add_experts(commands: Any) -> None:
     learn = experts.add_parser("train", help="train an expert with stable-baselines3")
     learn.add_argument("task", metavar="TASK", help="such as dm_control/cartpole-balance")
     learn.add_argument("overrides", nargs="*", metavar="key=value", help="such as algorithm=ppo learning_rate=0.0003")
-    learn.add_argument("--steps", type=_positive, help="environment steps; the suite's default where not given")
-    learn.add_argument("--seed", type=_not_negative)
+    learn.add_argument("--steps", type=positive, help="environment steps; the suite's default where not given")
+    learn.add_argument("--seed", type=not_negative)
     learn.add_argument("--out", type=Path, metavar="DIR", help="runs/experts/SUITE.TASK by default")
     learn.add_argument("--resume", action="store_true", help="continue the training in its folder")
     learn.set_defaults(command=_experts_train)
     score = experts.add_parser("score", help="measure random and expert scores, and keep them as references")
     score.add_argument("tasks", metavar="GLOB", help="such as 'metaworld/*', or a comma-separated list")
-    score.add_argument("--episodes", type=_positive, default=50)
+    score.add_argument("--episodes", type=positive, default=50)
     score.add_argument("--seed", type=int, default=0)
-    score.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes that play at once")
+    score.add_argument("--workers", type=positive, default=1, metavar="N", help="processes that play at once")
     score.add_argument("--expert", metavar="KIND", help="another kind of expert than the task's own")
     score.add_argument("overrides", nargs="*", metavar="key=value", help="the expert's options, such as nodes=50")
     score.set_defaults(command=_experts_score)
@@ -123,11 +121,22 @@ def _add_play(commands: Any) -> None:
     play.add_argument("task", metavar="TASK")
     play.add_argument("--policy", choices=("gato", "expert", "random"), help="gato where a CHECKPOINT is given")
     play.add_argument("--video", type=Path, required=True, metavar="FILE", help="a new .mp4 or .gif")
-    play.add_argument("--episodes", type=_positive, default=1)
+    play.add_argument("--episodes", type=positive, default=1)
     play.add_argument("--seed", type=int, default=0, metavar="S", help="first of the worlds that evaluation plays in")
-    play.add_argument("--max-steps", type=_positive, metavar="N", help="show no more than N steps of an episode")
-    play.add_argument("--fps", type=_positive, metavar="N", help="frames (steps) a second; the suite's own by default")
+    play.add_argument("--max-steps", type=positive, metavar="N", help="show no more than N steps of an episode")
+    play.add_argument("--fps", type=positive, metavar="N", help="frames (steps) a second; the suite's own by default")
     play.set_defaults(command=_play)
+
+
+def _add_generate(commands: Any) -> None:
+    generate = commands.add_parser("generate", help="let a checkpoint describe an image, answer, or go on with a text")
+    generate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    generate.add_argument("--image", type=Path, metavar="FILE")
+    generate.add_argument("--text", default="", help="what to go on with, such as 'Q: what colour is it? A:'")
+    generate.add_argument("--temperature", type=temperature, default=0.0, metavar="T", help="0, the default: greedy")
+    generate.add_argument("--max-tokens", type=positive, default=64, metavar="N")
+    generate.add_argument("--seed", type=not_negative, default=0, help="of what is drawn at a temperature")
+    generate.set_defaults(command=_generate)
 
 
 def _add_collect(commands: Any) -> None:
@@ -139,13 +148,13 @@ def _add_collect(commands: Any) -> None:
     what.add_argument("--config", metavar="CONFIG", help="the same")
     what.add_argument("--tasks", metavar="GLOB", help="such as 'metaworld/*', or a list with commas")
     much = collect.add_mutually_exclusive_group(required=True)
-    much.add_argument("--episodes", type=_positive, default=0, metavar="N", help="kept ones of each task")
-    much.add_argument("--steps", type=_positive, default=0, metavar="N", help="at least so many of each task")
+    much.add_argument("--episodes", type=positive, default=0, metavar="N", help="kept ones of each task")
+    much.add_argument("--steps", type=positive, default=0, metavar="N", help="at least so many of each task")
     collect.add_argument("--out", required=True, metavar="DIR", help="or a URL; goes on with what is there")
     collect.add_argument("--policy", default="expert", metavar="expert|random|CHECKPOINT", help="who plays")
-    collect.add_argument("--min-fraction", type=_finite, metavar="F", help="of the expert's score (paper: 0.8)")
-    collect.add_argument("--seed", type=_not_negative, default=0, help="another one draws other worlds")
-    collect.add_argument("--workers", type=_positive, metavar="N", help="processes; 1, or a cluster's CPUs")
+    collect.add_argument("--min-fraction", type=finite, metavar="F", help="of the expert's score (paper: 0.8)")
+    collect.add_argument("--seed", type=not_negative, default=0, help="another one draws other worlds")
+    collect.add_argument("--workers", type=positive, metavar="N", help="processes; 1, or a cluster's CPUs")
     collect.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto")
     collect.set_defaults(command=_collect)
 
@@ -158,40 +167,20 @@ def _add_tokenizer(commands: Any) -> None:
     train.add_argument(
         "--input", type=Path, nargs="+", required=True, metavar="FILE", help="plain text, a sentence a line"
     )
-    train.add_argument("--vocab-size", type=_positive, default=32000)
+    train.add_argument("--vocab-size", type=positive, default=32000)
     train.add_argument("--out", type=Path, required=True, metavar="FILE")
     train.set_defaults(command=_tokenizer_train)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not abs(value) < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not finite")
-    return value
-
-
-def _not_negative(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
 
 
 def _train(options: argparse.Namespace) -> int | None:
     from gato_dist.config import load_config
 
-    config = load_config(options.config, options.overrides)
+    init = [f"learner.init={options.init.absolute()}"] if options.init else []
+    config = load_config(options.config, options.overrides + init)
     from gato_dist.run_folder import RunFolder
 
     folder = RunFolder(options.run or Path("runs") / config.name)
-    if options.data:
+    if options.data or not config.tasks:
         from gato_dist.offline import train_from_disk
 
         train_from_disk(config, folder, options.resume, options.data)
@@ -236,13 +225,6 @@ def _tasks(options: argparse.Namespace) -> int | None:
     return None
 
 
-def _evaluate(options: argparse.Namespace) -> int | None:
-    from gato_dist.measure import evaluate_checkpoint
-
-    evaluate_checkpoint(options.checkpoint, options.tasks, options.episodes)
-    return None
-
-
 def _play(options: argparse.Namespace) -> int | None:
     from gato_dist.play import Request, play
 
@@ -252,6 +234,13 @@ def _play(options: argparse.Namespace) -> int | None:
             options.max_steps, options.fps,
         )
     )  # fmt: skip
+    return None
+
+
+def _generate(options: argparse.Namespace) -> int | None:
+    from gato_dist.generate import Request, generate
+
+    print(generate(Request(**{key: getattr(options, key) for key in Request.__dataclass_fields__})))
     return None
 
 
@@ -288,11 +277,4 @@ def _collect(options: argparse.Namespace) -> int | None:
             options.min_fraction, options.seed, options.workers, options.address,
         )
     )  # fmt: skip
-    return None
-
-
-def _report(options: argparse.Namespace) -> int | None:
-    from gato_dist.report import write_report
-
-    print(write_report(options.run))
     return None

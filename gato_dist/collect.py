@@ -108,11 +108,12 @@ class _Collection:
         """How the dataset is made so far. Raises InputError where that is another way, or what is there is none."""
         root, out = self._root, self._request.out
         try:
+            # Looked for first: another collection, which began with its settings, may begin just now.
+            taken = root.exists() and (not root.is_folder() or root.glob("*") or root.glob("*/*"))
             if (root / SETTINGS).exists():
                 before = read_settings(root)
                 _check_same(out, before, self._settings)
                 return before
-            taken = root.exists() and (not root.is_folder() or root.glob("*") or root.glob("*/*"))
         except OSError as error:
             raise InputError(f"{out}: cannot be read ({_brief(error)})") from error
         if taken:
@@ -245,8 +246,8 @@ def _expert_card(task: TaskConfig) -> dict[str, Any]:
 def _checkpoint_card(policy: str, tasks: list[str]) -> dict[str, Any]:
     """Which checkpoint plays. Raises InputError where it is none, or does not know one of the tasks."""
     path = Path(policy)
-    if not (path / "counters.json").exists():
-        raise InputError(f"--policy: {policy!r} is neither expert, random nor the folder of a checkpoint")
+    if not (path.is_file() or (path / "counters.json").exists()):
+        raise InputError(f"--policy: {policy!r} is neither expert, random nor a checkpoint")
     from learner.checkpoint import content_hash, load_for_acting
 
     _, tokenizer, _, counters = load_for_acting(path)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gato_dist.errors import InputError
 from gato_dist.presets import MODEL_PRESETS
@@ -11,6 +11,7 @@ from gato_dist.tasks import task_entry
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
+PATCH = 16  # pixels of an image patch's side
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -38,6 +39,34 @@ class TaskConfig(_Section):
         return self
 
 
+class CorpusConfig(_Section):
+    """Text, captions or questions about images, from files: one more part of the mixture."""
+
+    name: str = Field(pattern=r"^[\w.-]+$", description="what its loss is called")
+    kind: Literal["text", "caption", "vqa"] = Field(description="text alone; or an image with captions, or questions")
+    paths: tuple[str, ...] = Field(
+        min_length=1, description="one or several files or globs: .jsonl, .parquet, .tar; for text .txt as well"
+    )
+    weight: float = Field(1.0, gt=0, description="share of the learner's sequences, relative to the tasks'")
+    split: Literal["paragraphs", "lines", "files"] = Field(
+        "paragraphs", description="what a document is in a .txt file: up to an empty line, a line, or all of it"
+    )
+    text_key: str = Field("text", description="field of a text")
+    image_key: str = Field("image", description="field of an image: its bytes, or its path from the file's folder")
+    caption_key: str = Field("caption", description="field of a caption, or of a list, of which one is drawn")
+    question_key: str = Field("question", description="field of a question")
+    answer_key: str = Field("answer", description="field of an answer, or of a list, of which one is drawn")
+    together: Positive = Field(
+        1, description="images with their texts that a sequence shows one after the other (paper: 5)"
+    )
+    predict_question: bool = Field(True, description="whether questions carry loss too, as all text does in the paper")
+
+    @field_validator("paths", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
 class TokensConfig(_Section):
     """How observations and actions become tokens."""
 
@@ -48,6 +77,9 @@ class TokensConfig(_Section):
     text: str = Field("default", description="a SentencePiece .model file, or `default` for the shipped one")
     text_size: Positive | None = Field(None, description="ids kept for text; the text model's size where not given")
     length: Positive = Field(128, description="L: tokens in a sequence")
+    image_size: tuple[Positive, Positive] = Field(
+        (64, 64), description="height and width that images of corpora are scaled to; multiples of 16"
+    )
     prompt_share: Share = Field(0.0, description="share of sequences led by a cut of another episode (paper: 0.25)")
     prompt_tokens: Positive = Field(512, description="most tokens of such a prompt; never more than half of `length`")
 
@@ -114,15 +146,15 @@ class LearnerConfig(_Section):
     target_spread: float = Field(
         0.0, ge=0, description="bins of Gaussian spread of continuous-action targets; 0: one-hot"
     )
+    max_skipped: Positive = Field(20, description="batches without a finite gradient, one after another, end a run")
+    init: str | None = Field(None, description="checkpoint whose weights a new run begins with; `--init` sets it")
     workers: Positive = Field(1, description="data-parallel workers")
     threads: Positive = Field(1, description="CPU threads of each worker")
     gpu: bool = Field(False, description="one GPU for each worker")
     sharding: Literal["none", "full"] = Field(
         "none", description="every worker keeps the whole model (DDP), or a share of every weight (FSDP2)"
     )
-    accumulate: Positive = Field(
-        1, description="parts of its share of a batch that a worker computes one after another"
-    )
+    accumulate: Positive = Field(1, description="parts of a worker's share of a batch, computed one after another")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of matrix products; weights and the optimizer's state are float32 either way"
     )
@@ -130,7 +162,7 @@ class LearnerConfig(_Section):
     checkpoint_activations: bool = Field(False, description="compute activations twice rather than keep them")
     publish_seconds: float = Field(45.0, gt=0, description="least time between two broadcasts of the weights")
     checkpoint_seconds: float = Field(120.0, gt=0, description="least time between two checkpoints")
-    keep_checkpoints: Positive = 2
+    keep_checkpoints: Positive = Field(2, description="newest ones that stay; the best-scored one stays as well")
 
 
 class ReplayConfig(_Section):
@@ -201,7 +233,8 @@ class RunConfig(_Section):
 
     name: str = Field(pattern=r"^[\w.-]+$", description="names the run folder, runs/<name>")
     seed: NotNegative = 0
-    tasks: tuple[TaskConfig, ...] = Field(min_length=1)
+    tasks: tuple[TaskConfig, ...] = ()
+    corpora: tuple[CorpusConfig, ...] = ()
     tokens: TokensConfig = TokensConfig()
     model: ModelConfig = ModelConfig()
     learner: LearnerConfig = LearnerConfig()
@@ -213,10 +246,14 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
-        names = [task.name for task in self.tasks]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise ValueError(f"tasks: {', '.join(sorted(twice))} is listed twice")
+        for key, named in (("tasks", self.tasks), ("corpora", self.corpora)):
+            names = [part.name for part in named]
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise ValueError(f"{key}: {', '.join(sorted(twice))} is listed twice")
+        if not self.weights:
+            raise ValueError("tasks: there is nothing to learn; list at least one task, or something in corpora")
+        self._check_images()
         parts = self.learner.workers * self.learner.accumulate
         if self.learner.batch % parts:
             raise ValueError(
@@ -241,6 +278,30 @@ class RunConfig(_Section):
                 "replay.min_size must not exceed replay.ahead and replay.size: the learner would never start"
             )
         return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The mixture: weights of tasks, then corpora, by name, in the order of a batch's task indices."""
+        tasks = {task.name: task.weight for task in self.tasks}
+        return tasks | {corpus.name: corpus.weight for corpus in self.corpora}
+
+    def _check_images(self) -> None:
+        height, width = self.tokens.image_size
+        if height % PATCH or width % PATCH:
+            raise ValueError(f"tokens.image_size: sides must be multiples of {PATCH}, got {height}×{width}")
+        patches = (height // PATCH) * (width // PATCH)
+        if all(corpus.kind == "text" for corpus in self.corpora):
+            return
+        if patches + 2 > self.tokens.length:
+            raise ValueError(
+                f"tokens.image_size: {height}×{width} are {patches} patches, which leave no room for text in "
+                f"tokens.length {self.tokens.length}"
+            )
+        if patches > self.model.local_positions:
+            raise ValueError(
+                f"model.local_positions: {self.model.local_positions}, but the {patches} patches of "
+                f"tokens.image_size {height}×{width} need as many"
+            )
 
     @property
     def lanes(self) -> int:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from gato_dist.charts import distributions_svg, escape, score_text
+from gato_dist.charts import distributions_svg
+from gato_dist.drawing import escape, score_text
 from gato_dist.errors import InputError
 from gato_dist.report import STYLE
 from replay.dataset import Dataset

@@ -1,4 +1,4 @@
-"""A run's tasks as sources on disk: alone, or beside live experts."""
+"""A run's tasks and corpora as sources on disk: alone, or beside live experts."""
 
 import hashlib
 import json
@@ -8,9 +8,11 @@ from pathlib import Path
 
 from gato_dist.config import RunConfig, TaskConfig, TokensConfig
 from gato_dist.errors import InputError
+from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.packing import Packer, Prompting
 from gato_dist.tokens.tokenizer import Tokenizer
+from replay.corpora.chunks import Corpus, CorpusChunks
 from replay.dataset import Dataset, EpisodeChunks
 from replay.loader import Source
 
@@ -27,17 +29,25 @@ class _MakePacker:
         return Packer(self.tokenizer, tokens.length, task.window_steps, seed, 0, task.keep_repeats, prompting)
 
 
-def disk_sources(config: RunConfig, tokenizer: Tokenizer, dataset: Dataset, seed: int) -> list[Source]:
-    """One for each of the configuration's tasks that the dataset holds, with the task's weight and index."""
+def disk_sources(
+    config: RunConfig, tokenizer: Tokenizer, dataset: Dataset | None, corpora: list[Corpus], seed: int
+) -> list[Source]:
+    """One for each of the configuration's tasks that the dataset holds, and for its corpora: weights and indices."""
     sources = []
     for index, task in enumerate(config.tasks):
-        if task.name in dataset.shards:
+        if dataset and task.name in dataset.shards:
             own = tokenizer.tasks[task.name]
             make = partial(
                 EpisodeChunks, dataset.shards[task.name], own, config.tokens.length,
                 _MakePacker(config.tokens, task, own), seed + index,
             )  # fmt: skip
             sources.append(Source(index, task.weight, make))
+    for index, corpus in enumerate(corpora, len(config.tasks)):
+        documents = DocumentTokenizer(
+            tokenizer.text, tokenizer.vocabulary, config.tokens.image_size, corpus.config.predict_question
+        )
+        chunks = partial(CorpusChunks, corpus, documents, config.tokens.length, seed + index)
+        sources.append(Source(index, corpus.config.weight, chunks))
     return sources
 
 
@@ -59,10 +69,12 @@ def open_beside(config: RunConfig) -> Dataset | None:
     return dataset
 
 
-def dataset_fingerprint(config: RunConfig, dataset: Dataset) -> str:
-    """Of all that decides which rows the configuration's tasks give, in which order."""
+def data_fingerprint(config: RunConfig, dataset: Dataset | None, corpora: list[Corpus]) -> str:
+    """Of all that decides which rows the configuration's tasks and corpora give, in which order."""
+    shards = dataset.shards if dataset else {}
     settings = {
-        "sums": [[shard.manifest.sha256 for shard in dataset.shards[task.name]] for task in config.tasks],
+        "sums": [[shard.manifest.sha256 for shard in shards[task.name]] for task in config.tasks],
+        "corpora": [corpus.fingerprint for corpus in corpora],
         "tasks": [task.model_dump(mode="json") for task in config.tasks],
         "tokens": config.tokens.model_dump(mode="json"),
         "batch": config.learner.batch,

@@ -1,29 +1,179 @@
-"""`gato-dist evaluate`: the scores of a checkpoint."""
+"""`gato-dist evaluate`: the scores of a checkpoint, the same at any time and on any number of workers."""
 
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
-from actors.evaluate import Evaluator
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from actors.evaluate import Evaluator, evaluation_groups
+from gato_dist.config import RunConfig
 from gato_dist.errors import InputError
-from gato_dist.scores import ScoreRow, load_reference
-from gato_dist.status import make_console, score_table
+from gato_dist.jobs import JobFailed, failure, run_jobs
+from gato_dist.model.gato import Gato
+from gato_dist.results import TaskResult, aggregates
+from gato_dist.scores import ScoreTable, load_reference
+from gato_dist.status import aggregate_table, make_console, result_table
+from gato_dist.tokens.tokenizer import Tokenizer
+from learner.checkpoint import Counters, content_hash, load_for_acting
 
 CONSOLE = make_console()
 
 
-def evaluate_checkpoint(path: Path, glob: str, episodes: int) -> list[ScoreRow]:
-    """Scores a checkpoint on those of its tasks that match, from the checkpoint alone."""
-    from fnmatch import fnmatchcase
+@dataclass(frozen=True)
+class Request:
+    """What to score, and where to keep it. temperature None: as the run's own evaluation; table, details: new files."""
 
-    from learner.checkpoint import load_for_acting
+    checkpoint: Path
+    tasks: str = "*"
+    episodes: int = 50
+    workers: int = 1
+    temperature: float | None = None
+    table: Path | None = None
+    details: Path | None = None
 
-    config, tokenizer, model, counters = load_for_acting(path)
-    chosen = [task for task in config.tasks if any(fnmatchcase(task.name, p.strip()) for p in glob.split(","))]
+
+@dataclass(frozen=True)
+class Job:
+    """A group of episodes that play together. content: of the checkpoint; a changed one is loaded anew."""
+
+    checkpoint: Path
+    content: str
+    temperature: float | None
+    task: str
+    seeds: list[int]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an episode of `seed` ended. success: None where the task reports none."""
+
+    seed: int
+    score: float
+    success: bool | None
+
+
+@dataclass(frozen=True)
+class Player:
+    """A checkpoint, ready to act."""
+
+    config: RunConfig
+    tokenizer: Tokenizer
+    model: Gato
+    counters: Counters
+    evaluator: Evaluator
+
+
+def evaluate_checkpoint(request: Request) -> list[TaskResult]:
+    """Scores a checkpoint on those of its tasks that match; prints and writes what came out.
+
+    Raises InputError, before anything is played, where no task matches, one has no reference or a file exists; and
+    InputError or JobFailed where a task could not be played: then no file is written.
+    """
+    for path in (request.table, request.details):
+        if path and (path.exists() or not path.parent.is_dir()):
+            why = "exists already" if path.exists() else "its folder does not exist"
+            raise InputError(f"{path}: {why}; give a new file in a folder that is there")
+    content = content_hash(request.checkpoint) if request.checkpoint.is_dir() else ""
+    player = load_player(request.checkpoint, content, request.temperature)
+    tasks = _matching(player.config, request.tasks)
+    references = {task: load_reference(task) for task in tasks}
+    played = _play_all(request, content, tasks)
+    counters, results = player.counters, []
+    place = (counters.step, counters.weights_version, counters.tokens, counters.seconds)
+    for task in tasks:
+        outcomes = sorted(played[task], key=lambda outcome: outcome.seed)
+        scores, successes = [each.score for each in outcomes], [each.success for each in outcomes]
+        results.append(TaskResult.of(place, task, scores, successes, references[task]))
+    CONSOLE.print(result_table(results))
+    CONSOLE.print(aggregate_table(aggregates(results)))
+    if request.table:
+        _write(request.table, lambda path: _write_rows(path, results))
+    if request.details:
+        details = _details(request, content, player, results)
+        _write(request.details, lambda path: path.write_text(json.dumps(details, indent=1) + "\n"))
+    return results
+
+
+def play(job: Job) -> list[Outcome]:
+    """Runs one job."""
+    import torch
+
+    player = load_player(job.checkpoint, job.content, job.temperature)
+    # Sums are split among threads: another number of them may round otherwise.
+    torch.set_num_threads(player.config.evaluation.threads)
+    version = player.counters.weights_version
+    episodes = player.evaluator.play_group(player.model, job.task, job.seeds, version)
+    return [Outcome(episode.provenance.seed, episode.episode_return, episode.success) for episode in episodes]
+
+
+@lru_cache(maxsize=1)
+def load_player(checkpoint: Path, content: str, temperature: float | None) -> Player:
+    """A checkpoint with this content; kept for the next job. Raises InputError as `load_for_acting`."""
+    config, tokenizer, model, counters = load_for_acting(checkpoint)
+    if temperature is not None:
+        evaluation = config.evaluation.model_copy(update={"temperature": temperature})
+        config = config.model_copy(update={"evaluation": evaluation})
+    return Player(config, tokenizer, model, counters, Evaluator(config, tokenizer))
+
+
+def _matching(config: RunConfig, glob: str) -> list[str]:
+    names = [task.name for task in config.tasks]
+    chosen = [name for name in names if any(fnmatchcase(name, part.strip()) for part in glob.split(","))]
     if not chosen:
-        raise InputError(f"--tasks {glob}: the checkpoint's tasks are {', '.join(task.name for task in config.tasks)}")
-    rows, evaluator = [], Evaluator(config, tokenizer)
-    for task in chosen:
-        played = evaluator.play(model, task.name, episodes, counters.weights_version)
-        returns = [episode.episode_return for episode in played]
-        rows.append(ScoreRow.of(counters.step, counters.weights_version, task.name, returns, load_reference(task.name)))
-    CONSOLE.print(score_table(rows))
-    return rows
+        raise InputError(f"--tasks {glob}: the checkpoint's tasks are {', '.join(names)}")
+    return chosen
+
+
+def _play_all(request: Request, content: str, tasks: list[str]) -> dict[str, list[Outcome]]:
+    path = request.checkpoint.resolve()
+    groups = evaluation_groups(request.episodes)
+    jobs = [Job(path, content, request.temperature, task, seeds) for task in tasks for seeds in groups]
+    played: dict[str, list[Outcome]] = {task: [] for task in tasks}
+    failed: dict[str, InputError | JobFailed] = {}
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=CONSOLE, disable=not CONSOLE.is_terminal) as progress:
+        bar = progress.add_task("episodes", total=len(tasks) * request.episodes)
+        for job, result in run_jobs(play, partial(next, iter(jobs), None), request.workers):
+            progress.advance(bar, len(job.seeds))
+            if isinstance(result, InputError | JobFailed):
+                failed.setdefault(job.task, result)
+            else:
+                played[job.task] += result
+    if failed:
+        raise failure(failed, f"{len(failed)} of {len(tasks)} tasks not scored")
+    return played
+
+
+def _details(request: Request, content: str, player: Player, results: list[TaskResult]) -> dict[str, Any]:
+    evaluation = player.config.evaluation
+    keys = ("temperature", "valid_actions_only", "prompt_tokens")
+    return {
+        "checkpoint": str(request.checkpoint),
+        "content_hash": content,
+        "counters": asdict(player.counters),
+        "evaluation": {key: getattr(evaluation, key) for key in keys} | {"episodes": request.episodes},
+        "tasks": [result.to_dict() for result in results],
+        "aggregates": [asdict(each) for each in aggregates(results)],
+    }
+
+
+def _write_rows(path: Path, results: list[TaskResult]) -> None:
+    table = ScoreTable(path)
+    for result in results:
+        table.append(result.row)
+
+
+def _write(path: Path, fill: Callable[[Path], Any]) -> None:
+    """Under a temporary name first: the file is whole or not there."""
+    partial_path = path.with_name(path.name + ".partial")
+    partial_path.unlink(missing_ok=True)
+    try:
+        fill(partial_path)
+        partial_path.rename(path)
+    finally:
+        partial_path.unlink(missing_ok=True)

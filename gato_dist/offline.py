@@ -8,28 +8,32 @@ from functools import partial
 from pathlib import Path
 
 from gato_dist.config import RunConfig, parse_config
-from gato_dist.disk import dataset_fingerprint, disk_sources
+from gato_dist.disk import data_fingerprint, disk_sources
 from gato_dist.errors import InputError
 from gato_dist.ports import State
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import load_reference
 from gato_dist.sequence import DataPosition
 from gato_dist.signals import Interrupt
-from gato_dist.status import Status, TaskStatus, View
+from gato_dist.status import Status, View, new_tasks
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
+from replay.corpora.chunks import Corpus, open_corpora
 from replay.dataset import Dataset
 from replay.loader import load_batches
 from replay.moments import load_moments
 
 
-def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: str) -> None:
-    """Trains on the configuration's tasks as `data` holds them, and writes checkpoints; nothing is played.
+def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) -> None:
+    """Trains on the tasks as `data` holds them and on the corpora, and writes checkpoints; nothing is played.
 
+    data: a dataset, or None where the configuration has no tasks.
     With several `learner.workers` it starts them on this machine; under torchrun it is one of as many as there are.
     Resumed, it goes on exactly where the newest checkpoint was written. Raises InputError for what the user can mend,
     KeyboardInterrupt once an interrupted run has written its checkpoint.
     """
+    if data and not config.tasks:
+        raise InputError(f"--data: {data}, but the configuration has no tasks, only corpora; leave it out")
     if "WORLD_SIZE" in os.environ:
         _work(_with_workers(config, int(os.environ["WORLD_SIZE"])), folder, resume, data)
     elif config.learner.workers == 1:
@@ -44,13 +48,13 @@ def _with_workers(config: RunConfig, workers: int) -> RunConfig:
     return parse_config(plain, "torchrun")
 
 
-def _in_workers(config: RunConfig, folder: RunFolder, resume: bool, data: str) -> None:
+def _in_workers(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) -> None:
     from torch.multiprocessing import ProcessRaisedException
 
     from learner.local_workers import run_workers
 
     folder.check(config, resume)
-    _make_tokenizer(config, Dataset.open(data))
+    _open(config, data)
     job = partial(_work, config, folder, resume, data)
     try:
         run_workers(job, config.learner.workers)
@@ -60,57 +64,67 @@ def _in_workers(config: RunConfig, folder: RunFolder, resume: bool, data: str) -
         raise (InputError if kind == "InputError" else RuntimeError)(message) from error
 
 
-def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str) -> None:
+def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) -> None:
     """One worker's part."""
     import torch
 
     from learner import parallel
-    from learner.checkpoint import CheckpointFolder
+    from learner.checkpoint_folder import CheckpointFolder
+    from learner.initial import initial_weights
     from learner.train import train
 
     with parallel.process_group(config.learner.gpu) as device, Interrupt() as interrupt:
         if parallel.is_first():
             folder.check(config, resume)
-        dataset = Dataset.open(data)
-        tokenizer = _make_tokenizer(config, dataset)
+        dataset, corpora, tokenizer = _open(config, data)
         torch.set_num_threads(config.learner.threads)
+        checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
+        newest = checkpoints.newest_whole(config, tokenizer)
+        if config.learner.init and not newest:
+            initial_weights(Path(config.learner.init), config, tokenizer)
         if parallel.is_first():
             folder.open(config)
-        checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
-        position, note = _position(config, dataset, checkpoints.newest())
+        position, note = _position(config, data_fingerprint(config, dataset, corpora), newest)
         learner = config.learner
         batches = load_batches(
-            disk_sources(config, tokenizer, dataset, position.seed), learner.batch, config.lanes,
+            disk_sources(config, tokenizer, dataset, corpora, position.seed), learner.batch, config.lanes,
             tokenizer.tensor_size, position, parallel.rank(), parallel.world_size(), config.data.loaders,
         )  # fmt: skip
         with View(folder.log) if parallel.is_first() else nullcontext() as view:
-            if view and note:
-                view.note(note)
+            for line in [*checkpoints.refused, note]:
+                if view and line:
+                    view.note(line)
             host = _Host(config, interrupt, view)
             train(config, tokenizer, batches, host, checkpoints, device, position=position)
             if view and not interrupt.requested:
                 newest = checkpoints.newest()
-                view.note(f"checkpoint: {newest}   score it with: gato-dist evaluate {newest}")
+                verb = "score it with: gato-dist evaluate" if config.tasks else "use it with: gato-dist generate"
+                view.note(f"checkpoint: {newest}   {verb} {newest}")
         interrupt.check()
 
 
-def _position(config: RunConfig, dataset: Dataset, newest: Path | None) -> tuple[DataPosition, str]:
+def _position(config: RunConfig, fingerprint: str, newest: Path | None) -> tuple[DataPosition, str]:
     """Where to begin in the data, and what to tell of it."""
     from learner.checkpoint import data_position
 
-    fingerprint = dataset_fingerprint(config, dataset)
     before = data_position(newest) if newest else None
     if before and before.fingerprint == fingerprint:
         return before, ""
     # An order that the part of the run before this start has not seen.
     seed = config.seed + (int(newest.name.removeprefix("step-")) if newest else 0)
     note = "the data are not those of the checkpoint: going on with them from their beginning" if before else ""
-    return DataPosition.start(fingerprint, seed, config.lanes, len(config.tasks)), note
+    return DataPosition.start(fingerprint, seed, config.lanes, len(config.weights)), note
 
 
-def _make_tokenizer(config: RunConfig, dataset: Dataset) -> Tokenizer:
-    specs = [dataset.spec(task.name) for task in config.tasks]
-    kept = load_moments(dataset.root)
+def _open(config: RunConfig, data: str | None) -> tuple[Dataset | None, list[Corpus], Tokenizer]:
+    """All that a run reads. Raises InputError for what is missing or does not fit."""
+    dataset = Dataset.open(data) if data else None
+    return dataset, open_corpora(config), _make_tokenizer(config, dataset)
+
+
+def _make_tokenizer(config: RunConfig, dataset: Dataset | None) -> Tokenizer:
+    specs = [dataset.spec(task.name) for task in config.tasks] if dataset else []
+    kept = load_moments(dataset.root) if dataset else {}
     names = [task.name for task in config.tasks]
     moments = {name: kept[name] if name in kept else load_reference(name).moments for name in names}
     tokens = config.tokens
@@ -127,7 +141,7 @@ class _Host:
 
     def __init__(self, config: RunConfig, interrupt: Interrupt, view: View | None) -> None:
         self._interrupt, self._view, self._began = interrupt, view, time.monotonic()
-        self._status = Status("training", tasks={task.name: TaskStatus() for task in config.tasks})
+        self._status = Status("training", tasks=new_tasks(config, live=False))
 
     def publish(self, version: int, step: int, weights: State) -> None:
         self._status.weights_version = version
@@ -137,6 +151,7 @@ class _Host:
         status.seconds = time.monotonic() - self._began
         status.step, status.progress = int(metrics["step"]), metrics["progress"]
         status.loss = metrics.get("loss", status.loss)
+        status.skipped = int(metrics["skipped"])
         status.learner_tokens_per_second = metrics.get("tokens_per_second", status.learner_tokens_per_second)
         for name, task in status.tasks.items():
             task.loss = metrics.get(f"loss/{name}", task.loss)

@@ -11,20 +11,21 @@ from types import ModuleType
 import numpy as np
 
 from gato_dist.charts import (
-    FONT,
     SCALARS,
-    Points,
-    escape,
     fraction_bars_svg,
     interval_of,
     learning_curves_svg,
     newest_rows,
-    number_text,
     scalars_svg,
-    score_text,
 )
+from gato_dist.cost import Cost
+from gato_dist.drawing import FONT, Points, escape, number_text, score_text
 from gato_dist.errors import InputError
+from gato_dist.profiles import SOME_TASKS, profile_svg
+from gato_dist.results import ALL_TASKS, EpisodeLog, TaskResult, aggregates
+from gato_dist.run_folder import RunFolder
 from gato_dist.scores import ScoreRow, ScoreTable
+from gato_dist.statistics import Estimate
 
 LEARNED = 0.2  # the fraction that the summary counts tasks above
 STYLE = """:root{color-scheme:light dark;--page:#f6f8fa;--paper:#fff;--ink:#1f2328;--soft:#59636e;--grid:#d8dee4}
@@ -41,26 +42,41 @@ svg .grid{stroke:var(--grid)} svg .whisker{stroke:var(--ink)} svg .dotted{stroke
 
 
 def write_report(run: Path) -> Path:
-    """Writes report.html into a run folder, from its scores.csv, config.yaml and TensorBoard scalars; returns its path.
+    """Writes report.html into a run folder, from the other files there; returns its path.
 
-    The page replaces an older one whole or not at all. Raises InputError where scores.csv or config.yaml is missing or
-    cannot be read. A missing tensorboard folder only leaves its curves out.
+    The page replaces an older one whole or not at all. Raises InputError where scores.csv or config.yaml is missing, or
+    a file cannot be read. A missing tensorboard folder, episodes.jsonl or cost.json only leaves its part out.
     """
-    for name in ("scores.csv", "config.yaml"):
-        if not (run / name).is_file():
-            raise InputError(f"{run}: no {name} here; give the folder of a run, as `gato-dist train` writes it")
-    try:
-        rows = ScoreTable.read(run / "scores.csv")
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{run / 'scores.csv'}: a line is no row of scores: {' '.join(str(error).split())}") from error
+    rows = read_rows(run)
     config = (run / "config.yaml").read_text("utf-8", errors="replace")
-    page = _page(run.resolve().name, rows, config, _read_scalars(run / "tensorboard"))
+    folder = RunFolder(run)
+    results = results_of(rows, EpisodeLog(folder.episodes).read())
+    scalars, cost = _read_scalars(folder.tensorboard), Cost.load(folder.cost)
+    page = _page(run.resolve().name, rows, results, config, scalars, cost)
     partial = run / "report.html.partial"
     try:
         partial.write_text(page, "utf-8")
         return partial.rename(run / "report.html")
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_rows(run: Path) -> list[ScoreRow]:
+    """scores.csv of a run folder. Raises InputError where it is none, or a line is no score."""
+    for name in ("scores.csv", "config.yaml"):
+        if not (run / name).is_file():
+            raise InputError(f"{run}: no {name} here; give the folder of a run, as `gato-dist train` writes it")
+    try:
+        return ScoreTable.read(run / "scores.csv")
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{run / 'scores.csv'}: a line is no row of scores: {' '.join(str(error).split())}") from error
+
+
+def results_of(rows: list[ScoreRow], results: list[TaskResult]) -> list[TaskResult]:
+    """The results of each task's newest line, suite by suite; tasks whose episodes were not kept are left out."""
+    kept = {(result.row.task, result.row.weights_version, result.row.episodes): result for result in results}
+    keys = [(row.task, row.weights_version, row.episodes) for row in newest_rows(rows)]
+    return [kept[key] for key in keys if key in kept]
 
 
 def _read_scalars(folder: Path) -> dict[str, Points]:
@@ -93,36 +109,132 @@ def _summary(rows: list[ScoreRow], scalars: dict[str, Points]) -> str:
     )
 
 
-def _table(rows: list[ScoreRow]) -> str:
-    head = ("Task", "Random", "Expert", "Gato, mean ± std", "Fraction", "95 % interval", "Episodes")
-    lines = ["<tr>" + "".join(f"<th>{name}</th>" for name in head) + "</tr>"]
+def _score_table(rows: list[ScoreRow], results: list[TaskResult]) -> str:
+    """A line for every task. results: those of the lines' episodes, as far as they were kept."""
+    found = {result.row.task: result for result in results}
+    head = ["Task", "Random", "Expert", "Gato, mean ± std", "Fraction", "95 % interval", "Episodes"]
+    success = any(result.success is not None for result in results)
+    human = any(result.human_normalised is not None for result in results)
+    lines = []
     for row in newest_rows(rows):
         measured = [number_text(value) for value in interval_of(row) or ()]
         fraction, interval = (measured[0], f"{measured[1]} … {measured[2]}") if measured else ("no expert", "–")
         gato = f"{score_text(row.mean)} ± {score_text(row.std)}"
-        cells = (row.task, score_text(row.random), score_text(row.expert), gato, fraction, interval, str(row.episodes))
-        lines.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    return "<table>" + "\n".join(lines) + "</table>"
+        cells = [row.task, score_text(row.random), score_text(row.expert), gato, fraction, interval, str(row.episodes)]
+        result = found.get(row.task)
+        cells += [_percent(result.success if result else None)] * success
+        cells += [number_text(result.human_normalised if result else None)] * human
+        lines.append(cells)
+    return table_html([*head, *["Success"] * success, *["Human-normalised"] * human], lines)
 
 
-def _page(folder: str, rows: list[ScoreRow], config: str, scalars: dict[str, Points]) -> str:
+def _aggregate_table(results: list[TaskResult]) -> str:
+    found = aggregates(results)
+    success = any(each.success is not None for each in found)
+    human = any(each.human_mean is not None for each in found)
+    head = ["Suite", "Tasks", "Mean fraction", "Interquartile mean", "Above 50 %", "Above 80 %"]
+    head += [*["Success"] * success, *["Human-normalised, mean (median)"] * human, "No valid expert"]
+    lines = []
+    for each in found:
+        cells = [each.name, str(each.tasks), estimate_text(each.mean), estimate_text(each.iqm)]
+        cells += [f"{each.above_50} of {each.tasks}", f"{each.above_80} of {each.tasks}"]
+        cells += [_percent(each.success)] * success
+        norm = f"{number_text(each.human_mean)} ({number_text(each.human_median)})" if each.human_tasks else "–"
+        cells += [norm] * human
+        lines.append([*cells, ", ".join(each.without_expert) or "–"])
+    return table_html(head, lines)
+
+
+def table_html(head: list[str], lines: list[list[str]]) -> str:
+    """Cells are escaped."""
+    first = "<tr>" + "".join(f"<th>{escape(name)}</th>" for name in head) + "</tr>"
+    rest = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for cells in lines]
+    return "<table>" + "\n".join([first, *rest]) + "</table>"
+
+
+def estimate_text(estimate: Estimate | None) -> str:
+    """Value and interval, such as 0.50 [0.40, 0.60]."""
+    if estimate is None:
+        return "–"
+    value, low, high = (number_text(each) for each in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%}"
+
+
+def _over_tasks(results: list[TaskResult]) -> str:
+    """Aggregates and the performance profile; nothing where no episodes were kept."""
+    if not results:
+        return ""
+    suites = dict.fromkeys(result.row.suite for result in results)
+    series = [(suite, [result for result in results if result.row.suite == suite]) for suite in suites]
+    shown = [(suite, each) for suite, each in series if len(each) >= SOME_TASKS]
+    if len(series) > 1:
+        shown.insert(0, (ALL_TASKS, results))
+    return f"""<h2>Over tasks</h2><section>{_aggregate_table(results)}</section>
+<p><small>Every task counts the same. In brackets: 95 % intervals, from a bootstrap that draws each task's episodes
+anew. The interquartile mean leaves out the lowest and the highest quarter of all episodes (Agarwal et al. 2021).
+Human-normalised scores rest on published random and human scores.</small></p>
+<section>{profile_svg(shown or series)}</section>"""
+
+
+def _cost_table(cost: Cost | None) -> str:
+    if cost is None:
+        return ""
+    lines = [
+        ["Environment steps of experts", f"{cost.env_steps:,}"],
+        ["Tokens learned", f"{cost.tokens:,}"],
+        ["Training", duration_text(cost.training_seconds)],
+        ["Wall time, evaluation included", f"{duration_text(cost.seconds)} in {cost.starts} start(s)"],
+        ["Energy", "not measured"],
+        ["Hardware of the driver", cost.hardware],
+        ["Versions", ", ".join(f"{name} {version}" for name, version in cost.versions.items())],
+    ]
+    return f"<h2>Cost and versions</h2><section>{table_html(['What', 'How much'], lines)}</section>"
+
+
+def duration_text(seconds: float) -> str:
+    """Hours and minutes, or minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def _page(
+    folder: str,
+    rows: list[ScoreRow],
+    results: list[TaskResult],
+    config: str,
+    scalars: dict[str, Points],
+    cost: Cost | None,
+) -> str:
     found = re.search(r"^name:[ \t]*(\S.*)$", config, re.MULTILINE)
-    name = escape(found[1].strip().strip("'\"") if found else folder)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{name} · gato_dist report</title><style>{STYLE}</style></head><body><main>
-<small>gato_dist: report of a training run</small><h1>{name}</h1><p>{escape(_summary(rows, scalars))}</p>
+    title = found[1].strip().strip("'\"") if found else folder
+    name = escape(title)
+    body = f"""<small>gato_dist: report of a training run</small><h1>{name}</h1><p>{escape(_summary(rows, scalars))}</p>
 <p><small>One transformer learned all the tasks below from episodes of their experts. Its score on a task is given as
 the expert-score fraction, (score − random) / (expert − random): 0 is what random actions score, 1 what the expert
 does. Where the expert is no better than random, it is undefined. Intervals are bootstraps over the evaluation's
 episodes alone; the random and expert scores count as fixed.</small></p>
 <h2>Where it stands</h2><section>{fraction_bars_svg(rows)}</section>
+{_over_tasks(results)}
 <h2>How it got there</h2><section>{learning_curves_svg(rows)}</section>
-<h2>Scores of the newest weights</h2><section>{_table(rows)}</section>
+<h2>Scores of the newest weights</h2><section>{_score_table(rows, results)}</section>
 <h2>Training</h2><section>{scalars_svg(scalars)}</section>
+{_cost_table(cost)}
 <h2>Configuration</h2><section><details><summary>Every key of the run, resolved</summary>
 <pre>{html.escape(config)}</pre></details></section>
-<p><small>Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from the folder {escape(folder)}.</small></p>
+<p><small>Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from the folder {escape(folder)}.</small></p>"""
+    return page_html(f"{title} · gato_dist report", body)
+
+
+def page_html(title: str, body: str) -> str:
+    """A whole page, which may load nothing and run nothing. title is escaped, body is HTML."""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>
+{body}
 </main></body></html>
 """

@@ -4,23 +4,30 @@ import importlib.util
 import socket
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from actors.board import EvaluationResult
 from actors.experts.registry import check_expert
 from gato_dist.config import RunConfig, TaskConfig
+from gato_dist.cost import CostMeter
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.report import write_report
+from gato_dist.results import aggregates
 from gato_dist.run_folder import RunFolder
-from gato_dist.scores import Reference, ScoreRow, ScoreTable, load_reference
+from gato_dist.score_log import ScoreLog
+from gato_dist.scores import Reference, ScoreRow, load_reference
 from gato_dist.signals import Interrupt
 from gato_dist.specs import TaskSpec
-from gato_dist.status import Status, TaskStatus, View, score_table
+from gato_dist.status import Status, View, aggregate_table, new_tasks, result_table
 from gato_dist.system import System
 from gato_dist.tokens.layout import observation_tokens
 from gato_dist.tokens.packing import min_step_tokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
+from learner.checkpoint_folder import CheckpointFolder, keep_best
+from learner.initial import initial_weights
+from replay.corpora.chunks import open_corpora
 
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 6.0
@@ -74,38 +81,51 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     folder.check(config, resume)
     _check_parts(config)
     tokenizer = make_tokenizer(config, references)
+    checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
+    if checkpoints.newest_whole(config, tokenizer) is None and config.learner.init:
+        initial_weights(Path(config.learner.init), config, tokenizer)
     with Interrupt() as interrupt:
         system = System(config, tokenizer, folder, interrupt)
         # Nothing is written before all that can be refused was.
         system.connect()
         folder.open(config)
-        return _turn(config, folder, references, system, interrupt)
+        return _turn(config, folder, references, system, interrupt, checkpoints.refused)
 
 
 def _turn(
-    config: RunConfig, folder: RunFolder, references: dict[str, Reference], system: System, interrupt: Interrupt
+    config: RunConfig,
+    folder: RunFolder,
+    references: dict[str, Reference],
+    system: System,
+    interrupt: Interrupt,
+    news: list[str],
 ) -> list[ScoreRow]:
     with View(folder.log) as view:
+        for line in news:
+            view.note(line)
         loop = _Loop(config, folder, references, system, view, interrupt)
         try:
-            system.start(min_version=max((row.weights_version for row in loop.scores.rows), default=0))
+            system.start(min_version=max((row.weights_version for row in loop.scores.table.rows), default=0))
             loop.learn()
             loop.evaluate_finally()
+            loop.scores.draw_profile()
         finally:
             system.stop(GRACE_SECONDS)
             loop.close()
         view.note(loop.where_time_went())
-        rows = [loop.scores.latest()[task.name] for task in config.tasks]
-        view.console.print(score_table(rows))
+        results = [loop.scores.newest[task.name] for task in config.tasks]
+        view.console.print(result_table(results))
+        view.console.print(aggregate_table(aggregates(results)))
         view.note(f"run folder: {folder.root}   report: {write_report(folder.root)}")
         view.note(f"tensorboard --logdir {folder.tensorboard}")
-    return rows
+    return [result.row for result in results]
 
 
 def _check_parts(config: RunConfig) -> None:
     """What would only fail minutes later, in another process. Raises InputError."""
     for task in config.tasks:
         check_expert(task)
+    open_corpora(config)
     if importlib.util.find_spec("reverb") is None:
         raise InputError("live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]'")
     if config.replay.port and not config.ray.address:
@@ -151,14 +171,16 @@ class _Loop:
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._config, self._references, self._system, self._view = config, references, system, view
+        self._config, self._system, self._view = config, system, view
         self._interrupt = interrupt
-        self.scores = ScoreTable(folder.scores)
+        self._checkpoints = folder.checkpoints
         self._writer = SummaryWriter(str(folder.tensorboard))
+        self.scores = ScoreLog(folder, self._writer, references)
+        self._cost = CostMeter(folder.cost)
         self._began = time.monotonic()
         self._rates = _Rates()
-        self._status = Status(tasks={task.name: TaskStatus() for task in config.tasks})
-        for name, row in self.scores.latest().items():
+        self._status = Status(tasks=new_tasks(config))
+        for name, row in self.scores.table.latest().items():
             if name in self._status.tasks:
                 self._status.tasks[name].score = row
         self._scored = -1
@@ -187,6 +209,8 @@ class _Loop:
             time.sleep(TICK_SECONDS if missing else 0)
 
     def close(self) -> None:
+        steps = sum(values["env_steps"] for name, values in self._figures.items() if name.startswith("expert/"))
+        self._cost.write(time.monotonic() - self._began, steps, self._figures.get("learner", {}))
         self._writer.close()
 
     def where_time_went(self) -> str:
@@ -209,6 +233,7 @@ class _Loop:
         board = self._system.board
         figures, newest, results = ray.get([board.figures.remote(), board.newest.remote(), board.take_results.remote()])
         self._status.weights_version = newest.version if newest else 0
+        self.scores.learned(figures.get("learner", {}))
         for result in results:
             self._score(result)
         self._status.lag = (
@@ -222,16 +247,19 @@ class _Loop:
         return results
 
     def _score(self, result: EvaluationResult) -> None:
-        row = ScoreRow.of(result.step, result.version, result.task, list(result.returns), self._references[result.task])
-        self.scores.append(row)
-        self._status.tasks[result.task].score = row
+        self._status.tasks[result.task].score = self.scores.add(result, self._status.weights_version).row
         self._scored = max(self._scored, result.version)
         self._evaluation_seconds += result.seconds
-        if row.fraction is not None:
-            self._writer.add_scalar(f"fraction/{result.task}", row.fraction, result.step)
-        self._writer.add_scalar(f"return/{result.task}", row.mean, result.step)
-        self._writer.add_scalar("weights/lag", self._status.weights_version - result.version, result.step)
-        self._writer.add_scalar(f"seconds/evaluate/{result.task}", result.seconds, result.step)
+        self._keep_best(result.version)
+
+    def _keep_best(self, version: int) -> None:
+        """Spares the checkpoint of the best mean fraction: of weights that were scored on every task and saved."""
+        rows = [row for row in self.scores.table.rows if row.weights_version == version]
+        fractions = [row.fraction for row in rows if row.fraction is not None]
+        if fractions and {row.task for row in rows} == {task.name for task in self._config.tasks}:
+            mean = sum(fractions) / len(fractions)
+            if best := keep_best(self._checkpoints, rows[0].step, mean):
+                self._view.note(f"best checkpoint: {best}, mean fraction {mean:.2f}")
 
     def _gather(self, figures: dict[str, dict[str, float]]) -> None:
         self._figures |= figures
@@ -242,6 +270,7 @@ class _Loop:
             status.phase = "training" if status.phase == "starting" else status.phase
             status.step, status.progress = int(learner["step"]), learner["progress"]
             status.loss = learner.get("loss", status.loss)
+            status.skipped = int(learner["skipped"])
             status.learner_tokens_per_second = learner.get("tokens_per_second", status.learner_tokens_per_second)
         experts = {name: values for name, values in figures.items() if name.startswith("expert/")}
         status.env_steps_per_second = sum(self._rates(f"{n}/env", v["env_steps"]) for n, v in experts.items())
@@ -263,6 +292,7 @@ class _Loop:
         status = self._status
         scalars = {
             "learner/loss": status.loss,
+            "learner/skipped": status.skipped,
             "learner/tokens_per_second": status.learner_tokens_per_second,
             "actors/env_steps_per_second": status.env_steps_per_second,
             "replay/tokens_in_per_second": status.tokens_in_per_second,

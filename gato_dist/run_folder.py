@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, and who may write into it."""
 
 import json
+import shutil
 from pathlib import Path
 
 from gato_dist.config import RunConfig, dump_config, load_config
@@ -11,7 +12,7 @@ BLOCKS_PER_START = 4096
 
 
 class RunFolder:
-    """`root` with config.yaml, checkpoints/, replay/, tensorboard/, scores.csv, report.html and log.txt."""
+    """`root` and what lies in it: configuration, checkpoints, replay, scores and their episodes, cost, report, log."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -19,6 +20,8 @@ class RunFolder:
         self.replay = root / "replay"
         self.tensorboard = root / "tensorboard"
         self.scores = root / "scores.csv"
+        self.cost = root / "cost.json"
+        self.episodes = root / "episodes.jsonl"
         self.log = root / "log.txt"
 
     def check(self, config: RunConfig, resume: bool) -> None:
@@ -42,6 +45,8 @@ class RunFolder:
         """Makes the folder, or takes up the one that is there."""
         for folder in (self.checkpoints, self.replay, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)
+        for abandoned in self.checkpoints.glob("*.partial"):
+            shutil.rmtree(abandoned) if abandoned.is_dir() else abandoned.unlink()
         partial = self.root / "config.yaml.partial"
         partial.write_text(dump_config(config))
         partial.rename(self.root / "config.yaml")
@@ -50,6 +55,11 @@ class RunFolder:
         names, names_before = ([task.name for task in each.tasks] for each in (config, before))
         if names != names_before:
             raise InputError(f"tasks: the run in {self.root} has {', '.join(names_before)}; resume it with those")
+        if config.learner.init != before.learner.init:
+            raise InputError(
+                f"learner.init: the run in {self.root} began from {before.learner.init or 'new weights'}; resume it "
+                f"{'with --init ' + before.learner.init if before.learner.init else 'without --init'}"
+            )
         for section in ("tokens", "model"):
             new, old = getattr(config, section), getattr(before, section)
             for key in type(new).model_fields:

@@ -12,24 +12,14 @@ import numpy as np
 
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
+from gato_dist.statistics import bootstrap_interval
 from gato_dist.tasks import OWN_FOLDER, played_entry
 from gato_dist.tokens.tokenizer import Moments
-
-RESAMPLES = 2000
 
 
 def expert_score_fraction(score: float, random: float, expert: float) -> float | None:
     """(score − random) / (expert − random); None where the expert is not better than random."""
     return (score - random) / (expert - random) if expert > random else None
-
-
-def bootstrap_interval(values: list[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean, from 2000 seeded resamples (Efron, 1979)."""
-    sample = np.asarray(values, np.float64)
-    draws = np.random.default_rng(seed).integers(len(sample), size=(RESAMPLES, len(sample)))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(sample[draws].mean(axis=1), [tail, 1 - tail])
-    return float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -63,6 +53,11 @@ class Reference:
     random: Score
     expert: Score
     moments: dict[str, Moments]
+
+    @property
+    def random_alone(self) -> bool:
+        """Whether random stands in the expert's place: the task has none, and its fraction is undefined."""
+        return self.expert.policy_hash == self.random.policy_hash
 
 
 def _reference_path(task: str) -> Path:
@@ -188,3 +183,29 @@ def _parse(line: dict[str, str]) -> ScoreRow:
 
 def _number(text: str) -> float | None:
     return float(text) if text else None
+
+
+def mean_curve(rows: list[ScoreRow], tasks: list[str] | None = None) -> dict[int, tuple[int, float]]:
+    """Weights version → (step, mean fraction) of every version that all tasks were scored with, in the rows' order.
+
+    tasks: those that count; by default all that have a valid expert. Of a task's rows of one version the last counts.
+    """
+    defined = [row for row in rows if row.fraction is not None]
+    counted = set(tasks) if tasks is not None else {row.task for row in defined}
+    versions: dict[int, dict[str, ScoreRow]] = {}
+    for row in defined:
+        if row.task in counted:
+            versions.setdefault(row.weights_version, {})[row.task] = row
+    whole = {version: list(each.values()) for version, each in versions.items() if len(each) == len(counted)}
+    return {
+        version: (each[0].step, float(np.mean([row.fraction for row in each if row.fraction is not None])))
+        for version, each in whole.items()
+    }
+
+
+def best_step(rows: list[ScoreRow]) -> tuple[int, float] | None:
+    """Learner step and mean fraction of the best version that every task was scored with; the first of equals.
+
+    None before there is one. It was chosen by these episodes, so its mean fraction on them flatters it.
+    """
+    return max(mean_curve(rows).values(), key=lambda point: (point[1], -point[0]), default=None)

@@ -94,7 +94,8 @@ def play(job: Job) -> Played:
 
 def _jobs(task: str, episodes: int, seed: int, kind: str | None, options: dict[str, Any] | None) -> list[Job]:
     jobs = []
-    for policy, count in ((kind, episodes), ("random", max(episodes, RANDOM_EPISODES))):
+    counts = {kind: episodes, "random": max(episodes, RANDOM_EPISODES)}  # one set where random is all that is asked
+    for policy, count in counts.items():
         seeds = reference_seeds(count, seed)
         chosen = options if policy == kind else None
         cuts = range(0, count, REFERENCE_BATCH)
@@ -104,7 +105,8 @@ def _jobs(task: str, episodes: int, seed: int, kind: str | None, options: dict[s
 
 def _keep(task: str, random: Played, expert: Played, seed: int) -> None:
     date = datetime.now(UTC).date().isoformat()
-    moments = {name: Moments.pooled(parts + random.moments[name]) for name, parts in expert.moments.items()}
+    others = {} if expert is random else random.moments
+    moments = {name: Moments.pooled(parts + others.get(name, [])) for name, parts in expert.moments.items()}
     reference = Reference(_score(random, seed, date), _score(expert, seed, date), moments)
     path = save_reference(task, reference)
     e, r = reference.expert, reference.random

@@ -4,11 +4,18 @@ envpool takes seeds below 2³¹. Evaluation owns the upper half, so that no expe
 demonstrates a world that Gato is scored on; reference scores are measured on worlds of their own.
 """
 
+import zlib
+
 EVALUATION_START = 2**30
 REFERENCE_START = 2**29
 DATASET_START = 3 * 2**28
 DATASET_SEEDS = 2**20  # episodes of a task that one seed of a collection can draw
 BLOCK = 1024
+
+
+def task_seed(task: str, seed: int) -> int:
+    """What a policy draws its actions by in the world `seed` of a task: no two tasks share their draws."""
+    return zlib.crc32(task.encode()) << 32 | seed
 
 
 def expert_seeds(run_seed: int, block: int, count: int) -> list[int]:

@@ -1,21 +1,27 @@
 """Sequences: fixed rows of L tokens that replay holds, and the batch that the learner eats."""
 
 from dataclasses import dataclass, field, fields
+from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from gato_dist.kinds import Kind
 
 
 @dataclass(frozen=True)
 class RowShape:
-    """Sizes of one task's rows: length L, patches P and compact tensors N of width D that ride beside."""
+    """Sizes of one task's rows: length L, patches P and compact tensors N of width D that ride beside.
+
+    tensor_type: of the tensors' numbers; `uint8` where all of them are grids.
+    """
 
     length: int
     patches: int
     tensors: int
     tensor_size: int
+    tensor_type: str = "float32"
 
 
 @dataclass
@@ -24,7 +30,7 @@ class Rows:
 
     token int32, kind uint8, local_position int16, segment int16 (−1: padding), step int16 (inside the segment),
     loss_mask bool: all [R, L]. patches uint8 [R, P, 16, 16, 3], places uint8 [R, P, 2, 2], tensors float32
-    [R, N, D]: zero-padded, consumed in order by the positions that need them.
+    or uint8 [R, N, D]: zero-padded, consumed in order by the positions that need them.
     item_id int64 [R]; weights_version int32 [R, 2]: lowest and highest that acted in the row (−1: an expert).
     """
 
@@ -49,14 +55,32 @@ class Rows:
         return int(np.count_nonzero(self.segment >= 0))
 
     def row(self, index: int) -> dict[str, np.ndarray]:
-        """One row as a dict of arrays: what a replay item holds."""
+        """One row as a dict of arrays."""
         return {field.name: getattr(self, field.name)[index] for field in fields(self)}
+
+    def to_bytes(self) -> np.ndarray:
+        """uint8 [R, `row_bytes`]: the arrays of each row one after the other, which is what a replay item holds."""
+        arrays = (np.ascontiguousarray(getattr(self, field.name)) for field in fields(self))
+        flat = (array.reshape(len(self), prod(array.shape[1:])) for array in arrays)
+        return np.concatenate([array.view(np.uint8) for array in flat], axis=1)
+
+    @classmethod
+    def from_bytes(cls, data: np.ndarray, shape: RowShape) -> "Rows":
+        """The inverse of `to_bytes`. Raises ValueError for rows of another shape."""
+        if data.shape[1] != row_bytes(shape):
+            raise ValueError(f"rows of {data.shape[1]} bytes where {shape} has {row_bytes(shape)}")
+        arrays, start = {}, 0
+        for name, (dims, dtype) in cls.signature(shape).items():
+            stop = start + prod(dims) * dtype.itemsize
+            arrays[name] = data[:, start:stop].copy().view(dtype).reshape(len(data), *dims)
+            start = stop
+        return cls(**arrays)
 
     @classmethod
     def signature(cls, shape: RowShape) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Shape and dtype of each array of one row."""
         length, count, tensors = (shape.length,), shape.patches, (shape.tensors, shape.tensor_size)
-        layout = {
+        layout: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
             "token": (length, np.int32),
             "kind": (length, np.uint8),
             "local_position": (length, np.int16),
@@ -65,11 +89,16 @@ class Rows:
             "loss_mask": (length, np.bool_),
             "patches": ((count, 16, 16, 3), np.uint8),
             "places": ((count, 2, 2), np.uint8),
-            "tensors": (tensors, np.float32),
+            "tensors": (tensors, shape.tensor_type),
             "item_id": ((), np.int64),
             "weights_version": ((2,), np.int32),
         }
         return {name: (dims, np.dtype(kind)) for name, (dims, kind) in layout.items()}
+
+
+def row_bytes(shape: RowShape) -> int:
+    """Size of a row as bytes."""
+    return sum(prod(dims) * dtype.itemsize for dims, dtype in Rows.signature(shape).values())
 
 
 @dataclass
@@ -175,7 +204,7 @@ def collate(parts: list[tuple[int, Rows]], tensor_size: int) -> Batch:
         places.append(rows.places[used])
         compact = ((rows.kind == Kind.TENSOR) | (rows.kind == Kind.GRID)).sum(1)
         ride = rows.tensors[_used(compact, rows.tensors.shape[1])]
-        tensors.append(np.pad(ride, ((0, 0), (0, tensor_size - ride.shape[1]))))
+        tensors.append(np.pad(ride.astype(np.float32, copy=False), ((0, 0), (0, tensor_size - ride.shape[1]))))
     return Batch(
         stack("token"), kind, stack("local_position"), segment, stack("step"), segment_positions(segment),
         stack("loss_mask"), np.concatenate(patches), np.concatenate(places), np.concatenate(tensors),

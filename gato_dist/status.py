@@ -11,7 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gato_dist.config import RunConfig
+from gato_dist.results import Aggregate, TaskResult
 from gato_dist.scores import ScoreRow
+from gato_dist.statistics import Estimate
 
 PLAIN_SECONDS = 10.0
 WIDTH = 120
@@ -19,23 +22,33 @@ WIDTH = 120
 
 @dataclass
 class TaskStatus:
-    """fill: share of the replay table in use; the rest from the newest score, if there is one."""
+    """fill: share of the replay table in use, None for what is read from disk; score: the newest, if there is one."""
 
-    fill: float = 0.0
+    fill: float | None = 0.0
     episodes: int = 0
     loss: float | None = None
     score: ScoreRow | None = None
 
 
+def new_tasks(config: RunConfig, live: bool = True) -> dict[str, TaskStatus]:
+    """The tasks of a run, and its corpora, before anything is known of them. live: whether the tasks are played."""
+    corpora = {corpus.name: TaskStatus(fill=None) for corpus in config.corpora}
+    return {task.name: TaskStatus(fill=0.0 if live else None) for task in config.tasks} | corpora
+
+
 @dataclass
 class Status:
-    """Rates are per second, over the last moments. lag: versions between the newest weights and the last scored."""
+    """Rates are per second, over the last moments. lag: versions between the newest weights and the last scored.
+
+    skipped: batches without a finite gradient.
+    """
 
     phase: str = "starting"
     seconds: float = 0.0
     progress: float = 0.0
     step: int = 0
     loss: float | None = None
+    skipped: int = 0
     env_steps_per_second: float = 0.0
     tokens_in_per_second: float = 0.0
     tokens_out_per_second: float = 0.0
@@ -46,47 +59,93 @@ class Status:
 
     def line(self) -> str:
         """Everything in one line, for logs."""
-        loss = f"{self.loss:.3f}" if self.loss is not None else "–"
-        fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in self.tasks.items())
-        fills = " ".join(f"{task.fill:.0%}" for task in self.tasks.values())
-        return (
-            f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {loss} | "
-            f"env {self.env_steps_per_second:,.0f}/s, tokens in {self.tokens_in_per_second:,.0f}/s "
-            f"out {self.tokens_out_per_second:,.0f}/s, learner {self.learner_tokens_per_second:,.0f}/s | "
-            f"replay {fills} | weights v{self.weights_version} lag {self.lag} | fraction {fractions}"
-        )
+        played = {name: task for name, task in self.tasks.items() if task.fill is not None}
+        read = [f"{name} {_loss(task.loss)}" for name, task in self.tasks.items() if task.fill is None]
+        parts = [
+            f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {_loss(self.loss)}"
+            f"{_skips(self)}",
+            f"{_env_rates(self) if played else ''}learner {self.learner_tokens_per_second:,.0f}/s",
+        ]
+        if played:
+            fills = " ".join(f"{task.fill:.0%}" for task in played.values())
+            fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in played.items())
+            parts += [f"replay {fills}", f"weights v{self.weights_version} lag {self.lag}", f"fraction {fractions}"]
+        if read:
+            parts.append(f"{'corpora' if played else 'losses'} {' '.join(read)}")
+        return " | ".join(parts)
+
+
+def _env_rates(status: Status) -> str:
+    return (
+        f"env {status.env_steps_per_second:,.0f}/s, tokens in {status.tokens_in_per_second:,.0f}/s "
+        f"out {status.tokens_out_per_second:,.0f}/s, "
+    )
 
 
 def render(status: Status) -> Group:
     """The live view: rates, then a row for every task."""
-    loss = f"{status.loss:.3f}" if status.loss is not None else "–"
-    rates = (
-        f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
-        f"out {status.tokens_out_per_second:,.0f} · learner {status.learner_tokens_per_second:,.0f} tokens/s"
-    )
-    place = f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {loss}"
-    weights = f"weights version {status.weights_version}, last scored {status.lag} behind"
-    head = Text.assemble((f"{status.phase} ", "bold"), f"{place}\n{rates}\n{weights}")
+    live = any(task.fill is not None for task in status.tasks.values())
+    loss = f"{_loss(status.loss)}{_skips(status)}"
+    lines = [f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {loss}"]
+    learner = f"learner {status.learner_tokens_per_second:,.0f} tokens/s"
+    if live:
+        lines += [
+            f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
+            f"out {status.tokens_out_per_second:,.0f} · {learner}",
+            f"weights version {status.weights_version}, last scored {status.lag} behind",
+        ]
+    else:
+        lines.append(learner)
+    head = Text.assemble((f"{status.phase} ", "bold"), "\n".join(lines))
     table = Table(box=None, pad_edge=False)
     for name in ("task", "replay", "episodes", "loss", "fraction", "95 % interval"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for name, task in status.tasks.items():
-        loss = f"{task.loss:.3f}" if task.loss is not None else "–"
-        table.add_row(
-            name, f"{task.fill:.0%}", f"{task.episodes:,}", loss, _fraction(task.score), _interval(task.score)
-        )
+        fill, episodes = ("–", "–") if task.fill is None else (f"{task.fill:.0%}", f"{task.episodes:,}")
+        table.add_row(name, fill, episodes, _loss(task.loss), _fraction(task.score), _interval(task.score))
     return Group(head, table)
 
 
-def score_table(rows: list[ScoreRow]) -> Table:
-    """The last table of a run: random, expert and Gato score, fraction and interval of every task."""
+def result_table(results: list[TaskResult]) -> Table:
+    """Random, expert and Gato score, fraction and interval of every task; success and human-normalised score if any."""
+    success = any(result.success is not None for result in results)
+    human = any(result.human_normalised is not None for result in results)
     table = Table(title="expert-score fraction", box=None, pad_edge=False)
-    for name in ("task", "episodes", "random", "expert", "gato", "fraction", "95 % interval"):
+    names = ["task", "episodes", "random", "expert", "gato", "± s.e.", "fraction", "95 % interval"]
+    for name in [*names, *["success"] * success, *["human-norm."] * human]:
         table.add_column(name, justify="left" if name == "task" else "right")
-    for row in rows:
-        numbers = [f"{value:,.2f}" for value in (row.random, row.expert, row.mean)]
-        table.add_row(row.task, str(row.episodes), *numbers, _fraction(row), _interval(row))
+    for result in results:
+        row = result.row
+        numbers = [_number(value, ",.2f") for value in (row.random, row.expert, row.mean, result.standard_error)]
+        more = [_number(result.success, ".0%")] * success + [_number(result.human_normalised, ".2f")] * human
+        table.add_row(row.task, str(row.episodes), *numbers, _fraction(row), _interval(row), *more)
     return table
+
+
+def aggregate_table(aggregates: list[Aggregate]) -> Table:
+    """A line for each suite and for all tasks; below, the tasks that are left out."""
+    success = any(each.success is not None for each in aggregates)
+    human = any(each.human_tasks for each in aggregates)
+    table = Table(title="over tasks with a valid expert, with 95 % intervals", box=None, pad_edge=False)
+    names = ["suite", "tasks", "mean fraction", "interquartile mean", "> 50 %", "> 80 %"]
+    for name in [*names, *["success"] * success, *["human-norm. (median)"] * human]:
+        table.add_column(name, justify="left" if name == "suite" else "right", no_wrap=True)
+    for each in aggregates:
+        more = [_number(each.success, ".0%")] * success
+        norm = f"{_number(each.human_mean, '.2f')} ({_number(each.human_median, '.2f')})" if each.human_tasks else "–"
+        cells = [_estimate(each.mean), _estimate(each.iqm), str(each.above_50), str(each.above_80)]
+        table.add_row(each.name, str(each.tasks), *cells, *more, *[norm] * human)
+    missing = dict.fromkeys(task for each in aggregates for task in each.without_expert)
+    table.caption = f"left out, without a valid expert: {', '.join(missing)}" if missing else None
+    return table
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]" if estimate else "–"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
 
 
 def make_console(width: int = WIDTH) -> Console:
@@ -130,8 +189,16 @@ class View:
         self.console.print(message, markup=False, soft_wrap=True)
 
 
+def _skips(status: Status) -> str:
+    return f", {status.skipped} batches skipped" if status.skipped else ""
+
+
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
+
+
+def _loss(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _fraction(row: ScoreRow | None) -> str:

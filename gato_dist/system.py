@@ -24,10 +24,11 @@ from gato_dist.run_folder import RunFolder
 from gato_dist.signals import Interrupt
 from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.checkpoint import CheckpointFolder
+from learner.checkpoint_folder import CheckpointFolder
 from learner.parallel import own_device
 from learner.ray_train import fit
 from learner.train import train
+from replay.corpora.chunks import open_corpora
 from replay.mixture import MixtureBatches, Stream
 from replay.sampler import table_rows
 from replay.tables import start_server, table_figures
@@ -188,7 +189,9 @@ class System:
             if board is not None:
                 board.stop.remote()
                 until = time.monotonic() + grace_seconds
-                while self.learning and time.monotonic() < until:
+                # A large model's checkpoint takes its time; what was left by another start was removed at this one's.
+                partial = self._folder.checkpoints
+                while self.learning and (time.monotonic() < until or any(partial.glob("step-*.partial"))):
                     time.sleep(0.1)
             ray.shutdown()
 
@@ -238,15 +241,18 @@ def _learn(
 
 
 def _streams(config: RunConfig, tokenizer: Tokenizer, address: str, seed: int, rank: int) -> list[Stream]:
-    """Replay tables, and what of the tasks comes from disk."""
+    """Replay tables, what of the tasks comes from disk, and corpora."""
     dataset = open_beside(config)
     shares = disk_shares(config, dataset)
-    live = [(i, task, 1 - share) for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)) if share < 1]
-    streams = [Stream(i, task.weight * share, table_rows(address, task.name)) for i, task, share in live]
-    if dataset is not None:
-        for source in disk_sources(config, tokenizer, dataset, seed):
-            chunks = source.open(rank, config.learner.workers)
-            streams.append(Stream(source.task, source.weight * shares[source.task], map(chunks, count())))
+    streams = []
+    for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)):
+        if share < 1:
+            shape = row_shape(tokenizer.tasks[task.name], config.tokens.length)
+            streams.append(Stream(i, task.weight * (1 - share), table_rows(address, task.name, shape)))
+    shares += [1.0] * len(config.corpora)
+    for source in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
+        chunks = source.open(rank, config.learner.workers)
+        streams.append(Stream(source.task, source.weight * shares[source.task], map(chunks, count())))
     return [stream for stream in streams if stream.weight]
 
 

@@ -1,5 +1,6 @@
 """`gato-dist tasks` and `experts list`: what there is, what it scored, and how fast it is here."""
 
+import contextlib
 import time
 
 from rich.console import Console
@@ -52,11 +53,12 @@ def print_experts(tasks: list[str]) -> None:
         entry = task_entry(task)
         kind = find_kind(task, entry.expert) if entry.expert else None
         labels = "yes" if kind and kind.labels else "no"
-        try:
-            expert = load_reference(task).expert
-            score = [expert.policy, expert.policy_hash, _interval(expert), str(expert.episodes), expert.date]
-        except InputError:
-            score = ["–", "–", "", "", ""]
+        score = ["–", "–", "", "", ""]
+        with contextlib.suppress(InputError):
+            reference = load_reference(task)
+            if not reference.random_alone:
+                expert = reference.expert
+                score = [expert.policy, expert.policy_hash, _interval(expert), str(expert.episodes), expert.date]
         table.add_row(task, entry.expert or NO_EXPERT, labels, *score)
     CONSOLE.print(table)
 
@@ -93,6 +95,8 @@ def _scores(task: str) -> list[str]:
         reference = load_reference(task)
     except InputError:
         return [entry.expert or NO_EXPERT, "–", "–", published]
+    if reference.random_alone:
+        return [NO_EXPERT, _interval(reference.random), "–", published]
     return [_kind(entry.expert, reference), _interval(reference.random), _interval(reference.expert), published]
 
 

@@ -1,33 +1,39 @@
-"""Checkpoints: folders that carry config, tokenizer, weights, optimizer and counters. Nothing is unpickled."""
+"""A checkpoint: a folder with config, tokenizer, weights, optimizer and counters. Nothing is unpickled."""
 
 import hashlib
 import json
-import shutil
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from gato_dist.config import RunConfig, dump_config, load_config
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.state import Tensors, load_model, load_optimizer
+from learner.export import read_file, write_file
+from learner.seal import MANIFEST, digest, seal, verify
+from learner.state import load_model, load_optimizer, model_tensors, optimizer_tensors
 
-PARTIAL = ".partial"
+WEIGHTS, OPTIMIZER, COUNTERS = "model.safetensors", "optimizer.safetensors", "counters.json"
 
 
 @dataclass
 class Counters:
-    """How far a run has come. seconds: wall-clock time of training, over all resumptions."""
+    """How far a run has come. seconds: wall-clock time of training, over all resumptions.
+
+    step: updates of the weights; skipped: batches that made none, since their gradient was not finite.
+    """
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
     weights_version: int = 0
+    skipped: int = 0
 
 
 def build_model(config: RunConfig, tokenizer: Tokenizer) -> Gato:
@@ -36,107 +42,144 @@ def build_model(config: RunConfig, tokenizer: Tokenizer) -> Gato:
     return Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
 
 
-class CheckpointFolder:
-    """The `checkpoints/` of a run: one folder a checkpoint, the newest `keep` of them."""
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a checkpoint holds, copied to host memory: training may go on while it is written."""
 
-    def __init__(self, root: Path, keep: int) -> None:
-        self.root, self._keep = root, keep
+    config: RunConfig
+    tokenizer: Tokenizer
+    counters: Counters
+    position: DataPosition | None
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
 
-    def save(
-        self,
+    @classmethod
+    def of(
+        cls,
         config: RunConfig,
         tokenizer: Tokenizer,
-        model: Tensors,
-        optimizer: Tensors,
+        model: Gato,
+        optimizer: torch.optim.Optimizer,
         counters: Counters,
         position: DataPosition | None = None,
-    ) -> Path:
-        """Writes whole tensors (learner/state.py) under a temporary name, then renames: a final name is whole."""
-        final = self.root / f"step-{counters.step:08d}"
-        partial = final.with_name(final.name + PARTIAL)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        (partial / "config.yaml").write_text(dump_config(config))
-        tokenizer.save(partial)
-        save_file(model, partial / "model.safetensors")
-        save_file(optimizer, partial / "optimizer.safetensors")
-        manifest = asdict(counters) | {"tokenizer": tokenizer.fingerprint}
-        if position is not None:
-            manifest["data"] = position.to_dict()
-        (partial / "counters.json").write_text(json.dumps(manifest, indent=1))
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-        self._prune()
-        return final
+    ) -> "Snapshot":
+        """Of the first worker; that of others holds no tensor. All workers must call it."""
+        weights, moments = model_tensors(model), optimizer_tensors(model, optimizer)
+        return cls(config, tokenizer, replace(counters), position, weights, moments)
 
-    def newest(self) -> Path | None:
-        """The newest whole checkpoint."""
-        return max((path for path in self.root.glob("step-*") if path.suffix != PARTIAL), default=None)
-
-    def _prune(self) -> None:
-        whole = sorted(path for path in self.root.glob("step-*") if path.suffix != PARTIAL)
-        for path in [*whole[: -self._keep], *self.root.glob(f"*{PARTIAL}")]:
-            shutil.rmtree(path)
+    def write(self, folder: Path) -> None:
+        """Fills an empty folder and seals it."""
+        (folder / "config.yaml").write_text(dump_config(self.config))
+        self.tokenizer.save(folder)
+        save_file(self.weights, folder / WEIGHTS)
+        save_file(self.optimizer, folder / OPTIMIZER)
+        counters = asdict(self.counters) | {"tokenizer": self.tokenizer.fingerprint}
+        if self.position is not None:
+            counters["data"] = self.position.to_dict()
+        (folder / COUNTERS).write_text(json.dumps(counters, indent=1))
+        seal(folder)
 
 
-def restore(path: Path, model: Gato, optimizer: torch.optim.Optimizer, tokenizer: Tokenizer) -> Counters:
-    """Loads weights and optimizer in place. Raises InputError where they do not fit, naming why."""
-    manifest = _manifest(path)
-    if manifest["tokenizer"] != tokenizer.fingerprint:
+@dataclass(frozen=True)
+class Contents:
+    """What acting needs of a checkpoint; weights by name, on the host."""
+
+    config: RunConfig
+    tokenizer: Tokenizer
+    counters: Counters
+    weights: dict[str, Tensor]
+
+
+def read_contents(path: Path) -> Contents:
+    """From a checkpoint's folder or an exported file (learner/export.py). Raises InputError where it is not whole."""
+    if path.is_file():
+        config, tokenizer, saved, weights = read_file(path)
+        return Contents(config, tokenizer, _to_counters(saved), weights)
+    verify(path, unread=(OPTIMIZER,))
+    config, tokenizer = load_config(path / "config.yaml"), Tokenizer.load(path)
+    return Contents(config, tokenizer, read_counters(path), _tensors(path / WEIGHTS))
+
+
+def load_for_acting(path: Path) -> tuple[RunConfig, Tokenizer, Gato, Counters]:
+    """All that acting needs, from the checkpoint alone. Raises InputError where it is none or not whole."""
+    contents = read_contents(path)
+    model = build_model(contents.config, contents.tokenizer)
+    load_weights(model, contents.weights, path)
+    return contents.config, contents.tokenizer, model.eval(), contents.counters
+
+
+def export(path: Path, out: Path) -> Contents:
+    """Writes a checkpoint as one file, from which it acts as before; without the optimizer. Raises InputError."""
+    contents = read_contents(path)
+    write_file(out, contents.config, contents.tokenizer, asdict(contents.counters), contents.weights)
+    return contents
+
+
+def check_fits(path: Path, config: RunConfig, tokenizer: Tokenizer) -> None:
+    """Raises InputError where the checkpoint is not whole, or is not one that this run could go on from."""
+    verify(path)
+    if _counters(path)["tokenizer"] != tokenizer.fingerprint:
         raise InputError(f"{path}: its tokenizer is not this run's; tasks, tokens or their statistics changed")
-    _load_weights(path, model)
-    load_optimizer(model, optimizer, _tensors(path / "optimizer.safetensors"))
-    return _counters(manifest)
+    before = load_config(path / "config.yaml").model
+    for key in type(before).model_fields:
+        old, new = getattr(before, key), getattr(config.model, key)
+        if old != new:
+            raise InputError(f"{path}: its model.{key} is {old}, this run's is {new}")
+
+
+def restore(path: Path, model: Gato, optimizer: torch.optim.Optimizer) -> Counters:
+    """Loads weights and optimizer of a checkpoint that fits in place. Raises InputError where they do not."""
+    load_weights(model, _tensors(path / WEIGHTS), path)
+    try:
+        load_optimizer(model, optimizer, _tensors(path / OPTIMIZER))
+    except KeyError as error:
+        raise InputError(f"{path / OPTIMIZER}: {error} is missing") from error
+    return read_counters(path)
+
+
+def load_weights(model: Gato, weights: dict[str, Tensor], path: Path) -> None:
+    """Raises InputError, naming `path`, where they do not fit."""
+    try:
+        load_model(model, weights)
+    except RuntimeError as error:
+        message = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: the weights do not fit this config's model: {message}") from error
+
+
+def read_counters(path: Path) -> Counters:
+    """Of a checkpoint's folder."""
+    return _to_counters(_counters(path))
 
 
 def data_position(path: Path) -> DataPosition | None:
     """Where the run stood in data from disk; None where it had none."""
-    data = _manifest(path).get("data")
+    data = _counters(path).get("data")
     return DataPosition.from_dict(data) if data is not None else None
-
-
-def load_for_acting(path: Path) -> tuple[RunConfig, Tokenizer, Gato, Counters]:
-    """All that acting needs, from the checkpoint alone. Raises InputError where the folder is no checkpoint."""
-    manifest = _manifest(path)
-    config, tokenizer = load_config(path / "config.yaml"), Tokenizer.load(path)
-    model = build_model(config, tokenizer)
-    _load_weights(path, model)
-    return config, tokenizer, model.eval(), _counters(manifest)
 
 
 def content_hash(path: Path) -> str:
     """SHA-256, in hex, of all that decides how a checkpoint acts: every file of it but the optimizer's."""
-    digest = hashlib.sha256()
+    if path.is_file():
+        return digest(path)
+    total = hashlib.sha256()
     for file in sorted(path.iterdir()):
-        if file.is_file() and file.name != "optimizer.safetensors":
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-            digest.update(f"{file.name} {content}\n".encode())
-    return digest.hexdigest()
+        if file.is_file() and file.name not in (OPTIMIZER, MANIFEST):
+            total.update(f"{file.name} {digest(file)}\n".encode())
+    return total.hexdigest()
 
 
-def _manifest(path: Path) -> dict:
+def _counters(path: Path) -> dict:
     try:
-        return json.loads((path / "counters.json").read_text())
+        return json.loads((path / COUNTERS).read_text())
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: not a checkpoint (give a folder such as runs/NAME/checkpoints/step-00001000)"
-        ) from error
+        raise InputError(f"{path / COUNTERS}: missing or damaged ({error.__class__.__name__})") from error
 
 
-def _counters(manifest: dict) -> Counters:
-    return Counters(**{field.name: manifest[field.name] for field in fields(Counters)})
+def _to_counters(saved: dict) -> Counters:
+    return Counters(**{field.name: saved[field.name] for field in fields(Counters)})
 
 
-def _load_weights(path: Path, model: Gato) -> None:
-    try:
-        load_model(model, _tensors(path / "model.safetensors"))
-    except RuntimeError as error:
-        raise InputError(
-            f"{path}: the weights do not fit this config's model: {' '.join(str(error).split())[:200]}"
-        ) from error
-
-
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
+def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

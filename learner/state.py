@@ -33,14 +33,15 @@ def load_model(model: nn.Module, saved: Tensors) -> None:
 
 
 def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, saved: Tensors) -> None:
-    """Takes up whole tensors. Parameters without any begin anew."""
+    """Takes up whole tensors; a parameter without any begins anew. Raises KeyError where it has some of them alone."""
     for name, parameter in model.named_parameters():
-        found = {key: saved[f"{key}.{name}"] for key in OPTIMIZER_KEYS if f"{key}.{name}" in saved}
-        optimizer.state[parameter] = {
-            # A count of steps is nobody's share, and stands where a fused optimizer reads it.
-            key: value.to(parameter.device) if value.ndim == 0 else parallel.share(value, parameter)
-            for key, value in found.items()
-        }
+        keys = [f"{key}.{name}" for key in OPTIMIZER_KEYS]
+        if not any(key in saved for key in keys):
+            continue
+        step, *moments = (saved[key] for key in keys)
+        # A count of steps is nobody's share, and stands where a fused optimizer reads it.
+        state = [step.to(parameter.device), *(parallel.share(moment, parameter) for moment in moments)]
+        optimizer.state[parameter] = dict(zip(OPTIMIZER_KEYS, state, strict=True))
 
 
 def _whole(tensors: Tensors) -> Tensors:

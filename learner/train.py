@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import isfinite
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,19 +16,21 @@ from gato_dist.ports import LearnerHost, State
 from gato_dist.sequence import Batch, DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner import parallel
-from learner.checkpoint import CheckpointFolder, Counters, build_model, restore
+from learner.checkpoint import Counters, Snapshot, build_model, load_weights, restore
+from learner.checkpoint_folder import CheckpointFolder
 from learner.feed import Feed, feeds
+from learner.initial import initial_weights
 from learner.loss import LossModel
 from learner.metrics import Meter
 from learner.optim import learning_rate, make_optimizer
-from learner.state import model_tensors, optimizer_tensors
+from learner.state import model_tensors
 
 REPORT_SECONDS = 2.0
 MOST_SHAPES = 64  # compiled of one function; four an octave
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss became NaN or infinite."""
+    """Loss or gradient was NaN or infinite in too many batches one after another."""
 
 
 class Learner:
@@ -46,7 +49,8 @@ class Learner:
         self._loss_model = parallel.wrap(loss_model, config.learner, self.device)
         self.optimizer = make_optimizer(self.model, config.learner)
         self.counters = Counters()
-        self.meter = Meter([task.name for task in config.tasks])
+        self.skipped_in_a_row = 0
+        self.meter = Meter(list(config.weights))
         self._seed = config.seed
 
     @property
@@ -62,11 +66,14 @@ class Learner:
     def step(self, batch: Batch | Feed, wait_seconds: float = 0.0) -> float:
         """One gradient step on this worker's share of a global batch; the mean loss of its targets.
 
-        Raises NonFiniteLoss before the weights change.
+        Where the gradient's norm is not finite, weights, optimizer and the number of the step stay as they are, and
+        the batch counts as skipped; NaN is returned. A loss that is not finite makes its gradient so, and the norm is
+        that of the gradient over all workers: all of them skip together. Raises NonFiniteLoss after `max_skipped` of
+        those one after another.
         """
         feed = batch if isinstance(batch, Feed) else self.feed(batch)
         self.model.train()
-        parallel.seed_step(self._seed, self.counters.step)
+        parallel.seed_step(self._seed, self.counters.step + self.counters.skipped)
         targets, tokens = parallel.totals([feed.targets, feed.batch.tokens])
         self.optimizer.zero_grad(set_to_none=True)
         loss, per_token = self._gradients(feed, parallel.world_size() / max(targets, 1))
@@ -74,9 +81,8 @@ class Learner:
         # Read together, before the optimizer is put to work: the one time in a step that the host waits for a GPU.
         mean, norm_value = torch.stack([loss, norm]).tolist()
         if not isfinite(norm_value):
-            raise NonFiniteLoss(
-                f"loss or gradient is not finite at step {self.counters.step}; lower learner.learning_rate"
-            )
+            return self._skip()
+        self.skipped_in_a_row = 0
         rate = learning_rate(self.config, self.counters.step, self.progress)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -100,6 +106,18 @@ class Learner:
             total += loss.detach() * weight
             each.append(per_token)
         return total, each
+
+    def _skip(self) -> float:
+        # Clipping made NaN of all gradients.
+        self.optimizer.zero_grad(set_to_none=True)
+        self.counters.skipped += 1
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row >= self.config.max_skipped:
+            raise NonFiniteLoss(
+                f"loss or gradient was not finite in {self.skipped_in_a_row} batches one after another after step "
+                f"{self.counters.step}; the newest checkpoint is from before: lower learner.learning_rate and --resume"
+            )
+        return float("nan")
 
     def weights(self) -> State:
         """A copy of the weights as float32 arrays by name, on the first worker. All workers must call it."""
@@ -128,16 +146,22 @@ def train(
 ) -> Counters:
     """Trains until the run's steps or minutes are used up, or the host asks to stop; returns the counters.
 
-    Begins from the newest checkpoint of `folder`, if there is one, and publishes it. Publishes every `publish_seconds`
+    Begins from the newest whole checkpoint of `folder`, if there is one, else from the weights of `learner.init`, if
+    it is given, and publishes them. Publishes every `publish_seconds`
     and the last weights, all with versions above `min_version`: a run that was killed may have published more than its
-    newest checkpoint knows of. Writes a checkpoint every `checkpoint_seconds` and at the end.
+    newest checkpoint knows of. Writes a checkpoint every `checkpoint_seconds`, in the background, and at the end.
     position: where `batches` from disk begin; checkpoints then carry where they stand.
     """
     learner = Learner(config, tokenizer, device)
     tasks = _Periodic(learner, config, tokenizer, host, folder, position)
-    if newest := folder.newest():
-        learner.counters = restore(newest, learner.model, learner.optimizer, tokenizer)
+    begins = newest = folder.newest_whole(config, tokenizer)
+    if newest:
+        learner.counters = restore(newest, learner.model, learner.optimizer)
         learner.counters.weights_version = max(learner.counters.weights_version, min_version)
+    elif config.learner.init:
+        begins = Path(config.learner.init)
+        load_weights(learner.model, initial_weights(begins, config, tokenizer), begins)
+    if begins:
         # New weights are not: scoring what never learned would only cost time.
         tasks.publish()
     fed = feeds(batches, learner.feed, learner.device)
@@ -180,15 +204,17 @@ class _Periodic:
         learner, now, config = self._learner, time.monotonic(), self._config.learner
         if now - self._reported >= REPORT_SECONDS:
             self.report()
+        self._folder.check()
         wants = [
             float(self._host.should_stop()),
             float(now - self._published >= config.publish_seconds),
-            float(now - self._saved >= config.checkpoint_seconds),
+            float(self._may_save() and now - self._saved >= config.checkpoint_seconds),
             learner.counters.seconds,
         ]
         # Clocks differ between workers, and the schedule may follow them: all go by the same words.
         stop, publishes, saves, learner.counters.seconds = parallel.maximum(wants)
-        if publishes:
+        # Weights that are saved are published too: only then can a score be that of a checkpoint.
+        if publishes or saves:
             self.publish()
         if saves:
             self.save()
@@ -198,6 +224,7 @@ class _Periodic:
         if self.steps:
             self.publish()
             self.save()
+            self._folder.wait()
         self.report()
 
     def report(self) -> None:
@@ -220,10 +247,20 @@ class _Periodic:
             self._host.publish(counters.weights_version, counters.step, weights)
 
     def save(self) -> None:
+        """Begins a checkpoint: copies all of it to the host, and leaves the files to the folder's thread."""
+        self._folder.wait()
         self._saved = time.monotonic()
         learner, position = self._learner, self._position
         if position is not None:
             position = replace(position, cursor=parallel.gather(position.cursor))
-        model, optimizer = model_tensors(learner.model), optimizer_tensors(learner.model, learner.optimizer)
+        parts = learner.model, learner.optimizer, learner.counters, position
+        snapshot = Snapshot.of(self._config, self._tokenizer, *parts)
         if parallel.is_first():
-            self._folder.save(self._config, self._tokenizer, model, optimizer, learner.counters, position)
+            self._folder.save(snapshot)
+
+    def _may_save(self) -> bool:
+        """The first worker alone knows whether a checkpoint is still being written: the next one comes after it.
+
+        While batches are skipped none is written, so that the newest one is from before the first of them.
+        """
+        return parallel.is_first() and not self._folder.busy and not self._learner.skipped_in_a_row

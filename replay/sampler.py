@@ -5,14 +5,17 @@ from dataclasses import fields
 
 import numpy as np
 
-from gato_dist.sequence import Rows
-from replay.tables import import_reverb
+from gato_dist.sequence import Rows, RowShape
+from replay.tables import ROW, import_reverb
 
 BLOCK = 16
 
 
-def table_rows(address: str, table: str, block: int = BLOCK) -> Iterator[Rows]:
-    """Uniform samples of a table, `block` rows at a time, without end. Waits for the table's first rows."""
+def table_rows(address: str, table: str, shape: RowShape, block: int = BLOCK) -> Iterator[Rows]:
+    """Uniform samples of a table, `block` rows at a time, without end. Waits for the table's first rows.
+
+    shape: of the table's rows.
+    """
     reverb = import_reverb()
     import tensorflow as tf
 
@@ -22,7 +25,7 @@ def table_rows(address: str, table: str, block: int = BLOCK) -> Iterator[Rows]:
         address, table, max_in_flight_samples_per_worker=2 * block, num_workers_per_iterator=1
     )
     for sample in dataset.batch(block, drop_remainder=True).as_numpy_iterator():
-        yield Rows(**sample.data)
+        yield Rows.from_bytes(sample.data[ROW], shape)
 
 
 class RowStream:

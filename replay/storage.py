@@ -91,12 +91,13 @@ class Location:
         return info.size
 
     def glob(self, pattern: str) -> "list[Location]":
-        """Files below whose path matches, part for part, sorted; none where there is no such folder."""
+        """Whole files below whose path matches, part for part, sorted; none where there is no such folder."""
         system, path = self._connected()
         parts = pattern.split("/")
         found = system.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=len(parts) > 1))
         below = [info.path.removeprefix(path).strip("/").split("/") for info in found if info.type == fs.FileType.File]
         matching = [names for names in below if len(names) == len(parts) and all(map(fnmatchcase, names, parts))]
+        matching = [names for names in matching if not names[-1].endswith(PARTIAL)]
         return [self / "/".join(names) for names in sorted(matching)]
 
     def open(self) -> pa.NativeFile:

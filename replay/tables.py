@@ -5,7 +5,9 @@ import sys
 from typing import Any
 
 from gato_dist.config import ReplayConfig
-from gato_dist.sequence import Rows, RowShape
+from gato_dist.sequence import RowShape, row_bytes
+
+ROW = "row"
 
 
 def import_reverb() -> Any:
@@ -21,7 +23,7 @@ def import_reverb() -> Any:
 
 
 def make_table(name: str, shape: RowShape, config: ReplayConfig) -> Any:
-    """A uniform table that forgets its oldest rows.
+    """A uniform table of rows as bytes, that forgets its oldest.
 
     Sampling waits for `min_size` rows and never again: a slow expert must not hold up the mixture. Inserting waits
     while rows·samples_per_insert − samples exceeds ahead·samples_per_insert: that is the experts' backpressure.
@@ -29,7 +31,8 @@ def make_table(name: str, shape: RowShape, config: ReplayConfig) -> Any:
     reverb = import_reverb()
     import tensorflow as tf
 
-    signature = {key: tf.TensorSpec(dims, dtype) for key, (dims, dtype) in Rows.signature(shape).items()}
+    # One array of bytes: Reverb spends on each array of an item what it spends on tens of thousands of its bytes.
+    signature = {ROW: tf.TensorSpec((row_bytes(shape),), tf.uint8)}
     limiter = reverb.rate_limiters.RateLimiter(
         samples_per_insert=config.samples_per_insert,
         min_size_to_sample=config.min_size,

@@ -5,13 +5,13 @@ from types import TracebackType
 from typing import Any
 
 from gato_dist.sequence import Rows
-from replay.tables import import_reverb
+from replay.tables import ROW, import_reverb
 
 WAIT_MS = 500
 
 
 class RowWriter:
-    """Appends rows to one table. `write` returns when all but `in_flight` of them have been taken."""
+    """Appends rows to one table. `write` returns when all but `in_flight` rows have been taken."""
 
     def __init__(self, address: str, table: str, should_stop: Callable[[], bool], in_flight: int = 16) -> None:
         self._reverb = import_reverb()
@@ -20,14 +20,11 @@ class RowWriter:
 
     def write(self, rows: Rows) -> bool:
         """Appends rows and waits for room. False where it was told to stop while it waited: rows may be lost."""
-        for index in range(len(rows)):
-            self._writer.append(rows.row(index))
-            whole = {key: column[-1] for key, column in self._writer.history.items()}
-            self._writer.create_item(self._table, priority=1.0, trajectory=whole)
-            # Appending never blocks: only a flush keeps an expert from running ahead of the table.
-            if not self._flush(self._in_flight):
-                return False
-        return True
+        for row in rows.to_bytes():
+            self._writer.append({ROW: row})
+            self._writer.create_item(self._table, priority=1.0, trajectory={ROW: self._writer.history[ROW][-1]})
+        # Appending never blocks: only a flush keeps an expert from running ahead of the table.
+        return self._flush(self._in_flight)
 
     def _flush(self, in_flight: int) -> bool:
         while not self._should_stop():

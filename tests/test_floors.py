@@ -25,12 +25,16 @@ GROUND = {
         "presets",
         "user_code",
         "signals",
+        "statistics",
+        "results",
     )
 }
 WIRING = {
     f"gato_dist.{name}"
     for name in (
         "cli",
+        "__main__",
+        "cli_checkpoint",
         "cli_dataset",
         "card",
         "dataset_page",
@@ -41,6 +45,16 @@ WIRING = {
         "status",
         "report",
         "charts",
+        "drawing",
+        "profiles",
+        "score_log",
+        "cost",
+        "cli_arguments",
+        "cli_scores",
+        "compare",
+        "diagnose",
+        "drift",
+        "teacher_forcing",
         "measure",
         "scoring",
         "jobs",
@@ -55,6 +69,7 @@ WIRING = {
         "play",
         "film",
         "expert_training",
+        "generate",
         "model_table",
     )
 }
@@ -114,6 +129,7 @@ def test_package_files_stay_empty():
         ("gato_dist.tokens.packing", {"torch", "ray", "reverb", "tensorflow", "envpool"}),
         ("actors.rollout", {"torch", "ray", "reverb", "tensorflow"}),
         ("replay.mixture", {"torch", "ray", "reverb", "tensorflow"}),
+        ("replay.corpora.chunks", {"torch", "ray", "reverb", "tensorflow", "envpool", "gymnasium", "PIL"}),
         ("gato_dist.cli", {"torch", "ray", "reverb", "tensorflow", "envpool", "numpy"}),
     ],
 )

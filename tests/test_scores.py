@@ -8,7 +8,6 @@ from gato_dist.scores import (
     Score,
     ScoreRow,
     ScoreTable,
-    bootstrap_interval,
     expert_score_fraction,
     load_reference,
 )
@@ -31,19 +30,6 @@ def test_the_fraction_is_undefined_where_the_expert_is_no_better_than_random():
     assert expert_score_fraction(5, random=3, expert=3) is None
     row = ScoreRow.of(1, 1, "a/b", [5.0, 6.0], reference(3, 3))
     assert (row.fraction, row.ci_low, row.ci_high) == (None, None, None)
-
-
-def test_the_bootstrap_interval_is_seeded_and_holds_the_mean():
-    values = [0.0, 1.0] * 50
-    low, high = bootstrap_interval(values)
-    assert (low, high) == bootstrap_interval(values)
-    # The mean's standard error is 0.5/√100: the interval is about 0.5 ± 0.098.
-    assert low == pytest.approx(0.402, abs=0.02)
-    assert high == pytest.approx(0.598, abs=0.02)
-
-
-def test_equal_returns_have_an_interval_of_no_width():
-    assert bootstrap_interval([3.0] * 8) == (3.0, 3.0)
 
 
 def test_rows_come_back_from_the_file_as_they_were(tmp_path):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from actors.experts.noise import NoisyExpert
 from actors.experts.random import RandomPolicy
 from gato_dist.config import TaskConfig
@@ -139,6 +141,20 @@ def _scripted(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Dem
     return Demonstrator(worlds.make(entry), MetaWorldScript(entry.name.split("/")[1], **options))
 
 
+def _vizdoom_script(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.vizdoom_script import VizdoomScript
+
+    script = VizdoomScript(entry.env, len(worlds.seeds), **options)
+    return Demonstrator(worlds.make(entry), script)
+
+
+def _reach_script(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.reach_script import ReachScript
+
+    env = worlds.make(entry)
+    return Demonstrator(env, ReachScript(entry.env, np.asarray(env.spec.action.high), **options))
+
+
 def _bot(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
     from actors.experts.bot import BabyAIBotExpert
     from gato_dist.envs.minigrid_python import MinigridVector
@@ -213,6 +229,8 @@ def _pixel_planner(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -
 
 _KINDS: dict[tuple[str, str], ExpertKind] = {
     ("scripted", "metaworld"): ExpertKind(_scripted, labels=True),
+    ("scripted", "vizdoom"): ExpertKind(_vizdoom_script, labels=True),
+    ("scripted", "manipulation"): ExpertKind(_reach_script, labels=True),
     ("bot", "babyai"): ExpertKind(_bot, labels=True),
     ("astar", "babyai"): ExpertKind(_gridworld, labels=True),
     ("astar", "sokoban"): ExpertKind(_planner("sokoban", "SokobanPlanner"), labels=True),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gato_dist.envs.vector import EnvpoolVector, frame_spec
+from gato_dist.envs.vector import EnvpoolVector, channels_last, frame_spec
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry
@@ -17,6 +17,6 @@ def spec(entry: TaskEntry) -> TaskSpec:
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
     def adapt(frames: Any) -> dict[str, Any]:
-        return {"image": frames.transpose(0, 2, 3, 1)}
+        return {"image": channels_last(frames)}
 
     return EnvpoolVector(entry.env, spec(entry), seeds, threads, OPTIONS | entry.options, adapt)

@@ -13,6 +13,7 @@ from gato_dist.tasks import TaskEntry
 # minigrid's object types, colours and door states all stay below this.
 GRID_VALUES = 11
 ACTIONS = 7
+REMEMBERED = 4096  # missions
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
@@ -47,6 +48,7 @@ class _Missions:
         self._decode = decode
         self._seen: np.ndarray | None = None
         self._texts: list[str] = []
+        self._known: dict[bytes, str] = {}
 
     def read(self, missions: np.ndarray) -> list[str]:
         """uint8 [N, B], texts padded with zeros."""
@@ -58,6 +60,14 @@ class _Missions:
             # Lists that were handed out stay as they are.
             self._texts = list(self._texts)
             for row in changed:
-                self._texts[row] = str(self._decode(missions[row]))
+                self._texts[row] = self._text(missions[row])
             self._seen = missions.copy()
         return self._texts
+
+    def _text(self, mission: np.ndarray) -> str:
+        key = mission.tobytes()
+        if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[key] = str(self._decode(mission))
+        return self._known[key]

@@ -4,12 +4,13 @@ Rewards are envpool's, which come from changes of the game's variables (health, 
 """
 
 import contextlib
+import os
 import tempfile
 from typing import Any
 
 import numpy as np
 
-from gato_dist.envs.vector import EnvpoolVector, frame_spec
+from gato_dist.envs.vector import EnvpoolVector, channels_last, frame_spec
 from gato_dist.episode import Observations
 from gato_dist.ports import TimeStep, VectorEnv
 from gato_dist.specs import TaskSpec
@@ -32,7 +33,7 @@ def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
 def _adapt(frames: Any) -> Observations:
     """uint8 [N, 1 or 3, H, W], grey in some scenarios, to [N, H, W, 3]."""
     colours = np.repeat(frames, 3, axis=1) if frames.shape[1] == 1 else frames
-    return {"image": colours.transpose(0, 2, 3, 1)}
+    return {"image": channels_last(colours)}
 
 
 class _VizdoomVector(EnvpoolVector):
@@ -40,6 +41,8 @@ class _VizdoomVector(EnvpoolVector):
 
     def __init__(self, *arguments: Any) -> None:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        # Each game makes this folder if it is missing, and one that another has just made ends the process.
+        os.mkdir(os.path.join(self._folder.name, "_vizdoom"))
         with contextlib.chdir(self._folder.name):
             super().__init__(*arguments)
 

@@ -30,8 +30,8 @@ class Decoding:
 
 
 @dataclass
-class _Piece:
-    """Consecutive tokens of one time step: arrays [k], and what rides beside them."""
+class Piece:
+    """Consecutive tokens of one time step, or of a text: arrays [k], and what rides beside them."""
 
     token: np.ndarray
     kind: np.ndarray
@@ -44,10 +44,10 @@ class _Piece:
     def __len__(self) -> int:
         return len(self.token)
 
-    def then(self, tokens: np.ndarray, kind: Kind) -> "_Piece":
+    def then(self, tokens: np.ndarray, kind: Kind) -> "Piece":
         """The step with its action tokens."""
         count = len(tokens)
-        return _Piece(
+        return Piece(
             np.concatenate([self.token, tokens]), np.concatenate([self.kind, np.full(count, kind)]),
             np.concatenate([self.local_position, np.arange(count)]), self.step,
             self.patches, self.places, self.tensors,
@@ -61,9 +61,9 @@ class _Slot:
     tokenizer: TaskTokenizer
     window_steps: int
     random: np.random.Generator
-    prompt: list[_Piece] = field(default_factory=list)
-    steps: list[_Piece] = field(default_factory=list)
-    unread: list[_Piece] = field(default_factory=list)
+    prompt: list[Piece] = field(default_factory=list)
+    steps: list[Piece] = field(default_factory=list)
+    unread: list[Piece] = field(default_factory=list)
     count: int = 0
 
     @property
@@ -156,7 +156,7 @@ class ActionDecoder:
         if not full and sum(map(len, slot.steps)) + needed <= room:
             return False
         most = slot.window_steps // 2 if slot.window_steps else len(slot.steps)
-        kept: list[_Piece] = []
+        kept: list[Piece] = []
         for piece in reversed(slot.steps):
             used = sum(map(len, kept)) + len(piece)
             if len(kept) + 1 > most or used > min(room // 2, room - needed):
@@ -187,39 +187,43 @@ class ActionDecoder:
     def _choose(self, slot: _Slot, hidden: Tensor, element: int) -> int:
         first, last = slot.tokenizer.action_ranges[element]
         start = first if self._decoding.valid_only else 0
-        logits = self._model.logits(hidden, start, last if self._decoding.valid_only else None).double()
-        if self._decoding.temperature == 0:
-            token = int(logits.argmax())
-        else:
-            shares = torch.softmax(logits / self._decoding.temperature, -1).cumsum(-1)
-            token = int(torch.searchsorted(shares, slot.random.random() * float(shares[-1]), right=True))
-            token = min(token, len(shares) - 1)
+        logits = self._model.logits(hidden, start, last if self._decoding.valid_only else None)
+        token = draw(logits, self._decoding.temperature, slot.random)
         return min(max(start + token, first), last - 1)
 
-    def _read(self, slots: Sequence[int], pieces: Sequence[list[_Piece]]) -> Tensor:
+    def _read(self, slots: Sequence[int], pieces: Sequence[list[Piece]]) -> Tensor:
         """Reads these pieces into the slots' caches; hidden states [b, W] of the last token of each."""
-        inputs, count = _inputs(pieces, self._device)
+        inputs, count = make_inputs(pieces, self._device)
         index = torch.tensor(list(slots), device=self._device)
         return self._model.extend(inputs, count, index, self._cache)
 
 
-def _piece(steps: StepTokens, index: int, number: int) -> _Piece:
+def draw(logits: Tensor, temperature: float, random: np.random.Generator) -> int:
+    """An index of `logits` [n]: the largest at temperature 0, else one drawn."""
+    if temperature == 0:
+        return int(logits.argmax())
+    shares = torch.softmax(logits.double() / temperature, -1).cumsum(-1)
+    token = int(torch.searchsorted(shares, random.random() * float(shares[-1]), right=True))
+    return min(token, len(shares) - 1)
+
+
+def _piece(steps: StepTokens, index: int, number: int) -> Piece:
     valid = steps.valid[index]
-    return _Piece(
+    return Piece(
         steps.token[index][valid], steps.kind[index][valid], steps.local_position[index][valid], number,
         steps.patches[index], steps.places, steps.tensors[index],
     )  # fmt: skip
 
 
-def _action_piece(token: int, kind: Kind, element: int, number: int) -> _Piece:
+def _action_piece(token: int, kind: Kind, element: int, number: int) -> Piece:
     none = np.zeros(0, np.uint8)
-    return _Piece(
+    return Piece(
         np.array([token]), np.array([kind]), np.array([element]), number,
         none.reshape(0, 16, 16, 3), none.reshape(0, 2, 2), np.zeros((0, 0), np.float32),
     )  # fmt: skip
 
 
-def _inputs(pieces: Sequence[list[_Piece]], device: torch.device) -> tuple[Inputs, Tensor]:
+def make_inputs(pieces: Sequence[list[Piece]], device: torch.device) -> tuple[Inputs, Tensor]:
     """Right-padded inputs [b, n] of b lists of pieces, and their lengths [b]."""
     counts = [sum(map(len, row)) for row in pieces]
     shape = (len(pieces), max(counts))
@@ -240,4 +244,4 @@ def _inputs(pieces: Sequence[list[_Piece]], device: torch.device) -> tuple[Input
 
 
 def _stack_tensors(tensors: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(tensors) if tensors else np.zeros((0, 0), np.float32)
+    return np.concatenate(tensors).astype(np.float32, copy=False) if tensors else np.zeros((0, 0), np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 from gato_dist.episode import Observations
 from gato_dist.kinds import Kind
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
-from gato_dist.tokens.images import from_patches, patch_intervals, patches_per_image, to_patches
+from gato_dist.tokens.images import PATCH, from_patches, patch_intervals, patches_per_image, to_patches
 from gato_dist.tokens.steps import StepTokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.values import BINS, decode_action, decode_continuous, encode_action, encode_continuous
@@ -86,7 +86,11 @@ class TaskTokenizer:
         images = [part for part in spec.observations if part.modality is Modality.IMAGE]
         places = [patch_intervals(*part.shape[:2]) for part in images]
         self.places = np.concatenate(places) if places else np.zeros((0, 2, 2), np.uint8)
-        self.tensors_per_step = sum(_is_compact(part, encoding) for part in spec.observations)
+        compact = [part for part in spec.observations if _is_compact(part, encoding)]
+        self.tensors_per_step = len(compact)
+        # Grids alone need a byte a number, and are most of what a grid world's step holds.
+        grids = all(part.modality is Modality.DISCRETE for part in compact)
+        self.tensor_type = np.dtype(np.uint8 if compact and grids else np.float32)
         self.action_offset = vocabulary.action(spec.action.modality)
 
     def encode(self, observations: Observations, actions: np.ndarray | None = None) -> StepTokens:
@@ -110,12 +114,11 @@ class TaskTokenizer:
             local = np.concatenate([local, action_local], axis=1)
             valid = np.concatenate([valid, np.ones(action_token.shape, bool)], axis=1)
         patches = [part.patches for part in parts if part.patches is not None]
-        tensors = [part.tensor for part in parts if part.tensor is not None]
         return StepTokens(
             token, kind, local, valid,
-            np.concatenate(patches, axis=1) if patches else np.zeros((steps, 0, 16, 16, 3), np.uint8),
+            _beside(patches, steps),
             self.places,
-            np.stack(tensors, axis=1) if tensors else np.zeros((steps, 0, self.tensor_size), np.float32),
+            self._pad_tensors([part.tensor for part in parts if part.tensor is not None], steps),
         )  # fmt: skip
 
     def decode(self, steps: StepTokens) -> tuple[Observations, np.ndarray | None]:
@@ -180,7 +183,7 @@ class TaskTokenizer:
         action = self.spec.action
         flat = np.asarray(actions).reshape(steps, action.size)
         if action.modality is Modality.DISCRETE:
-            bins = _checked_integers(flat, np.array(action.num_values), self.spec.name, "action")
+            bins = _checked_integers(flat, np.array(action.num_values), self.spec.name, "action").astype(np.int32)
             kind = Kind.ACTION
         else:
             try:
@@ -201,35 +204,37 @@ class TaskTokenizer:
             return _Columns(np.zeros(patches.shape[:2], np.int32), Kind.PATCH, patches=patches)
         flat = array.reshape(steps, part.size)
         if part.modality is Modality.DISCRETE:
-            bins = _checked_integers(flat, np.array(part.num_values), self.spec.name, part.name)
+            integers = _checked_integers(flat, np.array(part.num_values), self.spec.name, part.name)
             if _is_compact(part, self.encoding):
-                return self._compact(bins, Kind.GRID)
-            return _Columns(bins + self.vocabulary.discrete, Kind.DISCRETE)
+                return _Columns(np.zeros((steps, 1), np.int32), Kind.GRID, tensor=integers)
+            return _Columns(integers.astype(np.int32) + self.vocabulary.discrete, Kind.DISCRETE)
         if self.encoding == "compact":
             stats = self.statistics[part.name]
             if not np.isfinite(flat).all():
                 raise ValueError(f"{self.spec.name}, {part.name}: values must be finite, got NaN or infinity")
             standard = np.clip((flat - stats.mean) / stats.std, -STANDARD_CLIP, STANDARD_CLIP)
-            return self._compact(standard, Kind.TENSOR)
+            return _Columns(np.zeros((steps, 1), np.int32), Kind.TENSOR, tensor=standard)
         try:
             return _Columns(encode_continuous(flat) + self.vocabulary.continuous, Kind.CONTINUOUS)
         except ValueError as error:
             raise ValueError(f"{self.spec.name}, {part.name}: {error}") from error
 
     def _encode_text(self, texts: list[str]) -> "_Columns":
-        distinct, which = np.unique(np.array(texts, dtype=object), return_inverse=True)
-        ids = [self.text.encode(text) for text in distinct]
+        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        which = np.fromiter(map(rows.__getitem__, texts), np.int64, len(texts))
+        ids = [self.text.encode(text) for text in rows]
         lengths = np.array([len(row) for row in ids])
         table = np.zeros((len(ids), lengths.max()), np.int32)
         for row, tokens in enumerate(ids):
             table[row, : len(tokens)] = tokens
         return _Columns(table[which], Kind.TEXT, valid=np.arange(table.shape[1]) < lengths[which, None])
 
-    def _compact(self, flat: np.ndarray, kind: Kind) -> "_Columns":
-        steps, size = flat.shape
-        tensor = np.zeros((steps, self.tensor_size), np.float32)
-        tensor[:, :size] = flat
-        return _Columns(np.zeros((steps, 1), np.int32), kind, tensor=tensor)
+    def _pad_tensors(self, tensors: list[np.ndarray], steps: int) -> np.ndarray:
+        """Compact tensors [T, size] of each part as one array [T, N, D]."""
+        padded = np.zeros((steps, len(tensors), self.tensor_size), self.tensor_type)
+        for index, flat in enumerate(tensors):
+            padded[:, index, : flat.shape[1]] = flat
+        return padded
 
 
 @dataclass
@@ -244,6 +249,13 @@ class _Columns:
 
     def valid_or_all(self) -> np.ndarray:
         return np.ones(self.token.shape, bool) if self.valid is None else self.valid
+
+
+def _beside(patches: list[np.ndarray], steps: int) -> np.ndarray:
+    """The images' patches of each step, [T, P, 16, 16, 3]; those of one image are not copied."""
+    if len(patches) == 1:
+        return patches[0]
+    return np.concatenate(patches, axis=1) if patches else np.zeros((steps, 0, PATCH, PATCH, 3), np.uint8)
 
 
 def observation_tokens(spec: TaskSpec, encoding: Encoding) -> int:
@@ -272,14 +284,14 @@ def _is_compact(part: ObservationSpec, encoding: Encoding) -> bool:
 
 
 def _checked_integers(values: np.ndarray, num_values: np.ndarray, task: str, name: str) -> np.ndarray:
-    """int32 of `values` [T, n]; num_values: of each element, or of all."""
+    """`values` [T, n], all of them integers; num_values: of each element, or of all. Raises ValueError where not."""
     limit = np.broadcast_to(np.minimum(num_values, BINS), values.shape[1:])
     whole = np.issubdtype(values.dtype, np.integer)
     if whole and values.size and values.min() >= 0 and (values.max(axis=0) < limit).all():
-        return values.astype(np.int32)
-    # Before the cast, which would make integers of fractions and of NaN.
+        return values
+    # Before any cast, which would make integers of fractions and of NaN.
     wrong = np.argwhere(~((values >= 0) & (values < limit) & (whole | (values == np.floor(values)))))
     if len(wrong):
         row, element = wrong[0]
         raise ValueError(f"{task}, {name}: integers must lie in [0, {limit[element]}), got {values[row, element]}")
-    return values.astype(np.int32)
+    return values

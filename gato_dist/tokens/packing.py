@@ -1,6 +1,7 @@
 """Cuts episodes into windows and packs the windows of a task into rows of equal length."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from gato_dist.kinds import Kind
 from gato_dist.sequence import Rows, RowShape
 from gato_dist.specs import TaskSpec
 from gato_dist.tokens.layout import Encoding, TaskTokenizer, observation_tokens
+from gato_dist.tokens.rows import Row, Stream, fill_rows
 from gato_dist.tokens.steps import StepTokens
 
 REMEMBERED = 8  # episodes that prompts are cut from
@@ -19,7 +21,7 @@ def row_shape(tokenizer: TaskTokenizer, length: int) -> RowShape:
     steps = length // min_step_tokens(tokenizer.spec, tokenizer.encoding)
     return RowShape(
         length, steps * len(tokenizer.places), steps * tokenizer.tensors_per_step,
-        tokenizer.tensor_size if tokenizer.tensors_per_step else 0,
+        tokenizer.tensor_size if tokenizer.tensors_per_step else 0, tokenizer.tensor_type.name,
     )  # fmt: skip
 
 
@@ -34,32 +36,6 @@ class Prompting:
 
     share: float = 0.0
     tokens: int = 0
-
-
-@dataclass
-class _Stream:
-    """Steps in the order in which they fill rows. window, episode int64 [S]; version int32 [S]."""
-
-    steps: StepTokens
-    window: np.ndarray
-    episode: np.ndarray
-    version: np.ndarray
-
-    def take(self, index: np.ndarray | slice) -> "_Stream":
-        return _Stream(self.steps.take(index), self.window[index], self.episode[index], self.version[index])
-
-    def then(self, other: "_Stream") -> "_Stream":
-        both = [np.concatenate([getattr(self, n), getattr(other, n)]) for n in ("window", "episode", "version")]
-        return _Stream(StepTokens.join([self.steps, other.steps]), *both)
-
-
-@dataclass
-class _Row:
-    """Steps start … stop of a stream, led by the steps of a prompt, if there is one."""
-
-    start: int
-    stop: int
-    prompt: StepTokens | None
 
 
 class Packer:
@@ -91,29 +67,49 @@ class Packer:
         self._task = tokenizer.spec.name
         self._random = np.random.default_rng(seed)
         self._next_item, self._next_window, self._next_episode = first_item, 0, 0
-        self._pending: _Stream | None = None
+        self._pending: Stream | None = None
         self._open_prompt: StepTokens | None = None
         self._drawn = False
         self._remembered: deque[tuple[int, StepTokens, bool]] = deque(maxlen=REMEMBERED)
 
     def add(self, steps: StepTokens, weights_version: int = -1, ends: bool = True) -> Rows | None:
-        """One episode's tokens, actions included; the rows that it completes, if any.
+        """One episode's tokens, actions included; the rows that it completes, if any. Raises as `add_episodes`.
 
-        ends: false where it is a cut that stops before its episode does. Raises ValueError where a step is longer than
-        a row.
+        ends: false where it is a cut that stops before its episode does.
         """
-        if int(steps.lengths.max()) > self._shape.length:
+        return self.add_episodes(steps, [len(steps)], weights_version, ends)
+
+    def add_episodes(
+        self, steps: StepTokens, counts: Sequence[int], weights_version: int = -1, ends: bool = True
+    ) -> Rows | None:
+        """As `add` for one episode after the other, which hold `counts` of the steps: the same rows in less time.
+
+        Raises ValueError where a step is longer than a row.
+        """
+        lengths = steps.lengths
+        if int(lengths.max()) > self._shape.length:
             raise ValueError(
-                f"{self._task}: a step holds {int(steps.lengths.max())} tokens, more than tokens.length "
-                f"{self._shape.length}"
+                f"{self._task}: a step holds {int(lengths.max())} tokens, more than tokens.length {self._shape.length}"
             )
-        stream = self._cut(steps, weights_version)
-        if self._pending is not None:
-            stream = self._pending.then(stream)
-        rows = self._fill(stream)
-        # Only afterwards: the episode must not prompt itself.
-        self.remember(self._next_episode - 1, steps, ends)
-        return rows
+        plan = _Plan(self._pending)
+        cuts, rows, stop = [], [], 0
+        for count in counts:
+            start, stop = stop, stop + count
+            order, window = self._cut(steps, start, stop)
+            episode = np.full(len(order), self._next_episode)
+            self._next_episode += 1
+            cuts.append((order, window, episode))
+            plan.add(lengths[order], episode)
+            rows += self._complete(plan)
+            # Only afterwards: the episode must not prompt itself.
+            self.remember(self._next_episode - 1, steps.take(slice(start, stop)), ends)
+        order, window, episode = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
+        version = np.full(len(order), weights_version, np.int32)
+        stream = Stream(steps, order, lengths[order], window, episode, version)
+        streams = [stream] if self._pending is None else [self._pending, stream]
+        packed = self._pack(streams, rows)
+        self._pending = Stream.rest(streams, rows[-1].stop if rows else 0)
+        return packed
 
     def remember(self, episode: int, steps: StepTokens, ends: bool) -> None:
         """May lead rows from now on, but not those that begin with episode `episode`, counted as they are added."""
@@ -123,32 +119,28 @@ class Packer:
     def flush(self) -> Rows | None:
         """What is left, as one padded row."""
         stream, self._pending = self._pending, None
-        if stream is None or not len(stream.window):
+        if stream is None or not len(stream.order):
             return None
-        row = _Row(0, len(stream.window), self._prompt_of(stream, 0))
+        row = Row(0, len(stream.order), self._prompt_of(int(stream.episode[0]), int(stream.lengths[0])))
         self._open_prompt, self._drawn = None, False
-        return self._pack(stream, [row])
+        return self._pack([stream], [row])
 
-    def _cut(self, steps: StepTokens, version: int) -> _Stream:
-        count = len(steps)
+    def _cut(self, steps: StepTokens, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """The episode's steps in the order in which they fill rows, int64 [S], and the window of each, int64 [S]."""
+        count = stop - start
         size = self._window_steps or count
         window = (np.arange(count) + int(self._random.integers(size)) * bool(self._window_steps)) // size
-        keep = self._changing(steps, window)
-        rank = self._random.permutation(int(window[-1]) + 1)[window]
-        order = np.argsort(rank, kind="stable")
-        order = order[keep[order]]
-        in_order = len(order) == count and bool((order[1:] > order[:-1]).all())
-        version_of, episode = np.full(len(order), version, np.int32), np.full(len(order), self._next_episode)
-        chosen = steps if in_order else steps.take(order)
-        stream = _Stream(chosen, window[order] + self._next_window, episode, version_of)
-        self._next_window += int(window[-1]) + 1
-        self._next_episode += 1
-        return stream
+        windows, order = int(window[-1]) + 1, np.arange(count)
+        keep = self._changing(steps.take(slice(start, stop)), window) if self._keep_repeats < 1.0 else None
+        if windows > 1:
+            order = np.argsort(self._random.permutation(windows)[window], kind="stable")
+        if keep is not None:
+            order = order[keep[order]]
+        first, self._next_window = self._next_window, self._next_window + windows
+        return order + start, window[order] + first
 
     def _changing(self, steps: StepTokens, window: np.ndarray) -> np.ndarray:
         """Steps of windows with a change of action, and of the share of others that is kept: bool [T]."""
-        if self._keep_repeats >= 1.0:
-            return np.ones(len(steps), bool)
         actions = np.where(steps.kind >= Kind.ACTION, steps.token, -1)
         changed = np.ones(len(steps), bool)
         changed[1:] = (actions[1:] != actions[:-1]).any(axis=1)
@@ -156,29 +148,30 @@ class Packer:
         keep |= self._random.random(len(keep)) < self._keep_repeats
         return keep[window]
 
-    def _fill(self, stream: _Stream) -> Rows | None:
-        """The full rows of `stream`; what follows them is kept pending."""
-        ends = np.cumsum(stream.steps.lengths)
-        rows, start = [], 0
-        while start < len(ends):
-            prompt = self._prompt_of(stream, start)
+    def _complete(self, plan: "_Plan") -> list[Row]:
+        """The rows that the plan's steps fill."""
+        rows = []
+        while len(plan.ends):
+            prompt = self._prompt_of(int(plan.episode[0]), int(plan.ends[0]))
             room = self._shape.length - (int(prompt.lengths.sum()) if prompt else 0)
-            used = ends[start - 1] if start else 0
-            stop = int(np.searchsorted(ends, used + room, side="right"))
-            if stop == len(ends):
+            count = int(np.searchsorted(plan.ends, room, side="right"))
+            if count == len(plan.ends):
                 break
-            rows.append(_Row(start, stop, prompt))
-            start, self._open_prompt, self._drawn = stop, None, False
-        self._pending = stream.take(slice(start, None))
-        return self._pack(stream, rows) if rows else None
+            rows.append(Row(plan.first, plan.first + count, prompt))
+            plan.drop(count)
+            self._open_prompt, self._drawn = None, False
+        return rows
 
-    def _prompt_of(self, stream: _Stream, start: int) -> StepTokens | None:
-        """The prompt of the row that begins with step `start`; drawn once, however long the row takes to fill."""
+    def _prompt_of(self, episode: int, length: int) -> StepTokens | None:
+        """The prompt of the row that begins with a step of `episode`; drawn once, however long the row takes to fill.
+
+        length: tokens of that step.
+        """
         if not self._drawn:
             self._drawn = True
-            others = [(steps, ends) for episode, steps, ends in self._remembered if episode != stream.episode[start]]
+            others = [(steps, ends) for other, steps, ends in self._remembered if other != episode]
             if others and self._random.random() < self._prompting.share:
-                room = min(self._shape.length // 2, self._shape.length - int(stream.steps.lengths[start]))
+                room = min(self._shape.length // 2, self._shape.length - length)
                 source, ends = others[self._random.integers(len(others))]
                 at_end = ends and bool(self._random.integers(2))
                 self._open_prompt = cut_prompt(
@@ -186,75 +179,33 @@ class Packer:
                 )
         return self._open_prompt
 
-    def _pack(self, stream: _Stream, rows: list[_Row]) -> Rows:
-        """Rows as arrays. `index` lists their steps among those of the stream and, behind them, of the prompts."""
-        prompts = [row.prompt for row in rows if row.prompt is not None]
-        steps = StepTokens.join([part.without_rides() for part in (stream.steps, *prompts)])
-        window = np.concatenate([stream.window, np.zeros(len(steps) - len(stream.window), np.int64)])
-        index, row_of, after = [], [], len(stream.window)
-        for number, row in enumerate(rows):
-            if row.prompt is not None:
-                index.append(np.arange(after, after + len(row.prompt)))
-                window[index[-1]] = stream.window[row.start]
-                after += len(row.prompt)
-            index.append(np.arange(row.start, row.stop))
-            row_of.append(np.full(row.stop - row.start + (len(row.prompt) if row.prompt else 0), number))
-        out = self._arrays(stream, steps, np.concatenate(index), np.concatenate(row_of), window)
-        self._ride(out, stream.steps, rows)
-        return Rows(**out)
+    def _pack(self, streams: list[Stream], rows: list[Row]) -> Rows | None:
+        if not rows:
+            return None
+        first, self._next_item = self._next_item, self._next_item + len(rows)
+        return fill_rows(streams, rows, self._shape, first)
 
-    def _arrays(
-        self, stream: _Stream, steps: StepTokens, index: np.ndarray, row_of: np.ndarray, window: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """Everything but the rides. steps: without them; window int64: of each."""
-        chosen, window, count = steps.take(index), window[index], int(row_of[-1]) + 1
-        begins = np.ones(len(index), bool)
-        begins[1:] = (window[1:] != window[:-1]) | (row_of[1:] != row_of[:-1])
-        segment = np.cumsum(begins) - 1
-        step = _rank_within(segment)
-        segment = segment - segment[np.searchsorted(row_of, np.arange(count))][row_of]
-        is_prompt = index >= len(stream.window)
 
-        valid, lengths = chosen.valid, chosen.lengths
-        row = np.repeat(row_of, lengths)
-        column = _rank_within(row)
-        out = {name: np.zeros(shape, dtype) for name, (shape, dtype) in self._layout(count).items()}
-        out["segment"][:] = -1
-        out["token"][row, column] = chosen.token[valid]
-        out["kind"][row, column] = chosen.kind[valid]
-        out["local_position"][row, column] = chosen.local_position[valid]
-        out["segment"][row, column] = np.repeat(segment, lengths)
-        out["step"][row, column] = np.repeat(step, lengths)
-        out["loss_mask"][row, column] = (chosen.kind[valid] >= Kind.ACTION) & ~np.repeat(is_prompt, lengths)
-        version, own = stream.version[index[~is_prompt]], np.searchsorted(row_of[~is_prompt], np.arange(count))
-        out["weights_version"][:, 0] = np.minimum.reduceat(version, own)
-        out["weights_version"][:, 1] = np.maximum.reduceat(version, own)
-        out["item_id"] = np.arange(self._next_item, self._next_item + count, dtype=np.int64)
-        self._next_item += count
-        return out
+class _Plan:
+    """The steps that no row has yet. ends int64 [S]: tokens up to each step's end; episode int64 [S].
 
-    def _layout(self, rows: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        signature = Rows.signature(self._shape)
-        return {name: ((rows, *shape), dtype) for name, (shape, dtype) in signature.items()}
+    first: how many steps stood before them.
+    """
 
-    def _ride(self, out: dict[str, np.ndarray], steps: StepTokens, rows: list[_Row]) -> None:
-        """Copies patches, places and tensors beside their rows: by far the most bytes, so no more than once."""
-        for number, row in enumerate(rows):
-            filled = 0
-            for part in (row.prompt, steps.take(slice(row.start, row.stop))):
-                if part is None:
-                    continue
-                for name, values in (
-                    ("patches", part.patches),
-                    ("tensors", part.tensors[..., : self._shape.tensor_size]),
-                ):
-                    each = values.shape[1]
-                    if each:
-                        flat = values.reshape(len(part) * each, *values.shape[2:])
-                        out[name][number, filled * each : (filled + len(part)) * each] = flat
-                filled += len(part)
-            if len(steps.places):
-                out["places"][number, : filled * len(steps.places)] = np.tile(steps.places, (filled, 1, 1))
+    def __init__(self, pending: Stream | None) -> None:
+        self.first = 0
+        self.ends = np.zeros(0, np.int64) if pending is None else np.cumsum(pending.lengths)
+        self.episode = np.zeros(0, np.int64) if pending is None else pending.episode
+
+    def add(self, lengths: np.ndarray, episode: np.ndarray) -> None:
+        before = self.ends[-1] if len(self.ends) else 0
+        self.ends = np.concatenate([self.ends, before + np.cumsum(lengths)])
+        self.episode = np.concatenate([self.episode, episode])
+
+    def drop(self, count: int) -> None:
+        """The first `count` steps have their row."""
+        self.first += count
+        self.ends, self.episode = self.ends[count:] - self.ends[count - 1], self.episode[count:]
 
 
 def cut_prompt(episode: StepTokens, tokens: int, random: np.random.Generator | None) -> StepTokens | None:
@@ -272,8 +223,3 @@ def cut_prompt(episode: StepTokens, tokens: int, random: np.random.Generator | N
         start = int(random.integers(starts))
         stop = int(np.searchsorted(ends, ends[start] + tokens, side="right")) - 1
     return episode.take(slice(start, stop)) if stop > start else None
-
-
-def _rank_within(group: np.ndarray) -> np.ndarray:
-    """Index of each element among those of its group; `group` is non-decreasing."""
-    return np.arange(len(group)) - np.searchsorted(group, group)

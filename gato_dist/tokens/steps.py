@@ -15,7 +15,8 @@ class StepTokens:
     token int32 [T, K]; kind uint8 [T, K]; local_position int16 [T, K]: an observation token's index inside its
     step, an action token's index inside its action; valid bool [T, K].
     patches uint8 [T, P, 16, 16, 3] and their places uint8 [P, 2, 2], for the positions of kind PATCH in order;
-    tensors float32 [T, N, D], zero-padded to D, for those of kind TENSOR and GRID in order.
+    tensors float32 [T, N, D], or uint8 where all are grids, zero-padded to D, for those of kind TENSOR and GRID in
+    order.
     """
 
     token: np.ndarray

@@ -8,6 +8,7 @@ from pathlib import Path
 from gato_dist.errors import InputError
 
 DEFAULT = "default"
+REMEMBERED_CHARACTERS = 256  # of a mission; documents are longer, and come but once an epoch
 
 
 def train_text_model(inputs: list[Path], vocab_size: int, out: Path) -> "TextTokenizer":
@@ -66,6 +67,8 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one text; missions repeat every step, so recent ones are remembered."""
+        if len(text) > REMEMBERED_CHARACTERS:
+            return self._processor.encode(text)
         if text not in self._cache:
             if len(self._cache) > 4096:
                 self._cache.clear()

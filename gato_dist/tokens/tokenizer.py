@@ -96,7 +96,12 @@ class Tokenizer:
     def load(cls, folder: Path) -> "Tokenizer":
         """The tokenizer saved in `folder`, with the same fingerprint."""
         data = json.loads((folder / "tokenizer.json").read_text())
-        text = TextTokenizer((folder / "text.model").read_bytes())
+        return cls.from_dict(data, (folder / "text.model").read_bytes())
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], model_bytes: bytes) -> "Tokenizer":
+        """The tokenizer whose `to_dict` is `data`; model_bytes: of its text model."""
+        text = TextTokenizer(model_bytes)
         statistics = {
             task: {name: Statistics(np.array(s["mean"]), np.array(s["std"])) for name, s in parts.items()}
             for task, parts in data["statistics"].items()

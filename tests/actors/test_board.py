@@ -6,7 +6,7 @@ from actors.board import Board, EvaluationJob, EvaluationResult
 
 
 def result_of(job: EvaluationJob) -> EvaluationResult:
-    return EvaluationResult(job.task, job.weights.version, job.weights.step, (1.0,), 0.1, job.final)
+    return EvaluationResult(job.task, job.weights.version, job.weights.step, (1.0,), (None,), 0.1, job.final)
 
 
 def score(board: Board, evaluator: str) -> EvaluationJob:

@@ -230,4 +230,6 @@ def test_a_shipped_expert_scores_what_its_record_says(path):
     pytest.importorskip(f"gato_dist.envs.{task.split('/')[0]}")
     returns = [episode.episode_return for episode in evaluate_expert(task, 4, "checkpoint", seed=1)]
     gain = scores["expert"]["mean"] - scores["random"]["mean"]
-    assert np.mean(returns) > scores["random"]["mean"] + 0.8 * gain
+    four_deviations = 4 * scores["expert"]["std"] / len(returns) ** 0.5
+    assert np.mean(returns) > scores["expert"]["mean"] - max(0.2 * gain, four_deviations)
+    assert np.mean(returns) > scores["random"]["mean"] + 0.2 * gain

@@ -1,13 +1,20 @@
-"""Steps a second from environments to replay, against the environments alone: python -m tests.benchmarks.collecting
+"""Steps from environments to replay, against the environments alone: python -m tests.benchmarks.collecting
 
 A uniform policy that draws its actions beforehand, 64 environments in one thread; Reverb's server is a process of its
 own, as in a run, and a table that forgets its oldest rows takes everything at once. Stages are added one by one: what
 a stage costs is the time that the line above did not need.
+
+Shares are of processor time in the actor's process, of all its threads, Reverb's and the environments' included: on
+the same cores that is the ratio of the steps a second, whatever else the machine does meanwhile. Steps a second by the
+clock stand beside.
 """
 
 import argparse
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
@@ -16,16 +23,19 @@ import numpy as np
 from actors.rollout import EpisodeRecorder, Transition, rollout
 from gato_dist.config import ReplayConfig
 from gato_dist.envs.registry import make_env, task_spec
-from gato_dist.episode import Episode, Observations, Provenance
+from gato_dist.episode import Episode, Gathering, Observations, Provenance, join_steps
 from gato_dist.ports import Info, VectorEnv
+from gato_dist.sequence import Rows
 from gato_dist.specs import Modality
 from gato_dist.tokens.layout import Statistics, TaskTokenizer
 from gato_dist.tokens.packing import Packer, row_shape
+from gato_dist.tokens.steps import StepTokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 
 TASKS = ("babyai/go-to-local", "metaworld/reach-v3", "ale/pong")
 ENVS, LENGTH = 64, 512
+TURN = 0.3  # seconds
 STEPS = 64  # episodes are cut, so that many end while the clock runs
 
 
@@ -68,7 +78,7 @@ def raw(task: str) -> Iterator[int]:
         yield ENVS
 
 
-def stepped(task: str, then: Callable[[VectorEnv, Transition], None]) -> Iterator[int]:
+def stepped(task: str, then: Callable[[VectorEnv, Transition], Any]) -> Iterator[int]:
     """Yields environment steps of the rollout, each handed on to `then`."""
     env = make_env(task, list(range(ENVS)), max_steps=STEPS)
     for step in rollout(env, Drawn(env)):
@@ -76,13 +86,37 @@ def stepped(task: str, then: Callable[[VectorEnv, Transition], None]) -> Iterato
         yield int(step.active.sum())
 
 
-def rate(work: Iterator[int], seconds: float) -> float:
-    for _ in range(50):
-        next(work)
-    began, steps = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        steps += next(work)
-    return steps / (time.perf_counter() - began)
+@dataclass
+class Spent:
+    """What a stage's turns came to: environment steps, seconds, and seconds of processor time of all threads."""
+
+    steps: int = 0
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    @property
+    def cpu_us(self) -> float:
+        """Processor time of a step in microseconds."""
+        return 1e6 * self.cpu / self.steps
+
+
+def in_turns(works: dict[str, Iterator[int]], seconds: float) -> dict[str, Spent]:
+    """Runs each for `seconds`, a short turn at a time, so that what else the machine does strikes all alike.
+
+    A turn is whole rounds of episodes: most end together.
+    """
+    spent = {name: Spent() for name in works}
+    for work in works.values():
+        deque(islice(work, STEPS + 1), maxlen=0)
+    while min(each.wall for each in spent.values()) < seconds:
+        for name, work in works.items():
+            each, began, cpu, turn = spent[name], time.perf_counter(), time.process_time(), 0.0
+            while turn < TURN:
+                each.steps += sum(islice(work, STEPS + 1))
+                turn = time.perf_counter() - began
+            each.wall += turn
+            each.cpu += time.process_time() - cpu
+    return spent
 
 
 def make_tokenizer(task: str) -> TaskTokenizer:
@@ -92,8 +126,8 @@ def make_tokenizer(task: str) -> TaskTokenizer:
     return Tokenizer([spec], text, "disjoint", "compact", {task: statistics}).tasks[task]
 
 
-def stages(task: str, port: int, seconds: float) -> dict[str, float]:
-    """Steps a second with each stage added to those before it."""
+def stages(task: str, port: int, seconds: float) -> dict[str, Spent]:
+    """What each stage comes to when it is added to those before it."""
     from replay.writer import RowWriter
 
     tokenizer, source = make_tokenizer(task), Provenance(task, 0, "drawn", "")
@@ -107,50 +141,62 @@ def stages(task: str, port: int, seconds: float) -> dict[str, float]:
     packer = Packer(tokenizer, LENGTH, 0, 0)
     with RowWriter(f"localhost:{port}", task, lambda: False) as writer:
 
-        def tokens(env: VectorEnv, step: Transition) -> None:
-            for episode in record(env, step):
-                tokenizer.encode(episode.observations, episode.targets)
+        def tokens(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[tuple[StepTokens, list[int]]]:
+            for group in gathering.add(record(env, step)):
+                yield tokenizer.encode(*join_steps(group)), [len(episode) for episode in group]
 
-        def rows(env: VectorEnv, step: Transition) -> None:
-            for episode in record(env, step):
-                packer.add(tokenizer.encode(episode.observations, episode.targets))
+        def rows(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[Rows]:
+            for steps, counts in tokens(gathering, env, step):
+                if (packed := packer.add_episodes(steps, counts)) is not None:
+                    yield packed
 
-        def replay(env: VectorEnv, step: Transition) -> None:
-            for episode in record(env, step):
-                if (made := packer.add(tokenizer.encode(episode.observations, episode.targets))) is not None:
-                    writer.write(made)
+        def replay(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[bool]:
+            yield from map(writer.write, rows(gathering, env, step))
+
+        def whole(stage: Callable[[Gathering, VectorEnv, Transition], Iterator[Any]]) -> Iterator[int]:
+            gathering = Gathering()
+            return stepped(task, lambda env, step: deque(stage(gathering, env, step), maxlen=0))
 
         works: dict[str, Iterator[int]] = {
             "envpool alone": raw(task),
             "rollout": stepped(task, lambda env, step: None),
             "+ recording": stepped(task, record),
-            "+ tokens": stepped(task, tokens),
-            "+ packing": stepped(task, rows),
-            "+ Reverb": stepped(task, replay),
+            "+ tokens": whole(tokens),
+            "+ packing": whole(rows),
+            "+ Reverb": whole(replay),
         }
-        return {name: rate(work, seconds) for name, work in works.items()}
+        return in_turns(works, seconds)
+
+
+def measure(task: str, seconds: float) -> dict[str, Spent]:
+    """`stages` with a replay server of their own."""
+    shape = row_shape(make_tokenizer(task), LENGTH)
+    here, there = get_context("spawn").Pipe()
+    config = ReplayConfig(size=500, ahead=10**6, samples_per_insert=1.0, min_size=1)
+    server = get_context("spawn").Process(target=serve, args=({task: shape}, config, there), daemon=True)
+    server.start()
+    spent = stages(task, here.recv(), seconds)
+    here.send("stop")
+    server.join(10)
+    return spent
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tasks", default=",".join(TASKS))
-    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each stage")
     options = parser.parse_args()
     for task in options.tasks.split(","):
-        shape = row_shape(make_tokenizer(task), LENGTH)
-        here, there = get_context("spawn").Pipe()
-        config = ReplayConfig(size=500, ahead=10**6, samples_per_insert=1.0, min_size=1)
-        server = get_context("spawn").Process(target=serve, args=({task: shape}, config, there), daemon=True)
-        server.start()
-        rates = stages(task, here.recv(), options.seconds)
-        here.send("stop")
-        server.join(10)
-        alone = rates["envpool alone"]
+        spent = measure(task, options.seconds)
         print(f"{task}: {ENVS} environments, one environment thread")
+        alone = before = spent["envpool alone"].cpu_us
         costs = {}
-        for (name, value), before in zip(rates.items(), [alone, *rates.values()], strict=False):
-            costs[name] = 1e6 / value - 1e6 / before
-            print(f"  {name:14} {value:9,.0f} steps/s  {value / alone:5.0%}   + {costs[name]:6.2f} µs a step")
+        for name, each in spent.items():
+            costs[name], before = each.cpu_us - before, each.cpu_us
+            print(
+                f"  {name:14} {alone / each.cpu_us:5.0%} {each.cpu_us:8.2f} µs a step, + {costs[name]:6.2f}"
+                f"   {each.steps / each.wall:9,.0f} steps/s by the clock"
+            )
         slowest = max(list(costs)[1:], key=costs.__getitem__)
         print(f"  slowest stage beside the environments: {slowest.removeprefix('+ ')}")
 

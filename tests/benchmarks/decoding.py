@@ -15,6 +15,7 @@ import torch
 from gato_dist.config import ModelConfig
 from gato_dist.model.decode import ActionDecoder, Decoding, _inputs
 from gato_dist.model.gato import Gato
+from gato_dist.model.inputs import Wanted
 from tests.benchmarks.encoding import LENGTH, STATE, make_tokenizer
 
 ENVIRONMENTS = 8
@@ -45,12 +46,12 @@ def cached_seconds(decoder: ActionDecoder, tokenizer, least_steps: int) -> float
 def recomputed_seconds(model: Gato, decoder: ActionDecoder, passes: int) -> float:
     """Seconds of one pass over the full windows that the decoder holds."""
     inputs, count = _inputs([slot.steps for slot in decoder._slots], torch.device("cpu"))
-    wanted = torch.zeros(inputs.token.shape, dtype=torch.bool)
-    wanted[torch.arange(len(count)), count - 1] = True
+    wanted = np.zeros(inputs.token.shape, bool)
+    wanted[np.arange(len(count)), count.numpy() - 1] = True
     inputs.position = torch.arange(inputs.token.shape[1]).expand(inputs.token.shape)
     began = time.perf_counter()
     for _ in range(passes):
-        model(inputs, wanted=wanted)
+        model(inputs, Wanted.where(wanted))
     return (time.perf_counter() - began) / passes
 
 

@@ -50,11 +50,11 @@ def test_a_users_environment_is_scored_with_a_users_expert(tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
     task = "gymnasium/mine:make"
     words = ["experts", "score", task, "--episodes", "3", "--expert", "callable", "policy=mine:right"]
-    done = subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=400)
     assert done.returncode == 0, done.stderr
     assert "expert 9.00 ± 0.00 (3 episodes)" in done.stdout
     assert (tmp_path / "gato_tasks/references/gymnasium.mine:make.json").exists()
-    listed = subprocess.run([COMMAND, "tasks", task], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    listed = subprocess.run([COMMAND, "tasks", task], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert "9.00" in listed.stdout, listed.stderr
 
 
@@ -65,7 +65,7 @@ def test_a_users_own_suite_is_a_file_in_the_working_directory(tmp_path):
     suite.write_text(f"family: ale\ndefaults: {{expert: random}}\ntasks:\n{line}\n")
 
     def run(*words: str) -> subprocess.CompletedProcess:
-        return subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+        return subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=400)
 
     scored = run("experts", "score", "sticky/pong", "--episodes", "2")
     assert scored.returncode == 0, scored.stderr
@@ -85,16 +85,16 @@ def test_a_users_own_suite_is_a_file_in_the_working_directory(tmp_path):
 @pytest.mark.parametrize("name", ["NoSuchThing-v0", "nomodule:make", "json:nothing"])
 def test_what_cannot_be_made_is_refused_in_one_line(name, tmp_path):
     words = ["experts", "score", f"gymnasium/{name}", "--expert", "random"]
-    done = subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    done = subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 2
-    assert done.stderr.startswith("gato-dist: gymnasium/")
+    assert f"not scored: gymnasium/{name}: " in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_run_refuses_a_policy_that_is_not_there_before_anything_starts(tmp_path):
     entry = '{name: metaworld/reach-v3, expert: callable, expert_options: {policy: "nothing:here"}}'
     (tmp_path / "run.yaml").write_text(f"name: run\ntasks: [{entry}]\nlearner: {{steps: 1}}\n")
-    done = subprocess.run([COMMAND, "train", "run.yaml"], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    done = subprocess.run([COMMAND, "train", "run.yaml"], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 2
     assert done.stderr.startswith("gato-dist: metaworld/reach-v3, callable expert:")
     assert not (tmp_path / "runs").exists()

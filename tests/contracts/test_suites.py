@@ -7,8 +7,10 @@ import pytest
 
 from actors.experts.registry import find_kind, make_expert
 from actors.rollout import episodes
+from gato_dist.envs.babyai import _Missions
 from gato_dist.envs.pictures import draw_picture
 from gato_dist.envs.registry import make_env, task_spec
+from gato_dist.envs.vector import channels_last
 from gato_dist.errors import InputError
 from gato_dist.scores import load_reference
 from gato_dist.specs import Modality
@@ -155,3 +157,26 @@ def test_every_meta_world_task_is_listed_with_what_it_scores():
     assert len(names) == 50
     scored = [load_reference(name) for name in names]
     assert all(reference.expert.episodes >= 50 and reference.random.episodes >= 50 for reference in scored)
+
+
+def test_the_channels_of_frames_move_to_the_end():
+    frames = np.random.default_rng(0).integers(256, size=(2, 3, 4, 5), dtype=np.uint8)
+    assert (channels_last(frames) == frames.transpose(0, 2, 3, 1)).all()
+
+
+def test_a_mission_is_decoded_once_and_lists_handed_out_stay():
+    decoded = []
+
+    def decode(row):
+        decoded.append(bytes(row).rstrip(b"\0").decode())
+        return decoded[-1]
+
+    def rows(*texts):
+        return np.frombuffer(b"".join(text.encode().ljust(16, b"\0") for text in texts), np.uint8).reshape(-1, 16)
+
+    missions = _Missions(decode)
+    first = missions.read(rows("open a door", "go to a key"))
+    second = missions.read(rows("go to a key", "go to a key"))
+    assert (first, second) == (["open a door", "go to a key"], ["go to a key"] * 2)
+    assert missions.read(rows("open a door", "go to a key")) == first
+    assert decoded == ["open a door", "go to a key"]

@@ -21,20 +21,20 @@ def start(small: Path, *words: str) -> subprocess.Popen:
     )
 
 
-def finish(process: subprocess.Popen, seconds: float = 300) -> str:
+def finish(process: subprocess.Popen, seconds: float = 600) -> str:
     output, _ = process.communicate(timeout=seconds)
     return output
 
 
 def wait_for_checkpoint(run: Path, process: subprocess.Popen) -> str:
     """The name of the first whole checkpoint."""
-    for _ in range(600):
+    for _ in range(3000):
         whole = [path.name for path in (run / "checkpoints").glob("step-*") if path.suffix != ".partial"]
         if whole:
             return sorted(whole)[0]
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.2)
-    raise AssertionError("no checkpoint in two minutes")
+    raise AssertionError("no checkpoint in ten minutes")
 
 
 def descendants(process: subprocess.Popen) -> list[psutil.Process]:
@@ -51,9 +51,11 @@ def test_the_circle_turns_and_leaves_a_whole_run_folder(small, tmp_path):
     process = start(small, "--run", str(run))
     output = finish(process)
     assert process.returncode == 0, output
-    assert {"config.yaml", "checkpoints", "replay", "tensorboard", "scores.csv", "report.html", "log.txt"} <= {
-        path.name for path in run.iterdir()
-    }
+    assert {
+        "config.yaml", "checkpoints", "replay", "tensorboard", "scores.csv", "episodes.jsonl", "cost.json",
+        "report.html", "log.txt",
+    } <= {path.name for path in run.iterdir()}  # fmt: skip
+    assert (run / "checkpoints/best.json").is_file()
     rows = ScoreTable.read(run / "scores.csv")
     last = max(row.weights_version for row in rows)
     assert {row.task for row in rows if row.weights_version == last} == {
@@ -65,11 +67,14 @@ def test_the_circle_turns_and_leaves_a_whole_run_folder(small, tmp_path):
     again = finish(start(small, "--run", str(run)))
     assert "--resume" in again
     assert "Traceback" not in again
+    measured = [row for row in rows if row.weights_version == last and row.task.startswith("babyai/")][-1]
     scored = subprocess.run(
-        [str(COMMAND), "evaluate", str(run / "checkpoints/step-00000060"), "--tasks", "babyai/*", "--episodes", "2"],
-        capture_output=True, text=True, timeout=120,
+        [str(COMMAND), "evaluate", str(run / "checkpoints/step-00000060"), "--tasks", "babyai/*",
+         "--episodes", str(measured.episodes), "--out", str(tmp_path / "again.csv")],
+        capture_output=True, text=True, timeout=400,
     )  # fmt: skip
     assert scored.returncode == 0, scored.stderr
+    assert ScoreTable.read(tmp_path / "again.csv") == [measured]
 
 
 def test_a_run_killed_halfway_goes_on_where_its_checkpoint_was(small, tmp_path):
@@ -94,12 +99,13 @@ def test_a_run_killed_halfway_goes_on_where_its_checkpoint_was(small, tmp_path):
 def test_a_damaged_checkpoint_is_refused_by_name(small, tmp_path):
     run = tmp_path / "run"
     finish(start(small, "--run", str(run)))
-    weights = run / "checkpoints/step-00000060/model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
+    for weights in run.glob("checkpoints/step-*/model.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:1000])
     process = start(small, "--run", str(run), "--resume", "learner.steps=90")
     output = finish(process)
     assert process.returncode == 2, output
-    assert output.strip().splitlines()[-1].startswith(f"gato-dist: {weights}: missing or damaged")
+    assert output.strip().splitlines()[-1].startswith(f"gato-dist: {run}/checkpoints: no checkpoint to resume from")
+    assert f"{weights}: damaged" in output
     assert "Traceback" not in output
 
 
@@ -111,7 +117,7 @@ def test_an_interrupt_ends_it_in_ten_seconds_with_a_checkpoint(small, tmp_path, 
     family = descendants(process)
     began = time.monotonic()
     os.kill(process.pid, number)
-    output = finish(process, 60)
+    output = finish(process, 120)
     assert time.monotonic() - began < 20, output
     assert process.returncode == 130, output
     assert "Traceback" not in output
@@ -128,3 +134,22 @@ def test_an_expert_that_is_killed_comes_back_with_other_seeds(small, tmp_path):
     output = finish(process)
     assert process.returncode == 0, output
     assert "died; starting it again" in (run / "log.txt").read_text()
+
+
+def test_a_dataset_takes_an_experts_place_beside_live_ones(small, tmp_path):
+    words = [str(COMMAND), "collect", "--tasks", "babyai/go-to-red-ball-grey", "--episodes", "20", "--out", "data"]
+    assert subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=400).returncode == 0
+    run = tmp_path / "run"
+    process = start(small, "--run", str(run), f"data.path={tmp_path / 'data'}", "data.share=1", "learner.steps=30")
+    wait_for_checkpoint(run, process)
+    experts = [child for child in descendants(process) if "ray::ExpertActor" in " ".join(child.cmdline())]
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert len(experts) <= 2
+    rows = ScoreTable.read(run / "scores.csv")
+    assert {row.task for row in rows if row.step == 30} >= {"babyai/go-to-red-ball-grey", "metaworld/reach-v3"}
+    (tmp_path / "other.yaml").write_text(small.read_text().replace("babyai/go-to-red-ball-grey", "babyai/go-to-obj"))
+    refused = start(tmp_path / "other.yaml", "--run", str(tmp_path / "new"), f"data.path={tmp_path / 'data'}")
+    assert "data.path" in finish(refused)
+    assert refused.returncode == 2
+    assert not (tmp_path / "new").exists()

@@ -17,7 +17,9 @@ from gato_dist.errors import InputError
 from gato_dist.run import make_tokenizer
 from gato_dist.scores import load_reference
 from gato_dist.seeds import dataset_seeds
-from learner.checkpoint import CheckpointFolder, Counters, build_model, content_hash
+from learner.checkpoint import Counters, Snapshot, build_model, content_hash
+from learner.checkpoint_folder import CheckpointFolder
+from learner.seal import seal
 from replay.dataset import Dataset, read_settings
 from replay.episodes import Entry, write_shard
 from replay.storage import Location
@@ -114,7 +116,10 @@ def checkpoint(root: Path, task: str) -> Path:
     tokenizer = make_tokenizer(config, {task: load_reference(task)})
     model = build_model(config, tokenizer)
     optimizer = torch.optim.AdamW(model.parameters())
-    return CheckpointFolder(root, 1).save(config, tokenizer, model, optimizer, Counters(3, 0, 0, 7))
+    folder = CheckpointFolder(root, 1)
+    folder.save(Snapshot.of(config, tokenizer, model, optimizer, Counters(3, 0, 0, 7)))
+    folder.wait()
+    return folder.newest()
 
 
 def test_gato_plays_from_a_checkpoint_and_each_episode_says_which(tmp_path):
@@ -134,6 +139,10 @@ def test_gato_plays_from_a_checkpoint_and_each_episode_says_which(tmp_path):
     (path / "optimizer.safetensors").unlink()
     assert content_hash(path) == content
     (path / "config.yaml").write_text((path / "config.yaml").read_text() + "\n")
+    with pytest.raises(InputError, match=r"config.yaml: damaged"):
+        collect(request(tmp_path / "set", [TASK], 2, policy=str(path)))
+    (path / "manifest.json").unlink()
+    seal(path)
     with pytest.raises(InputError, match="collected with checkpoint"):
         collect(request(tmp_path / "set", [TASK], 2, policy=str(path)))
 
@@ -159,6 +168,23 @@ def test_a_task_that_cannot_be_played_is_named_and_the_others_are_there(tmp_path
     assert [entry.index for entry in Dataset.open(tmp_path).manifests(TASK)[0].entries] == [0, 1]
     with pytest.raises(InputError, match=r"metaworld/reach-v3 has 0 of 2 episodes; the first that is missing is 0"):
         validate_dataset(Location.of(tmp_path))
+
+
+def test_a_collection_that_another_begins_at_the_same_moment_goes_on(tmp_path, monkeypatch):
+    """The other one's first file comes between this one's two looks at the folder."""
+    look = Location.glob
+
+    def late(self, pattern):
+        found = look(self, pattern)
+        if not (tmp_path / "set/dataset.json").exists():
+            monkeypatch.undo()
+            collect(request(tmp_path / "set", episodes=2, policy="random"))
+        return found
+
+    (tmp_path / "set").mkdir()
+    monkeypatch.setattr(Location, "glob", late)
+    collect(request(tmp_path / "set", episodes=3, policy="random"))
+    assert [entry.index for entry in entries(tmp_path / "set")] == [0, 1, 2]
 
 
 def test_a_folder_that_is_no_collection_is_left_alone(tmp_path):

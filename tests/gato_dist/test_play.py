@@ -23,7 +23,8 @@ from gato_dist.play import Camera, Request, play
 from gato_dist.run import make_tokenizer
 from gato_dist.scores import load_reference
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
-from learner.checkpoint import CheckpointFolder, Counters
+from learner.checkpoint import Counters, Snapshot
+from learner.checkpoint_folder import CheckpointFolder
 from tests.fakes import CountingEnv
 
 pytest.importorskip("envpool")
@@ -113,7 +114,10 @@ def test_a_checkpoint_is_shown_in_the_episodes_that_evaluation_scores(tmp_path, 
     torch.manual_seed(0)
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size).eval()
     optimizer = torch.optim.AdamW(model.parameters())
-    path = CheckpointFolder(tmp_path / "checkpoints", 1).save(config, tokenizer, model, optimizer, Counters(3, 0, 0, 1))
+    folder = CheckpointFolder(tmp_path / "checkpoints", 1)
+    folder.save(Snapshot.of(config, tokenizer, model, optimizer, Counters(3, 0, 0, 1)))
+    folder.wait()
+    path = folder.newest()
     scored = Evaluator(config, tokenizer).play(model, BALL, 3, 1)
     said = show(BALL, tmp_path / "v.mp4", capsys, checkpoint=path, episodes=2, seed=1)
     for episode, line in zip(scored[1:], said.splitlines(), strict=False):

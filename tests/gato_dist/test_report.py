@@ -9,8 +9,11 @@ from xml.etree import ElementTree
 import pytest
 
 from gato_dist.charts import fraction_bars_svg, learning_curves_svg, scalars_svg
+from gato_dist.cost import CostMeter
 from gato_dist.errors import InputError
+from gato_dist.profiles import profile_svg
 from gato_dist.report import write_report
+from gato_dist.results import EpisodeLog, TaskResult
 from gato_dist.scores import ScoreRow, ScoreTable
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -200,3 +203,61 @@ def test_scalars_are_read_from_tensorboard_events(tmp_path: Path) -> None:
     assert "Weights lag" in page
     assert "Tokens learned" not in page
     assert "has taken 750 steps" in page
+
+
+def keep_episodes(folder: Path, rows: list[ScoreRow], success: bool | None = None) -> None:
+    log = EpisodeLog(folder / "episodes.jsonl")
+    for each in rows:
+        returns = (each.mean,) * each.episodes
+        log.append(TaskResult(each, returns, None if success is None else (success,) * each.episodes, 100, 2.0))
+
+
+def test_aggregates_count_the_episodes_of_the_newest_lines(tmp_path: Path) -> None:
+    rows = [row("ale/a", step=100), row("ale/a", step=200), row("ale/none", None), row("babyai/b")]
+    run = make_run(tmp_path, rows)
+    keep_episodes(run, rows, success=True)
+    page = page_of(run)
+    assert "<td>ale</td><td>1</td><td>0.50 [0.50, 0.50]</td><td>0.50 [0.50, 0.50]</td><td>0 of 1</td>" in page
+    assert "<td>all tasks</td><td>2</td>" in page
+    assert "<td>100%</td>" in page
+    assert "Share of tasks above each fraction" in page
+
+
+def test_a_run_whose_episodes_were_not_kept_has_no_aggregates(tmp_path: Path) -> None:
+    page = page_of(make_run(tmp_path, [row()]))
+    assert "Over tasks" not in page
+    assert "Cost and versions" not in page
+
+
+def test_the_cost_is_that_of_all_starts(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [row()])
+    CostMeter(run / "cost.json").write(3000.0, 500, {"tokens": 70.0, "seconds": 40.0})
+    CostMeter(run / "cost.json").write(900.0, 100, {"tokens": 90.0, "seconds": 61.0})
+    page = page_of(run)
+    assert "<td>Environment steps of experts</td><td>600</td>" in page
+    assert "<td>Tokens learned</td><td>90</td>" in page
+    assert "<td>1 min 1 s</td>" in page
+    assert "<td>1 h 5 min in 2 start(s)</td>" in page
+    assert "python 3." in page
+
+
+def test_a_damaged_cost_is_refused_by_name(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [row()])
+    (run / "cost.json").write_text("{")
+    with pytest.raises(InputError, match=r"cost\.json: damaged"):
+        write_report(run)
+
+
+def test_a_profile_steps_down_at_each_tasks_fraction() -> None:
+    results = [TaskResult(row(f"ale/{n}"), (10 * n / 4,) * 2, None, 0, 0.0) for n in (1, 2, 3)]
+    svg = profile_svg([("ale", results)])
+    drawn = max((line for line in lines(svg, "") if len(line) > 2), key=len)
+    heights = sorted({y for _, y in drawn})
+    assert len(heights) == 4  # three tasks, three steps down
+    assert "ale (3 tasks)" in texts(svg)
+
+
+def test_curves_of_many_tasks_go_without_bands() -> None:
+    few, many = ([row(f"ale/{n}", step=step) for step in (100, 200) for n in range(count)] for count in (8, 9))
+    assert learning_curves_svg(few).count("<polygon") == 8
+    assert learning_curves_svg(many).count("<polygon") == 0

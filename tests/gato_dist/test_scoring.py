@@ -35,3 +35,13 @@ def test_a_task_that_cannot_be_scored_is_named_and_the_others_are_kept(elsewhere
     assert load_reference("babyai/go-to-local").expert.episodes == 2
     with pytest.raises(InputError, match="no reference scores"):
         load_reference("sokoban/boxoban")
+
+
+def test_random_alone_is_played_once_and_is_no_expert(elsewhere):
+    task = "mujoco/inverted-pendulum"
+    score_experts([task], 10, seed=3, kind="random")
+    expert, random = without_date(task)
+    assert expert == random
+    assert load_reference(task).random_alone
+    assert random.episodes == 50
+    assert load_reference(task).moments["state"].count == pytest.approx(50 * random.mean)  # a point for every step

@@ -20,7 +20,8 @@ from gato_dist.tokens.packing import Packer
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner import parallel
-from learner.checkpoint import CheckpointFolder, restore
+from learner.checkpoint import Snapshot, restore
+from learner.checkpoint_folder import CheckpointFolder
 from learner.feed import Feed, ahead
 from learner.local_workers import run_workers
 from learner.loss import LossModel
@@ -68,7 +69,7 @@ def make_batch(seed: int = 0, arms: int = 3) -> Batch:
 def train_some(config: RunConfig, steps: range = range(STEPS), checkpoint: Path | None = None) -> tuple[Learner, list]:
     learner = Learner(config, make_tokenizer())
     if checkpoint:
-        learner.counters = restore(checkpoint, learner.model, learner.optimizer, make_tokenizer())
+        learner.counters = restore(checkpoint, learner.model, learner.optimizer)
     batches = (split_batch(make_batch(seed), parallel.world_size())[parallel.rank()] for seed in steps)
     return learner, [learner.step(batch) for batch in batches]
 
@@ -80,9 +81,11 @@ def work(sharding: str, accumulate: int, out: Path) -> None:
         config = make_config(workers=2, sharding=sharding, accumulate=accumulate)
         learner, losses = train_some(config)
         mean = parallel.totals(losses)
-        model, optimizer = model_tensors(learner.model), optimizer_tensors(learner.model, learner.optimizer)
+        snapshot = Snapshot.of(config, make_tokenizer(), learner.model, learner.optimizer, learner.counters)
         if parallel.is_first():
-            CheckpointFolder(out, 2).save(config, make_tokenizer(), model, optimizer, learner.counters)
+            folder = CheckpointFolder(out, 2)
+            folder.save(snapshot)
+            folder.wait()
             save_file({"losses": torch.tensor(mean) / 2}, out / "losses.safetensors")
         everything, own = (sum(map(count, learner.model.parameters())) for count in (torch.numel, local_size))
         assert own < 0.6 * everything if sharding == "full" else own == everything

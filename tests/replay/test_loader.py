@@ -67,12 +67,13 @@ def test_the_same_episodes_give_the_same_steps_through_replay_and_from_disk(shar
     played = [episode(steps, i) for i, steps in enumerate(LENGTHS)]
     parts = [packer.add(tokenizer.encode(each.observations, each.targets)) for each in played]
     written = join_rows([part for part in [*parts, packer.flush()] if part is not None])
-    server = start_server({"toy/arm": row_shape(tokenizer, LENGTH)}, ReplayConfig())
+    shape = row_shape(tokenizer, LENGTH)
+    server = start_server({"toy/arm": shape}, ReplayConfig())
     address = f"localhost:{server.port}"
     with RowWriter(address, "toy/arm", lambda: False) as writer:
         writer.write(written)
     sampled: dict[int, Rows] = {}
-    for block in table_rows(address, "toy/arm", 1):
+    for block in table_rows(address, "toy/arm", shape, 1):
         sampled[int(block.item_id[0])] = block
         if len(sampled) == len(written):
             break

@@ -73,7 +73,7 @@ def test_what_is_read_is_what_was_written(server):
         with RowWriter(address(server), table, never) as writer:
             assert writer.write(rows)
         with experts_going_on(server, table):
-            read = RowStream(table_rows(address(server), table, block=4)).take(6)
+            read = RowStream(table_rows(address(server), table, shape, block=4)).take(6)
         for index, item in enumerate(read.item_id):
             written = rows.row(int(item)) if item < 1000 else make_rows(shape, 1, int(item)).row(0)
             found = read.row(index)
@@ -93,7 +93,7 @@ def test_a_writer_waits_for_the_reader(server):
     time.sleep(2)
     held = inserted(server, "a/state")
     assert held == CONFIG.ahead
-    stream = RowStream(table_rows(address(server), "a/state", block=4))
+    stream = RowStream(table_rows(address(server), "a/state", SHAPES["a/state"], block=4))
     stream.take(16)
     time.sleep(2)
     # Two samples let one more row in; the sampler itself fetches a few blocks ahead.
@@ -108,7 +108,7 @@ def test_sampling_waits_for_the_first_rows_and_then_never_again(server):
     got = threading.Event()
 
     def read() -> None:
-        RowStream(table_rows(address(server), "a/state", block=4)).take(64)
+        RowStream(table_rows(address(server), "a/state", SHAPES["a/state"], block=4)).take(64)
         got.set()
 
     threading.Thread(target=read, daemon=True).start()

@@ -77,6 +77,7 @@ def test_what_a_killed_writer_left_is_swept_when_nobody_can_still_be_at_it(tmp_p
         path.write_text("half")
     for path in (old, kept):
         os.utime(path, (time.time() - 7200, time.time() - 7200))
+    assert [path.name for path in Location.of(tmp_path).glob("*/*")] == ["3.json"]
     Location.of(tmp_path).sweep()
     assert (old.exists(), new.exists(), kept.exists()) == (False, True, True)
 

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gato_dist.episode import Episode, Provenance, join_steps
 from gato_dist.kinds import Kind
 from gato_dist.sequence import Rows, collate
 from gato_dist.tokens.packing import Packer, Prompting, cut_prompt, row_shape
-from tests.fakes import ARM, arm_actions, arm_observations, tokenizer_of
+from tests.fakes import ARM, BUTTONS, arm_actions, arm_observations, tokenizer_of
 
 LENGTH = 96
 
@@ -206,6 +207,63 @@ def test_rows_fit_the_signature_of_their_table():
     signature = Rows.signature(shape)
     for part in pack([20], window=1):
         assert {name: (value.shape, value.dtype) for name, value in part.row(0).items()} == signature
+
+
+def rows_of(part: Rows | None) -> list[dict[str, bytes]]:
+    rows = [part.row(index) for index in range(len(part))] if part is not None else []
+    return [{name: value.tobytes() for name, value in row.items()} for row in rows]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=8),
+    st.integers(1, 8),
+    st.integers(0, 4),
+    st.sampled_from([1.0, 0.3]),
+    st.sampled_from([Prompting(), Prompting(0.5, 48), Prompting(1.0, 10_000)]),
+)
+def test_episodes_make_the_same_rows_together_as_one_by_one(lengths, together, window, keep_repeats, prompting):
+    tokenizer = tokenizer_of(ARM)
+    actions = [np.repeat(arm_actions(n, i), 2, axis=0)[:n] for i, n in enumerate(lengths)]
+    source = Provenance(ARM.name, 0, "fake", "")
+    episodes = [
+        Episode(arm_observations(n, i), actions[i], actions[i], np.zeros(n, np.float32), True, None, source)
+        for i, n in enumerate(lengths)
+    ]
+    one, many = (Packer(tokenizer, LENGTH, window, 3, 100, keep_repeats, prompting) for _ in range(2))
+    single, joined = [], []
+    for episode in episodes:
+        single += rows_of(one.add(tokenizer.encode(episode.observations, episode.targets), 7))
+    for first in range(0, len(episodes), together):
+        group = episodes[first : first + together]
+        joined += rows_of(many.add_episodes(tokenizer.encode(*join_steps(group)), [len(each) for each in group], 7))
+    assert joined + rows_of(many.flush()) == single + rows_of(one.flush())
+
+
+def test_grids_alone_are_stored_as_bytes_and_learned_from_as_floats():
+    tokenizer, light = tokenizer_of(BUTTONS), np.arange(40) % 3
+    rows = Packer(tokenizer, 16, 0, 0).add(tokenizer.encode({"light": light}, light))
+    assert rows.tensors.dtype == np.uint8
+    batch = collate([(0, rows)], tensor_size=6)
+    assert batch.tensors.dtype == np.float32
+    assert batch.tensors[:, 0].tolist() == light[: len(batch.tensors)].tolist()
+    assert tokenizer_of(ARM).encode(arm_observations(1)).tensors.dtype == np.float32
+
+
+def test_rows_come_back_from_bytes_as_they_were():
+    for spec, observations, actions in (
+        (ARM, arm_observations(40), arm_actions(40)),
+        (BUTTONS, {"light": np.arange(200) % 3}, np.arange(200) % 3),
+    ):
+        tokenizer = tokenizer_of(spec)
+        rows = Packer(tokenizer, LENGTH, 0, 0).add(tokenizer.encode(observations, actions))
+        shape = row_shape(tokenizer, LENGTH)
+        back = Rows.from_bytes(rows.to_bytes(), shape)
+        for name, (_, dtype) in Rows.signature(shape).items():
+            assert getattr(back, name).dtype == dtype
+            assert (getattr(back, name) == getattr(rows, name)).all()
+        with pytest.raises(ValueError, match="bytes"):
+            Rows.from_bytes(rows.to_bytes(), row_shape(tokenizer, LENGTH + 1))
 
 
 def test_a_batch_keeps_rides_in_the_order_of_their_positions():

@@ -1,0 +1,176 @@
+"""`gato-dist compare`: runs side by side, over the tasks that they share and task by task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from gato_dist.charts import interval_of, newest_rows
+from gato_dist.cost import Cost
+from gato_dist.drawing import Points, escape, number_text
+from gato_dist.errors import InputError
+from gato_dist.profiles import curves_svg, profile_svg
+from gato_dist.report import duration_text, estimate_text, page_html, read_rows, results_of, table_html
+from gato_dist.results import Aggregate, EpisodeLog, TaskResult, aggregate
+from gato_dist.run_folder import RunFolder
+from gato_dist.scores import ScoreRow, mean_curve
+from gato_dist.status import make_console
+
+COMMON = "common tasks"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run's folder says. results: those of its newest rows whose episodes were kept; places: tokens and
+    seconds of training by weights version."""
+
+    name: str
+    rows: list[ScoreRow]
+    results: list[TaskResult]
+    places: dict[int, tuple[int, float]]
+    cost: Cost | None
+
+    @classmethod
+    def load(cls, folder: Path) -> "Run":
+        """Raises InputError where the folder holds no scores, or a file cannot be read."""
+        rows = read_rows(folder)
+        kept = EpisodeLog(RunFolder(folder).episodes).read()
+        places = {result.row.weights_version: (result.tokens, result.seconds) for result in kept}
+        cost = Cost.load(RunFolder(folder).cost)
+        return cls(folder.resolve().name, rows, results_of(rows, kept), places, cost)
+
+    @property
+    def newest(self) -> dict[str, ScoreRow]:
+        return {row.task: row for row in newest_rows(self.rows)}
+
+    def curve(self, tasks: list[str], place: Callable[[int, int], float | None]) -> Points:
+        """(x, mean fraction over `tasks`) of each version that all of them were scored with.
+
+        place: x of (weights version, step); None where it is not known.
+        """
+        points = [(place(version, step), mean) for version, (step, mean) in mean_curve(self.rows, tasks).items()]
+        return [(x, mean) for x, mean in points if x is not None]
+
+
+def compare_runs(folders: list[Path], out: Path | None) -> None:
+    """Prints the runs' newest scores side by side, and writes a page with curves to `out`, where it is given.
+
+    Raises InputError where a folder holds no scores, or `out` exists already or does not end in .html.
+    """
+    if out and (out.exists() or out.suffix != ".html" or not out.parent.is_dir()):
+        raise InputError(f"{out}: give a new file that ends in .html, in a folder that is there")
+    runs = [
+        replace(Run.load(folder), name=name)
+        for folder, name in zip(folders, _names([folder.resolve() for folder in folders]), strict=True)
+    ]
+    common = common_tasks(runs)
+    head, lines = comparison(runs, common)
+    table = Table(title="expert-score fraction of the newest weights", box=None, pad_edge=False)
+    for name in head:
+        table.add_column(Text(name), justify="right" if table.columns else "left")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    make_console().print(table)
+    if out:
+        partial = out.with_name(out.name + ".partial")
+        try:
+            partial.write_text(_page(runs, common, head, lines), "utf-8")
+            partial.rename(out)
+        finally:
+            partial.unlink(missing_ok=True)
+        print(out)
+
+
+def _names(folders: list[Path]) -> list[str]:
+    """Each folder's last words, as few as tell it from the others; a folder given twice keeps its whole path."""
+    most = max(len(folder.parts) for folder in folders)
+    for count in range(1, most):
+        names = ["/".join(folder.parts[-count:]) for folder in folders]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]
+
+
+def common_tasks(runs: list[Run]) -> list[str]:
+    """Tasks with a defined fraction in every run, in the first run's order."""
+    return [
+        task for task in runs[0].newest
+        if all(task in run.newest and run.newest[task].fraction is not None for run in runs)
+    ]  # fmt: skip
+
+
+def comparison(runs: list[Run], common: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of the table: aggregates over the common tasks, then each task of any run."""
+    if common:
+        lines = _aggregate_lines(runs, common)
+    else:
+        lines = [["no task with a valid expert is common to all"] + ["–"] * len(runs)]
+    for task in dict.fromkeys(task for run in runs for task in run.newest):
+        lines.append([task, *(_fraction_text(run.newest.get(task)) for run in runs)])
+    return ["", *(run.name for run in runs)], lines
+
+
+def _aggregate_lines(runs: list[Run], common: list[str]) -> list[list[str]]:
+    means = [np.array([run.newest[task].fraction for task in common], float) for run in runs]
+    whole = [_aggregate(run, common) for run in runs]
+    intervals = [
+        estimate_text(each.mean) if each else number_text(float(mean.mean()))
+        for each, mean in zip(whole, means, strict=True)
+    ]
+    success = [
+        f"{each.success:.0%} ({each.success_tasks} tasks)" if each and each.success is not None else "–"
+        for each in whole
+    ]
+    return [
+        [f"mean of {len(common)} {COMMON}", *intervals],
+        ["interquartile mean", *(estimate_text(each.iqm if each else None) for each in whole)],
+        ["above 50 %", *(f"{int((mean > 0.5).sum())} of {len(common)}" for mean in means)],
+        ["above 80 %", *(f"{int((mean > 0.8).sum())} of {len(common)}" for mean in means)],
+        ["success", *success],
+        ["learner steps", *(f"{max(row.step for row in run.rows):,}" for run in runs)],
+        ["tokens learned", *(f"{run.cost.tokens:,}" if run.cost else "–" for run in runs)],
+        ["training", *(duration_text(run.cost.training_seconds) if run.cost else "–" for run in runs)],
+    ]
+
+
+def _aggregate(run: Run, common: list[str]) -> Aggregate | None:
+    """None where not all of the common tasks' episodes were kept."""
+    results = [result for result in run.results if result.row.task in common]
+    return aggregate(COMMON, results) if len(results) == len(common) else None
+
+
+def _fraction_text(row: ScoreRow | None) -> str:
+    if row is None:
+        return "–"
+    measured = interval_of(row)
+    if measured is None:
+        return "no expert"
+    value, low, high = (number_text(each) for each in measured)
+    return f"{value} [{low}, {high}]"
+
+
+def _page(runs: list[Run], common: list[str], head: list[str], lines: list[list[str]]) -> str:
+    places: dict[str, Callable[[Run], Callable[[int, int], float | None]]] = {
+        "tokens learned": lambda run: lambda version, step: run.places[version][0] if version in run.places else None,
+        "learner step": lambda run: lambda version, step: step,
+        "minutes of training": lambda run: lambda version, step: (
+            run.places[version][1] / 60 if version in run.places else None
+        ),
+    }
+    curves = [
+        curves_svg([(run.name, run.curve(common, place(run))) for run in runs], axis) for axis, place in places.items()
+    ]
+    profiles = [(run.name, [result for result in run.results if result.row.task in common]) for run in runs]
+    drawings = "\n".join(f"<section>{drawing}</section>" for drawing in [*curves, profile_svg(profiles)])
+    names = ", ".join(run.name for run in runs)
+    return page_html(
+        f"{names} · gato_dist comparison",
+        f"""<small>gato_dist: runs side by side</small><h1>{escape(names)}</h1>
+<p>Expert-score fraction, (score − random) / (expert − random), of each run's newest weights, with 95 % bootstrap
+intervals over the evaluation's episodes; they do not speak of other training runs. Means, curves and profiles are over
+the {len(common)} tasks that all runs were scored on.</p>
+<h2>Scores</h2><section>{table_html(head, lines)}</section><h2>Curves</h2>{drawings}""",
+    )

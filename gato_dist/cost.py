@@ -1,0 +1,80 @@
+"""What a run took, over all of its starts: cost.json in its folder."""
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from gato_dist.errors import InputError
+
+PACKAGES = ("gato-dist", "torch", "numpy", "ray", "dm-reverb", "envpool")
+
+
+@dataclass
+class Cost:
+    """env_steps: of experts; tokens, training_seconds: of the learner; seconds: wall time, evaluation included.
+
+    A start that was killed, and not interrupted, leaves only the learner's figures, which its checkpoint carries.
+    """
+
+    starts: int = 0
+    env_steps: int = 0
+    tokens: int = 0
+    training_seconds: float = 0.0
+    seconds: float = 0.0
+    hardware: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> "Cost | None":
+        """None where the run has none. Raises InputError where the file is damaged."""
+        if not path.is_file():
+            return None
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path}: damaged ({' '.join(str(error).split())}); remove it") from error
+
+    def save(self, path: Path) -> None:
+        """Under a temporary name first."""
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        partial.rename(path)
+
+
+class CostMeter:
+    """Adds a start to the cost of those before it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._before = path, Cost.load(path) or Cost()
+
+    def write(self, seconds: float, env_steps: float, learner: dict[str, float]) -> None:
+        """seconds, env_steps: of this start; learner: its newest figures, which count from the run's beginning."""
+        before = self._before
+        Cost(
+            before.starts + 1,
+            before.env_steps + int(env_steps),
+            int(learner.get("tokens", before.tokens)),
+            learner.get("seconds", before.training_seconds),
+            before.seconds + seconds,
+            hardware(),
+            installed_versions(),
+        ).save(self._path)
+
+
+def hardware() -> str:
+    """This machine in a few words."""
+    return f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}"
+
+
+def installed_versions() -> dict[str, str]:
+    """Of Python and of those packages that are installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

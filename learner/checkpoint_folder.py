@@ -1,0 +1,146 @@
+"""The `checkpoints/` of a run: written in the background, the newest few and the best kept, the damaged passed over."""
+
+import json
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from gato_dist.config import RunConfig
+from gato_dist.errors import InputError
+from gato_dist.tokens.tokenizer import Tokenizer
+from learner.checkpoint import Snapshot, check_fits
+from learner.seal import flush
+
+PARTIAL = ".partial"
+BEST = "best.json"
+
+
+class CheckpointFailed(RuntimeError):
+    """A checkpoint could not be written."""
+
+
+class CheckpointFolder:
+    """One folder a checkpoint, the newest `keep` of them, and the one that `best.json` names.
+
+    One thread writes; what it raised is raised by the next call of `check`, `wait` or `save`.
+    """
+
+    def __init__(self, root: Path, keep: int) -> None:
+        self.root, self._keep = root, keep
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+        self._refused: dict[Path, str] = {}
+        self._sound: set[Path] = set()
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Begins to write a checkpoint; waits for the one before. Its final name is of a whole one."""
+        self.wait()
+        self._writing = self._writer.submit(self._write, snapshot)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._writing is not None and not self._writing.done()
+
+    def check(self) -> None:
+        """Raises CheckpointFailed where the last write did. Does not wait."""
+        if not self.busy:
+            self.wait()
+
+    def wait(self) -> None:
+        """Until nothing is being written. Raises CheckpointFailed where that failed."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def newest(self) -> Path | None:
+        """The newest one by its name, whole or not."""
+        return max(self._all(), default=None)
+
+    def newest_whole(self, config: RunConfig, tokenizer: Tokenizer) -> Path | None:
+        """The newest one that is whole and fits the run; None where there is no checkpoint.
+
+        Reads all of it, once. Those that it passes over stand in `refused`. Raises InputError where none is left.
+        """
+        for path in sorted(self._all(), reverse=True):
+            if path in self._sound:
+                return path
+            try:
+                check_fits(path, config, tokenizer)
+            except InputError as error:
+                self._refused[path] = str(error)
+            else:
+                self._sound.add(path)
+                return path
+        if self._refused:
+            reasons = "; ".join(self._refused.values())
+            raise InputError(f"{self.root}: no checkpoint to resume from: {reasons}; start anew with another --run")
+        return None
+
+    @property
+    def refused(self) -> list[str]:
+        """A line for each checkpoint that was passed over: which, and why."""
+        return [f"checkpoint {path.name} refused: {reason}" for path, reason in self._refused.items()]
+
+    def _all(self) -> list[Path]:
+        return [path for path in self.root.glob("step-*") if path.suffix != PARTIAL]
+
+    def _write(self, snapshot: Snapshot) -> None:
+        final = self.root / _name(snapshot.counters.step)
+        partial, before = (final.with_name(final.name + end) for end in (PARTIAL, f".before{PARTIAL}"))
+        try:
+            for path in (partial, before):
+                shutil.rmtree(path, ignore_errors=True)
+            partial.mkdir(parents=True)
+            snapshot.write(partial)
+            if final.exists():
+                final.rename(before)
+                if best_name(self.root) == final.name:
+                    (self.root / BEST).unlink()
+            partial.rename(final)
+            flush(self.root)
+            self._prune(final)
+        # safetensors raises errors of its own for a disk that is full.
+        except Exception as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise CheckpointFailed(f"{final}: the checkpoint could not be written: {error}") from error
+
+    def _prune(self, newest: Path) -> None:
+        """Keeps what was refused and lies ahead: the run has not come so far again."""
+        self._refused.pop(newest, None)
+        old = sorted(path for path in self._all() if path <= newest)
+        kept = {*[path for path in old if path not in self._refused][-self._keep :], self.root / best_name(self.root)}
+        for path in [*(path for path in old if path not in kept), *self.root.glob(f"step-*{PARTIAL}")]:
+            shutil.rmtree(path)
+
+
+def best_name(root: Path) -> str:
+    """Name of the best-scored checkpoint in `checkpoints/`; empty where none was scored."""
+    return str(_read_best(root).get("checkpoint", ""))
+
+
+def keep_best(root: Path, step: int, fraction: float) -> Path | None:
+    """Names the checkpoint of `step` in `best.json` where it is there and scored better than the one named before it.
+
+    fraction: mean expert-score fraction over tasks. Returns its path where it is the best now.
+    """
+    path, before = root / _name(step), best_name(root)
+    better = not (before and (root / before).is_dir()) or fraction > _read_best(root).get("fraction", float("-inf"))
+    if not path.is_dir() or not better:
+        return None
+    partial = root / (BEST + PARTIAL)
+    partial.write_text(json.dumps({"checkpoint": path.name, "step": step, "fraction": fraction}))
+    partial.rename(root / BEST)
+    return path
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _read_best(root: Path) -> dict:
+    try:
+        best = json.loads((root / BEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return best if isinstance(best, dict) else {}

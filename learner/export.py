@@ -1,0 +1,67 @@
+"""A checkpoint's weights in one safetensors file, whose metadata carry all else that acting needs."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, uint8
+
+from gato_dist.config import RunConfig, parse_config
+from gato_dist.errors import InputError
+from gato_dist.tokens.tokenizer import Tokenizer
+from learner.seal import flush
+
+FORMAT = "gato_dist weights 1"
+
+
+def write_file(
+    out: Path, config: RunConfig, tokenizer: Tokenizer, counters: dict[str, Any], weights: dict[str, Tensor]
+) -> None:
+    """Under a temporary name first. Raises InputError where `out` exists or cannot be written."""
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(config.model_dump(mode="json")),
+        "tokenizer": json.dumps(tokenizer.to_dict()),
+        "text_model": base64.b64encode(tokenizer.text.model_bytes).decode(),
+        "counters": json.dumps(counters),
+    }
+    if out.exists():
+        raise InputError(f"--out: {out} exists already")
+    partial = out.with_name(out.name + ".partial")
+    try:
+        save_file(weights, partial, metadata | {"sha256": _sum(metadata, weights)})
+        flush(partial)
+        partial.rename(out)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"--out: {out} cannot be written ({error})") from error
+
+
+def read_file(path: Path) -> tuple[RunConfig, Tokenizer, dict[str, Any], dict[str, Tensor]]:
+    """Config, tokenizer, counters and weights. Raises InputError where `path` is no such file or damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a .safetensors file, or damaged ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path}: not written by gato-dist checkpoint export ({FORMAT!r})")
+    if metadata.pop("sha256", None) != _sum(metadata, weights):
+        raise InputError(f"{path}: damaged: its bytes are not those that were written")
+    config = parse_config(json.loads(metadata["config"]), str(path))
+    tokenizer = Tokenizer.from_dict(json.loads(metadata["tokenizer"]), base64.b64decode(metadata["text_model"]))
+    return config, tokenizer, json.loads(metadata["counters"]), weights
+
+
+def _sum(metadata: dict[str, str], weights: dict[str, Tensor]) -> str:
+    """SHA-256 of metadata and weights, in hex."""
+    total = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(weights):
+        tensor = weights[name].contiguous()
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        total.update(tensor.flatten().view(uint8).numpy().data)
+    return total.hexdigest()

@@ -1,0 +1,57 @@
+"""Weights of a checkpoint in a new run: fine-tuning (paper, section 5.2)."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from gato_dist.config import ModelConfig, RunConfig
+from gato_dist.errors import InputError
+from gato_dist.tokens.tokenizer import Tokenizer
+from learner.checkpoint import build_model, read_contents
+
+# These may change: they hold no weights and decide how a model learns, not what it is.
+FREE = {"preset", "dropout", "stochastic_depth", "past_actions", "past_actions_drop"}
+TENSORS = "embedding.tensors."
+
+
+def initial_weights(path: Path, config: RunConfig, tokenizer: Tokenizer) -> dict[str, Tensor]:
+    """The weights that a new run of `config` begins with.
+
+    Tasks may differ, and with them the width of compact tensors: the projection keeps the columns (and the grid
+    table the rows) that both have; what the checkpoint lacks is new. Raises InputError, naming the key, where the
+    vocabulary, the encoding or the model differs, and where the checkpoint is not whole.
+    """
+    contents = read_contents(path)
+    _check_tokens(path, contents.tokenizer, tokenizer)
+    _check_model(path, contents.config.model, config.model)
+    weights = build_model(config, tokenizer).state_dict()
+    for name, new in weights.items():
+        old = contents.weights.get(name)
+        if old is None:
+            if not name.startswith(TENSORS):
+                raise InputError(f"{path}: it has no {name}, which this model needs")
+            continue
+        shared = tuple(slice(min(sizes)) for sizes in zip(new.shape, old.shape, strict=True))
+        if new.shape != old.shape and not name.startswith(TENSORS):
+            raise InputError(f"{path}: its {name} is {list(old.shape)}, this model's {list(new.shape)}")
+        new[shared] = old[shared]
+    return weights
+
+
+def _check_tokens(path: Path, before: Tokenizer, now: Tokenizer) -> None:
+    compared = {
+        "tokens.encoding": (before.encoding, now.encoding),
+        "tokens.vocabulary": (before.vocabulary.scheme, now.vocabulary.scheme),
+        "tokens.text_size": (before.vocabulary.text_size, now.vocabulary.text_size),
+        "tokens.text": (f"text model {before.text.fingerprint}", f"text model {now.text.fingerprint}"),
+    }
+    for key, (old, new) in compared.items():
+        if old != new:
+            raise InputError(f"{key}: {path} was trained with {old}, this configuration has {new}")
+
+
+def _check_model(path: Path, before: ModelConfig, now: ModelConfig) -> None:
+    for key in sorted(set(ModelConfig.model_fields) - FREE):
+        old, new = getattr(before, key), getattr(now, key)
+        if old != new:
+            raise InputError(f"model.{key}: {path} was trained with {old}, this configuration has {new}")

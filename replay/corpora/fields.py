@@ -1,0 +1,62 @@
+"""Records of corpora, whatever file they come from, as documents."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gato_dist.config import CorpusConfig
+from gato_dist.errors import InputError
+from gato_dist.tokens.documents import Document
+
+
+def read_document(config: CorpusConfig, record: Mapping[str, Any], where: str, folder: Path) -> Document:
+    """The document of one record. Paths of images begin at `folder`. Raises InputError naming `where` and the field."""
+    if config.kind == "text":
+        return Document(where, _texts(config, record, "text_key", where))
+    image = _image(config, record, where, folder)
+    if config.kind == "caption":
+        return Document(where, _texts(config, record, "caption_key", where), image=image)
+    question = _texts(config, record, "question_key", where)
+    return Document(where, _texts(config, record, "answer_key", where), question[0], image)
+
+
+def field_names(config: CorpusConfig) -> tuple[str, ...]:
+    """The fields that documents of this corpus are made of."""
+    keys = {"text": ("text",), "caption": ("image", "caption"), "vqa": ("image", "question", "answer")}[config.kind]
+    return tuple(getattr(config, f"{key}_key") for key in keys)
+
+
+def _texts(config: CorpusConfig, record: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    value = _field(config, record, key, where)
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{where}: {getattr(config, key)} must be a text or a list of texts, got {_brief(value)}")
+    return tuple(texts)
+
+
+def _image(config: CorpusConfig, record: Mapping[str, Any], where: str, folder: Path) -> bytes:
+    """Bytes, a path, or what Hugging Face datasets make of both: {bytes, path}."""
+    value = found = _field(config, record, "image_key", where)
+    if isinstance(value, dict):
+        found = value.get("bytes") or value.get("path")
+    if isinstance(found, bytes):
+        return found
+    if not isinstance(found, str):
+        raise InputError(f"{where}: {config.image_key} must be an image's bytes or its path, got {_brief(value)}")
+    try:
+        return (folder / found).read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where}: its image {folder / found} cannot be read ({error.__class__.__name__})") from error
+
+
+def _field(config: CorpusConfig, record: Mapping[str, Any], key: str, where: str) -> Any:
+    name = getattr(config, key)
+    if name not in record:
+        held = ", ".join(record) or "nothing"
+        raise InputError(f"{where}: no {name!r} there, but {held}; corpora.{config.name}.{key} names the field")
+    return record[name]
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

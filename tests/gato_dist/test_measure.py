@@ -1,0 +1,96 @@
+"""A checkpoint's scores come again: at any time, on any number of workers, and as the run itself measured them."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from actors.evaluate import GROUP, Evaluator, evaluation_groups
+from gato_dist import measure
+from gato_dist.cli import main
+from gato_dist.config import parse_config
+from gato_dist.errors import InputError
+from gato_dist.measure import Request, evaluate_checkpoint
+from gato_dist.model.gato import Gato
+from gato_dist.run import make_tokenizer
+from gato_dist.scores import ScoreTable, load_reference
+from gato_dist.seeds import evaluation_seeds
+from learner.checkpoint import CheckpointFolder, Counters, load_for_acting
+from learner.optim import make_optimizer
+
+pytest.importorskip("envpool")
+BALL, POLE = "babyai/go-to-red-ball-grey", "mujoco/inverted-pendulum"
+SMALL = {"width": 32, "layers": 2, "heads": 2, "key_size": 16, "feed_forward": 64, "patch_channels": 8}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    config = parse_config({"name": "t", "tasks": [{"name": BALL}, {"name": POLE}], "model": SMALL}, "test")
+    tokenizer = make_tokenizer(config, {task: load_reference(task) for task in (BALL, POLE)})
+    torch.manual_seed(0)
+    model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
+    folder = CheckpointFolder(tmp_path_factory.mktemp("run"), 1)
+    counters = Counters(step=7, tokens=900, seconds=3.5, weights_version=2)
+    return folder.save(config, tokenizer, model, make_optimizer(model, config.learner), counters)
+
+
+def test_episodes_are_cut_into_groups_in_the_order_of_seeds():
+    groups = evaluation_groups(2 * GROUP + 1)
+    assert [len(group) for group in groups] == [GROUP, GROUP, 1]
+    assert [seed for group in groups for seed in group] == evaluation_seeds(2 * GROUP + 1)
+
+
+def test_two_workers_find_what_one_does(checkpoint, monkeypatch):
+    """Sampled, which shows more than greedy: every draw must be the same."""
+    monkeypatch.setattr("actors.evaluate.GROUP", 2)
+    alone, together = (evaluate_checkpoint(Request(checkpoint, BALL, 5, workers, 1.0)) for workers in (1, 2))
+    assert alone == together
+    assert len(alone[0].returns) == 5
+
+
+def test_a_checkpoint_reproduces_what_the_run_measured(checkpoint):
+    config, tokenizer, model, counters = load_for_acting(checkpoint)
+    played = Evaluator(config, tokenizer).play(model, BALL, 18, counters.weights_version)
+    again = evaluate_checkpoint(Request(checkpoint, BALL, 18))[0]
+    assert again.returns == tuple(episode.episode_return for episode in played)
+    assert (again.row.step, again.row.weights_version, again.tokens) == (7, 2, 900)
+
+
+def test_another_temperature_plays_otherwise_and_is_written_down(checkpoint, tmp_path):
+    out = tmp_path / "hot.json"
+    greedy = evaluate_checkpoint(Request(checkpoint, POLE, 4))
+    hot = evaluate_checkpoint(Request(checkpoint, POLE, 4, temperature=1.5, details=out))
+    assert greedy[0].returns != hot[0].returns
+    told = json.loads(out.read_text())
+    assert told["evaluation"]["temperature"] == 1.5
+    assert tuple(told["tasks"][0]["returns"]) == hot[0].returns
+    assert told["aggregates"][0]["name"] == "mujoco"
+
+
+def test_the_table_has_a_runs_columns_and_is_never_overwritten(checkpoint, tmp_path, capsys):
+    out = tmp_path / "scores.csv"
+    arguments = ["evaluate", str(checkpoint), "--tasks", "babyai/*", "--episodes", "2", "--out", str(out)]
+    assert main(arguments) == 0
+    with out.open(newline="") as file:
+        assert [row["task"] for row in csv.DictReader(file)] == [BALL]
+    assert ScoreTable.read(out)[0].episodes == 2
+    before = out.read_text()
+    assert main(arguments) == 2
+    assert "scores.csv: exists already" in capsys.readouterr().err
+    assert out.read_text() == before
+
+
+def test_a_task_that_cannot_be_played_is_named_and_nothing_is_written(checkpoint, tmp_path, monkeypatch):
+    def broken(job):
+        raise InputError(f"{job.task}: out of order")
+
+    monkeypatch.setattr(measure, "play", broken)
+    with pytest.raises(InputError, match=f"1 of 1 tasks not scored: {BALL}: out of order"):
+        evaluate_checkpoint(Request(checkpoint, BALL, 2, table=tmp_path / "scores.csv"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_matching_task_is_refused_with_those_that_there_are(checkpoint):
+    with pytest.raises(InputError, match=f"the checkpoint's tasks are {BALL}, {POLE}"):
+        evaluate_checkpoint(Request(checkpoint, "ale/*"))

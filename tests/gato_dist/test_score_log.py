@@ -1,0 +1,81 @@
+"""A run's results, where they go: files whose lines match, and TensorBoard by step and by tokens."""
+
+import pytest
+
+from actors.board import EvaluationResult
+from gato_dist.results import EpisodeLog
+from gato_dist.run_folder import RunFolder
+from gato_dist.score_log import ScoreLog
+from gato_dist.scores import Reference, Score, ScoreTable
+
+pytest.importorskip("PIL.Image")
+
+
+class Writer:
+    def __init__(self) -> None:
+        self.scalars: dict[str, tuple[float, int]] = {}
+        self.images: list[tuple] = []
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        self.scalars[tag] = (value, step)
+
+    def add_image(self, tag, picture, step, dataformats) -> None:
+        self.images.append((tag, picture.shape, str(picture.dtype), step, dataformats))
+
+
+@pytest.fixture
+def parts(tmp_path):
+    def reference(expert: float) -> Reference:
+        first, second = (Score(mean, 0.0, 9, 0, "p", "h", None, "2026-01-01") for mean in (0.0, expert))
+        return Reference(first, second, {})
+
+    writer, folder = Writer(), RunFolder(tmp_path)
+    log = ScoreLog(folder, writer, {"a/x": reference(10.0), "a/y": reference(10.0), "b/none": reference(0.0)})
+    log.learned({"step": 10.0, "tokens": 1000.0, "seconds": 5.0})
+    log.learned({"step": 20.0, "tokens": 3000.0, "seconds": 7.0})
+    return log, writer, folder
+
+
+def found(task: str, score: float, version: int = 1, success=None) -> EvaluationResult:
+    return EvaluationResult(task, version, 15, (score, score), (success, success), 0.1, False)
+
+
+def test_a_result_is_placed_between_two_reports_of_the_learner(parts):
+    log, writer, _ = parts
+    result = log.add(found("a/x", 4.0, success=True), newest_version=3)
+    assert (result.tokens, result.seconds) == (2000, 6.0)
+    assert writer.scalars["fraction/a/x"] == (0.4, 15)
+    assert writer.scalars["fraction_by_tokens/a/x"] == (0.4, 2000)
+    assert writer.scalars["success/a/x"] == (1.0, 15)
+    assert writer.scalars["weights/lag"] == (2, 15)
+
+
+def test_a_suites_mean_waits_for_all_of_its_tasks_with_one_version(parts):
+    log, writer, _ = parts
+    log.add(found("a/x", 4.0), 1)
+    log.add(found("a/y", 9.0, version=2), 2)
+    assert "fraction_of_suite/a" not in writer.scalars
+    log.add(found("a/x", 5.0, version=2), 2)
+    assert writer.scalars["fraction_of_suite/a"] == (pytest.approx(0.7), 15)
+    assert "fraction_of_suite/all tasks" not in writer.scalars
+    log.add(found("b/none", 1.0, version=2), 2)
+    assert writer.scalars["fraction_of_suite/all tasks"] == (pytest.approx(0.7), 15)
+    assert "fraction_of_suite/b" not in writer.scalars
+
+
+def test_both_files_hold_a_line_a_result(parts):
+    log, _, folder = parts
+    log.add(found("a/x", 4.0), 1)
+    log.add(found("b/none", 4.0), 1)
+    assert [row.task for row in ScoreTable.read(folder.scores)] == ["a/x", "b/none"]
+    assert [result.row for result in EpisodeLog(folder.episodes).read()] == ScoreTable.read(folder.scores)
+
+
+def test_the_profile_is_a_picture_of_tasks_with_a_valid_expert(parts):
+    log, writer, _ = parts
+    log.add(found("b/none", 4.0), 1)
+    log.draw_profile()
+    assert writer.images == []
+    log.add(found("a/x", 4.0), 1)
+    log.draw_profile()
+    assert writer.images == [("performance_profile", (360, 560, 3), "uint8", 15, "HWC")]
