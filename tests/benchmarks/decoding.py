@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from gato_dist.config import ModelConfig
-from gato_dist.model.decode import ActionDecoder, Decoding, _inputs
+from gato_dist.model.decode import ActionDecoder, Decoding, make_inputs
 from gato_dist.model.gato import Gato
 from gato_dist.model.inputs import Wanted
 from tests.benchmarks.encoding import LENGTH, STATE, make_tokenizer
@@ -45,7 +45,7 @@ def cached_seconds(decoder: ActionDecoder, tokenizer, least_steps: int) -> float
 @torch.inference_mode()
 def recomputed_seconds(model: Gato, decoder: ActionDecoder, passes: int) -> float:
     """Seconds of one pass over the full windows that the decoder holds."""
-    inputs, count = _inputs([slot.steps for slot in decoder._slots], torch.device("cpu"))
+    inputs, count = make_inputs([slot.steps for slot in decoder._slots], torch.device("cpu"))
     wanted = np.zeros(inputs.token.shape, bool)
     wanted[np.arange(len(count)), count.numpy() - 1] = True
     inputs.position = torch.arange(inputs.token.shape[1]).expand(inputs.token.shape)
