@@ -1,7 +1,6 @@
 """Batches without a finite gradient: skipped and counted, and too many end the run."""
 
 import itertools
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +22,9 @@ def poison(monkeypatch):
     """Numbers of the forward passes whose loss is NaN."""
     forward, numbers, bad = LossModel.forward, itertools.count(), set()
 
-    def poisoned(self, inputs):
-        loss = forward(self, inputs)
-        return replace(loss, total=loss.total * float("nan")) if next(numbers) in bad else loss
+    def poisoned(self, inputs, targets):
+        total, per_token = forward(self, inputs, targets)
+        return total * (float("nan") if next(numbers) in bad else 1.0), per_token
 
     monkeypatch.setattr(LossModel, "forward", poisoned)
     return bad
@@ -36,9 +35,9 @@ def one_bad_share(root: Path) -> None:
     with parallel.process_group(gpu=False):
         learner, clean = Learner(make_config(), make_tokenizer()), LossModel.forward
 
-        def poisoned(self, inputs):
-            loss = clean(self, inputs)
-            return replace(loss, total=loss.total * float("nan"))
+        def poisoned(self, inputs, targets):
+            total, per_token = clean(self, inputs, targets)
+            return total * float("nan"), per_token
 
         for number in range(3):
             LossModel.forward = poisoned if number == 1 and parallel.rank() == 1 else clean
