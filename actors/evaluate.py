@@ -7,7 +7,8 @@ import numpy as np
 from actors.experts.registry import make_expert, policy_provenance
 from actors.gato_policy import GatoPolicy
 from actors.rollout import episodes
-from gato_dist.config import RunConfig, TaskConfig
+from gato_dist.config import RunConfig
+from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import make_env
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError

@@ -9,7 +9,8 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.board import Board, EvaluationJob, EvaluationResult
-from gato_dist.config import EvaluationConfig, RunConfig
+from gato_dist.config import RunConfig
+from gato_dist.config_sections import EvaluationConfig
 from gato_dist.ports import State
 from gato_dist.seeds import expert_seeds
 from gato_dist.tokens.tokenizer import Tokenizer

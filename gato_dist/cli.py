@@ -260,7 +260,8 @@ def _tokenizer_train(options: argparse.Namespace) -> int | None:
 
 
 def _collect(options: argparse.Namespace) -> int | None:
-    from gato_dist.config import TaskConfig, load_config
+    from gato_dist.config import load_config
+    from gato_dist.config_sections import TaskConfig
     from gato_dist.tasks import match_tasks
 
     if options.config:

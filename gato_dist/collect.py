@@ -16,7 +16,7 @@ from gato_dist.card import write_card
 from gato_dist.collect_plan import Goal, Span, TaskPlan
 from gato_dist.collect_progress import CollectProgress
 from gato_dist.collect_shard import Job, make_shard, task_folder
-from gato_dist.config import TaskConfig
+from gato_dist.config_sections import TaskConfig
 from gato_dist.dataset_report import print_dataset
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError

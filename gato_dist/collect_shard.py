@@ -11,7 +11,7 @@ from actors.evaluate import Evaluator
 from actors.experts.registry import make_demonstrator, policy_provenance
 from actors.rollout import episodes
 from gato_dist.collect_plan import Block, Span
-from gato_dist.config import TaskConfig
+from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Episode
 from gato_dist.model.gato import Gato

@@ -7,7 +7,7 @@ import numpy as np
 from rich.table import Table
 
 from actors.evaluate import evaluation_groups, play_expert
-from gato_dist.config import TaskConfig
+from gato_dist.config_sections import TaskConfig
 from gato_dist.drift import Band, drift, labelled_episodes
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError

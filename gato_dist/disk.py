@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gato_dist.config import RunConfig, TaskConfig, TokensConfig
+from gato_dist.config import RunConfig
+from gato_dist.config_sections import TaskConfig, TokensConfig
 from gato_dist.errors import InputError
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import TaskTokenizer

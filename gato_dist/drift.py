@@ -9,7 +9,7 @@ from actors.evaluate import Evaluator
 from actors.experts.registry import find_kind, make_expert, policy_provenance
 from actors.labelled import LabelledPolicy
 from actors.rollout import episodes
-from gato_dist.config import TaskConfig
+from gato_dist.config_sections import TaskConfig
 from gato_dist.episode import Episode
 from gato_dist.model.gato import Gato
 from gato_dist.ports import Labeller

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from gato_dist.config import RayConfig
+from gato_dist.config_sections import RayConfig
 from gato_dist.errors import InputError
 from gato_dist.signals import interrupt_on_terminate
 

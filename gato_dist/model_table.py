@@ -5,7 +5,7 @@ from collections import Counter
 import torch
 from rich.table import Table
 
-from gato_dist.config import ModelConfig
+from gato_dist.config_sections import ModelConfig
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
 from gato_dist.presets import MODEL_PRESETS, PAPER_PARAMETERS

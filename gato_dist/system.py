@@ -17,7 +17,8 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost, ReplayActor
-from gato_dist.config import RayConfig, RunConfig
+from gato_dist.config import RunConfig
+from gato_dist.config_sections import RayConfig
 from gato_dist.disk import disk_shares, disk_sources, open_beside
 from gato_dist.errors import InputError
 from gato_dist.run_folder import RunFolder

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gato_dist.config import LearnerConfig
+from gato_dist.config_sections import LearnerConfig
 from learner.loss import LossModel
 
 # Counts and wishes go over gloo, from host to host: asked of the GPU, they would make the host wait for it.

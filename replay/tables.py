@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any
 
-from gato_dist.config import ReplayConfig
+from gato_dist.config_sections import ReplayConfig
 from gato_dist.sequence import RowShape, row_bytes
 
 ROW = "row"

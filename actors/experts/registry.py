@@ -12,7 +12,7 @@ import numpy as np
 
 from actors.experts.noise import NoisyExpert
 from actors.experts.random import RandomPolicy
-from gato_dist.config import TaskConfig
+from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Provenance
 from gato_dist.errors import InputError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gato_dist.config import ModelConfig
+from gato_dist.config_sections import ModelConfig
 from gato_dist.kinds import Kind
 
 

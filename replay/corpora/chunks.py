@@ -9,7 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from gato_dist.config import CorpusConfig, RunConfig
+from gato_dist.config import RunConfig
+from gato_dist.config_sections import CorpusConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Rows
 from gato_dist.tokens.documents import Document, DocumentTokenizer, DocumentTokens, document_shape, pack_documents

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gato_dist.config import CorpusConfig
+from gato_dist.config_sections import CorpusConfig
 from gato_dist.errors import InputError
 from gato_dist.tokens.documents import Document
 from replay.corpora.fields import field_names, read_document

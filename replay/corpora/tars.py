@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.config import CorpusConfig
+from gato_dist.config_sections import CorpusConfig
 from gato_dist.errors import InputError
 from gato_dist.tokens.documents import Document
 from replay.corpora.fields import read_document

@@ -8,7 +8,7 @@ from actors.experts.ale_emulator import AleEmulator
 from actors.experts.planner_ale_guided import GUIDES, follow_guide, guided_search, pong_guide
 from actors.experts.registry import make_demonstrator, make_expert
 from actors.rollout import episodes
-from gato_dist.config import TaskConfig
+from gato_dist.config_sections import TaskConfig
 from gato_dist.errors import InputError
 from gato_dist.scores import load_reference
 

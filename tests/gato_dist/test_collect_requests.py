@@ -10,7 +10,8 @@ import torch
 from actors.evaluate import play_expert
 from gato_dist.collect import Request, collect
 from gato_dist.collect_plan import Goal
-from gato_dist.config import TaskConfig, parse_config
+from gato_dist.config import parse_config
+from gato_dist.config_sections import TaskConfig
 from gato_dist.dataset_report import print_dataset, validate_dataset
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gato_dist.config import LearnerConfig, parse_config
+from gato_dist.config import parse_config
+from gato_dist.config_sections import LearnerConfig
 from gato_dist.model.inputs import Inputs, Targets
 from gato_dist.sequence import Batch, collate
 from gato_dist.specs import Modality

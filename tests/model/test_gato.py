@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gato_dist.config import ModelConfig
+from gato_dist.config_sections import ModelConfig
 from gato_dist.kinds import Kind
 from gato_dist.model.gato import Gato
 from gato_dist.model.inputs import Inputs, Wanted

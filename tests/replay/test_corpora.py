@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gato_dist.config import CorpusConfig, parse_config
+from gato_dist.config import parse_config
+from gato_dist.config_sections import CorpusConfig
 from gato_dist.errors import InputError
 from gato_dist.kinds import Kind
 from gato_dist.sequence import Rows

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from gato_dist.config import ReplayConfig
+from gato_dist.config_sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Batch, DataPosition, Rows, join_batches
 from gato_dist.tokens.packing import Packer, Prompting, row_shape

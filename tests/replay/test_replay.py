@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from gato_dist.config import ReplayConfig
+from gato_dist.config_sections import ReplayConfig
 from gato_dist.sequence import Rows, RowShape
 from replay.mixture import MixtureBatches, Stream
 from replay.sampler import RowStream, table_rows

@@ -1,0 +1,182 @@
+"""The driver's loop: what the parts of a live run report goes to the view, TensorBoard and scores.csv."""
+
+import time
+from dataclasses import dataclass, field
+
+from actors.board import EvaluationResult
+from gato_dist.config import RunConfig
+from gato_dist.cost import CostMeter
+from gato_dist.run_folder import RunFolder
+from gato_dist.score_log import ScoreLog
+from gato_dist.scores import Reference
+from gato_dist.signals import Interrupt
+from gato_dist.status import Status, View, new_tasks
+from gato_dist.system import System
+from learner.checkpoint_folder import keep_best
+
+TICK_SECONDS = 1.0
+
+
+@dataclass
+class _Rates:
+    """Turns counters that only grow into rates over the last moments."""
+
+    seen: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    window: float = 10.0
+
+    def __call__(self, name: str, total: float) -> float:
+        now = time.monotonic()
+        history = self.seen.setdefault(name, [])
+        history.append((now, total))
+        while now - history[0][0] > self.window and len(history) > 2:
+            history.pop(0)
+        elapsed = now - history[0][0]
+        return max(total - history[0][1], 0.0) / elapsed if elapsed > 0 else 0.0
+
+
+class Loop:
+    """One start of a run, once a second."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        references: dict[str, Reference],
+        system: System,
+        view: View,
+        interrupt: Interrupt,
+    ) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._config, self._system, self._view = config, system, view
+        self._interrupt = interrupt
+        self._checkpoints = folder.checkpoints
+        self._writer = SummaryWriter(str(folder.tensorboard))
+        self.scores = ScoreLog(folder, self._writer, references)
+        self._cost = CostMeter(folder.cost)
+        self._began = time.monotonic()
+        self._rates = _Rates()
+        self._status = Status(tasks=new_tasks(config))
+        for name, row in self.scores.table.latest().items():
+            if name in self._status.tasks:
+                self._status.tasks[name].score = row
+        self._scored = -1
+        self._figures: dict[str, dict[str, float]] = {}
+        self._evaluation_seconds = 0.0
+
+    def learn(self) -> None:
+        """Until the learner has returned."""
+        while self._system.learning:
+            self._tick()
+            time.sleep(TICK_SECONDS)
+        self._tick()
+
+    def evaluate_finally(self) -> None:
+        """Until every task is scored with the last weights."""
+        import ray
+
+        self._system.end_experts()
+        for _ in range(self._config.evaluation.final_actors - self._config.evaluation.actors):
+            self._system.add_evaluator()
+        version = ray.get(self._system.board.evaluate_finally.remote())
+        missing = {task.name for task in self._config.tasks}
+        self._status.phase = "final evaluation"
+        while missing:
+            missing -= {result.task for result in self._tick() if result.final and result.version == version}
+            time.sleep(TICK_SECONDS if missing else 0)
+
+    def close(self) -> None:
+        steps = sum(values["env_steps"] for name, values in self._figures.items() if name.startswith("expert/"))
+        self._cost.write(time.monotonic() - self._began, steps, self._figures.get("learner", {}))
+        self._writer.close()
+
+    def where_time_went(self) -> str:
+        """Seconds of this start, added up over processes; the learner's since the run began."""
+        experts = [values for name, values in self._figures.items() if name.startswith("expert/")]
+        learner = self._figures.get("learner", {})
+        play, encode, write = (sum(v[f"{name}_seconds"] for v in experts) for name in ("play", "encode", "write"))
+        trained, waited = (learner.get(name, 0.0) for name in ("seconds", "wait_seconds"))
+        return (
+            f"seconds: experts and environments {play:.0f}, tokens {encode:.0f}, waiting on replay {write:.0f}; "
+            f"learner {trained:.0f}, of which waiting for batches {waited:.0f}; "
+            f"evaluation {self._evaluation_seconds:.0f}; in all {time.monotonic() - self._began:.0f}"
+        )
+
+    def _tick(self) -> list[EvaluationResult]:
+        import ray
+
+        self._interrupt.check()
+        self._system.check(self._view.note)
+        board = self._system.board
+        figures, newest, results = ray.get([board.figures.remote(), board.newest.remote(), board.take_results.remote()])
+        self._status.weights_version = newest.version if newest else 0
+        self.scores.learned(figures.get("learner", {}))
+        for result in results:
+            self._score(result)
+        self._status.lag = (
+            self._status.weights_version - self._scored if self._scored >= 0 else self._status.weights_version
+        )
+        self._gather(figures)
+        if self._system.learning:
+            self._gather_replay(self._system.replay_figures(), figures)
+        self._write_scalars()
+        self._view.show(self._status)
+        return results
+
+    def _score(self, result: EvaluationResult) -> None:
+        self._status.tasks[result.task].score = self.scores.add(result, self._status.weights_version).row
+        self._scored = max(self._scored, result.version)
+        self._evaluation_seconds += result.seconds
+        self._keep_best(result.version)
+
+    def _keep_best(self, version: int) -> None:
+        """Spares the checkpoint of the best mean fraction: of weights that were scored on every task and saved."""
+        rows = [row for row in self.scores.table.rows if row.weights_version == version]
+        fractions = [row.fraction for row in rows if row.fraction is not None]
+        if fractions and {row.task for row in rows} == {task.name for task in self._config.tasks}:
+            mean = sum(fractions) / len(fractions)
+            if best := keep_best(self._checkpoints, rows[0].step, mean):
+                self._view.note(f"best checkpoint: {best}, mean fraction {mean:.2f}")
+
+    def _gather(self, figures: dict[str, dict[str, float]]) -> None:
+        self._figures |= figures
+        status = self._status
+        status.seconds = time.monotonic() - self._began
+        learner = figures.get("learner", {})
+        if learner:
+            status.phase = "training" if status.phase == "starting" else status.phase
+            status.step, status.progress = int(learner["step"]), learner["progress"]
+            status.loss = learner.get("loss", status.loss)
+            status.skipped = int(learner["skipped"])
+            status.learner_tokens_per_second = learner.get("tokens_per_second", status.learner_tokens_per_second)
+        experts = {name: values for name, values in figures.items() if name.startswith("expert/")}
+        status.env_steps_per_second = sum(self._rates(f"{n}/env", v["env_steps"]) for n, v in experts.items())
+        status.tokens_in_per_second = sum(self._rates(f"{n}/tokens", v["tokens"]) for n, v in experts.items())
+        for name, task in status.tasks.items():
+            task.loss = learner.get(f"loss/{name}", task.loss)
+            task.episodes = int(sum(v["episodes"] for n, v in experts.items() if n.startswith(f"expert/{name}/")))
+
+    def _gather_replay(self, tables: dict[str, dict[str, int]], figures: dict[str, dict[str, float]]) -> None:
+        out = 0.0
+        for name, table in tables.items():
+            self._status.tasks[name].fill = table["size"] / self._config.replay.size
+            written = sum(v["tokens"] for n, v in figures.items() if n.startswith(f"expert/{name}/"))
+            tokens_per_row = written / max(table["inserted"], 1)
+            out += self._rates(f"{name}/sampled", table["sampled"]) * tokens_per_row
+        self._status.tokens_out_per_second = out
+
+    def _write_scalars(self) -> None:
+        status = self._status
+        scalars = {
+            "learner/loss": status.loss,
+            "learner/skipped": status.skipped,
+            "learner/tokens_per_second": status.learner_tokens_per_second,
+            "actors/env_steps_per_second": status.env_steps_per_second,
+            "replay/tokens_in_per_second": status.tokens_in_per_second,
+            "replay/tokens_out_per_second": status.tokens_out_per_second,
+        }
+        scalars |= {f"loss/{name}": task.loss for name, task in status.tasks.items()}
+        scalars |= {f"replay_fill/{name}": task.fill for name, task in status.tasks.items()}
+        for name, value in scalars.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, status.step)
