@@ -9,7 +9,8 @@ from gato_dist.diagnose import diagnose
 from gato_dist.model.gato import Gato
 from gato_dist.run import make_tokenizer
 from gato_dist.scores import load_reference
-from learner.checkpoint import CheckpointFolder, Counters
+from learner.checkpoint import Counters, Snapshot
+from learner.checkpoint_folder import CheckpointFolder
 from learner.optim import make_optimizer
 
 pytest.importorskip("envpool")
@@ -22,7 +23,10 @@ def checkpoint(folder, **task):
     tokenizer = make_tokenizer(config, {BALL: load_reference(BALL)})
     torch.manual_seed(0)
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
-    return CheckpointFolder(folder, 1).save(config, tokenizer, model, make_optimizer(model, config.learner), Counters())
+    checkpoints = CheckpointFolder(folder, 1)
+    checkpoints.save(Snapshot.of(config, tokenizer, model, make_optimizer(model, config.learner), Counters()))
+    checkpoints.wait()
+    return checkpoints.newest()
 
 
 def test_windows_of_many_steps_are_shown_with_past_actions_and_without(tmp_path, capsys):

@@ -16,7 +16,8 @@ from gato_dist.model.gato import Gato
 from gato_dist.run import make_tokenizer
 from gato_dist.scores import ScoreTable, load_reference
 from gato_dist.seeds import evaluation_seeds
-from learner.checkpoint import CheckpointFolder, Counters, load_for_acting
+from learner.checkpoint import Counters, Snapshot, load_for_acting
+from learner.checkpoint_folder import CheckpointFolder
 from learner.optim import make_optimizer
 
 pytest.importorskip("envpool")
@@ -32,7 +33,9 @@ def checkpoint(tmp_path_factory):
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
     folder = CheckpointFolder(tmp_path_factory.mktemp("run"), 1)
     counters = Counters(step=7, tokens=900, seconds=3.5, weights_version=2)
-    return folder.save(config, tokenizer, model, make_optimizer(model, config.learner), counters)
+    folder.save(Snapshot.of(config, tokenizer, model, make_optimizer(model, config.learner), counters))
+    folder.wait()
+    return folder.newest()
 
 
 def test_episodes_are_cut_into_groups_in_the_order_of_seeds():
