@@ -5,18 +5,12 @@ import argparse
 
 def positive(text: str) -> int:
     """An integer from 1 on."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
+    return _at_least(1, text, "positive")
 
 
 def not_negative(text: str) -> int:
     """An integer from 0 on."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
+    return _at_least(0, text, "0 or more")
 
 
 def finite(text: str) -> float:
@@ -32,4 +26,11 @@ def temperature(text: str) -> float:
     value = finite(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def _at_least(least: int, text: str, what: str) -> int:
+    value = int(text)
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text} is not {what}")
     return value

@@ -3,6 +3,7 @@
 Read and refused before any heavy import. Every key stands in config_sections.py.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,15 @@ class RunConfig(Section):
                 f"model.local_positions: {self.model.local_positions}, but the {patches} patches of "
                 f"tokens.image_size {height}×{width} need as many"
             )
+
+    def with_absolute_paths(self) -> "RunConfig":
+        """The same, read from any working directory: Ray's processes have their own."""
+        here = self.data.path
+        path = os.path.abspath(here) if here is not None and "://" not in here else here
+        corpora = [
+            corpus.model_copy(update={"paths": tuple(map(os.path.abspath, corpus.paths))}) for corpus in self.corpora
+        ]
+        return self.model_copy(update={"data": self.data.model_copy(update={"path": path}), "corpora": tuple(corpora)})
 
     @property
     def lanes(self) -> int:

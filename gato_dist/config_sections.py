@@ -184,7 +184,9 @@ class DataConfig(Section):
         description="parts of a batch, each with its own share of the episodes: what keeps batches the same whatever "
         "the number of workers; not given: the most up to 8 that divide learner.batch, or as many as workers",
     )
-    loaders: NotNegative = Field(1, description="processes of each learner worker that read and encode; 0: its own")
+    loaders: NotNegative = Field(
+        1, description="with `train --data`: processes of each learner worker that read and encode; 0: its own"
+    )
 
 
 class ActorsConfig(Section):

@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import TaskConfig, TokensConfig
@@ -58,15 +57,21 @@ def disk_shares(config: RunConfig, dataset: Dataset | None) -> list[float]:
     return [config.data.share if task.name in held else 0.0 for task in config.tasks]
 
 
-def open_beside(config: RunConfig) -> Dataset | None:
-    """The dataset that a live run names, if it does. Raises InputError where none of the run's tasks is in it."""
+def open_beside(config: RunConfig, tokenizer: Tokenizer) -> Dataset | None:
+    """The dataset that a live run names, if it does.
+
+    Raises InputError where none of the run's tasks is in it, or one has another layout there than it has here.
+    """
     if config.data.path is None:
         return None
-    dataset = Dataset.open(Path(config.data.path))
-    if not any(disk_shares(config, dataset)) and config.data.share:
-        raise InputError(
-            f"data.path: {config.data.path} holds none of the run's tasks; it has {', '.join(dataset.shards)}"
-        )
+    dataset = Dataset.open(config.data.path)
+    shared = [task.name for task in config.tasks if task.name in dataset.shards]
+    if not shared:
+        held = ", ".join(dataset.shards) or "no episode yet"
+        raise InputError(f"data.path: {config.data.path} holds none of the run's tasks; it has {held}")
+    for name in shared:
+        if dataset.spec(name) != tokenizer.tasks[name].spec:
+            raise InputError(f"data.path: {name} has another layout in {config.data.path} than here; collect it again")
     return dataset
 
 

@@ -73,6 +73,7 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     Raises InputError for what the user can mend, RunFailed where a part died for good, KeyboardInterrupt where it
     was interrupted: then a checkpoint has been written and no process is left.
     """
+    config = config.with_absolute_paths()
     references = {task.name: load_reference(task.name) for task in config.tasks}
     folder.check(config, resume)
     _check_parts(config)

@@ -103,7 +103,7 @@ class System:
 
     def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder, interrupt: Interrupt) -> None:
         self._config, self._tokenizer, self._folder, self._interrupt = config, tokenizer, folder, interrupt
-        self._from_disk = disk_shares(config, open_beside(config))
+        self._from_disk = disk_shares(config, open_beside(config, tokenizer))
         self._workers: list[_Worker] = []
         self._learner: Any = None
 
@@ -243,7 +243,7 @@ def _learn(
 
 def _streams(config: RunConfig, tokenizer: Tokenizer, address: str, seed: int, rank: int) -> list[Stream]:
     """Replay tables, what of the tasks comes from disk, and corpora."""
-    dataset = open_beside(config)
+    dataset = open_beside(config, tokenizer)
     shares = disk_shares(config, dataset)
     streams = []
     for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)):

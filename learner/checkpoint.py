@@ -12,11 +12,12 @@ from torch import Tensor
 
 from gato_dist.config import RunConfig, dump_config, load_config
 from gato_dist.errors import InputError
+from gato_dist.files import digest
 from gato_dist.model.gato import Gato
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.export import read_file, write_file
-from learner.seal import MANIFEST, digest, seal, verify
+from learner.seal import MANIFEST, seal, verify
 from learner.state import load_model, load_optimizer, model_tensors, optimizer_tensors
 
 WEIGHTS, OPTIMIZER, COUNTERS = "model.safetensors", "optimizer.safetensors", "counters.json"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from gato_dist.config import RunConfig
 from gato_dist.errors import InputError
+from gato_dist.files import flush
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import Snapshot, check_fits
-from learner.seal import flush
 
 PARTIAL = ".partial"
 BEST = "best.json"

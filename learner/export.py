@@ -12,8 +12,8 @@ from torch import Tensor, uint8
 
 from gato_dist.config import RunConfig, parse_config
 from gato_dist.errors import InputError
+from gato_dist.files import flush
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.seal import flush
 
 FORMAT = "gato_dist weights 1"
 

@@ -1,12 +1,11 @@
 """What makes a folder whole: a manifest of sizes and SHA-256 sums, written last; all of it on the disk before."""
 
-import hashlib
 import json
-import os
 from collections.abc import Collection
 from pathlib import Path
 
 from gato_dist.errors import InputError
+from gato_dist.files import digest, flush
 
 MANIFEST = "manifest.json"
 FORMAT = "gato_dist checkpoint 1"
@@ -36,21 +35,6 @@ def verify(folder: Path, unread: Collection[str] = ()) -> None:
             raise InputError(f"{path}: damaged: it has {path.stat().st_size} bytes, not {size}")
         if digest(path) != sum_:
             raise InputError(f"{path}: damaged: its bytes are not those that were written")
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def flush(path: Path) -> None:
-    """Brings a file's bytes, or a folder's names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _entries(folder: Path) -> dict[str, tuple[int, str]]:

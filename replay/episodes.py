@@ -5,7 +5,6 @@ its manifest does, which is written last: a collection that was killed leaves no
 any folder that replay/storage.py can open.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import InputError
+from gato_dist.files import digest
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from replay.storage import Location
 
@@ -100,7 +100,7 @@ def write_shard(
     if episodes:
         with path.with_suffix(".parquet").replace() as partial:
             entries = _write_steps(partial, spec, episodes)
-            sha256, size = _sha256(partial), partial.stat().st_size
+            sha256, size = digest(partial), partial.stat().st_size
     manifest = Manifest(spec, sha256, size, tuple(entries), tuple(sorted(dropped, key=lambda each: each.index)))
     path.with_suffix(".json").write_text(manifest.to_json())
     return manifest
@@ -221,8 +221,3 @@ def _array(column: pa.ChunkedArray, shape: tuple[int, ...]) -> np.ndarray:
     if isinstance(whole, pa.FixedSizeListArray):
         return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), *shape)
     return whole.to_numpy(zero_copy_only=False).reshape(len(whole), *shape)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

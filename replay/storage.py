@@ -21,6 +21,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from gato_dist.errors import InputError
+from gato_dist.files import flush
 
 # Where a file is seen once it is whole, and a rename would copy it.
 OBJECT_STORES = ("s3", "gcs", "abfs")
@@ -126,9 +127,9 @@ class Location:
         partial = path.with_name(name)
         try:
             yield partial
-            _sync(partial)
+            flush(partial)
             partial.rename(path)
-            _sync(path.parent)
+            flush(path.parent)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -216,12 +217,3 @@ def _connect(url: str) -> tuple[fs.FileSystem, str]:
 def _copy(local: Path, system: fs.FileSystem, path: str) -> None:
     with local.open("rb") as source, system.open_output_stream(path) as target:
         shutil.copyfileobj(source, target, 2**24)
-
-
-def _sync(path: Path) -> None:
-    """To the disk: a name must not outlive what it names when the machine goes down."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,6 +22,7 @@ GROUND = {
         "config_sections",
         "ports",
         "errors",
+        "files",
         "seeds",
         "presets",
         "user_code",
