@@ -175,8 +175,8 @@ def test_a_mission_is_decoded_once_and_lists_handed_out_stay():
         return np.frombuffer(b"".join(text.encode().ljust(16, b"\0") for text in texts), np.uint8).reshape(-1, 16)
 
     missions = _Missions(decode)
-    first = missions.read(rows("open a door", "go to a key"))
-    second = missions.read(rows("go to a key", "go to a key"))
+    first = missions.read(rows("open a door", "go to a key"), np.array([True, True]))
+    second = missions.read(rows("go to a key", "not looked at"), np.array([True, False]))
     assert (first, second) == (["open a door", "go to a key"], ["go to a key"] * 2)
-    assert missions.read(rows("open a door", "go to a key")) == first
+    assert missions.read(rows("open a door", "go to a key"), np.array([True, True])) == first
     assert decoded == ["open a door", "go to a key"]
