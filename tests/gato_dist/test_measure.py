@@ -13,7 +13,7 @@ from gato_dist import measure
 from gato_dist.cli import main
 from gato_dist.config import parse_config
 from gato_dist.errors import InputError
-from gato_dist.measure import Manner, Request, evaluate_checkpoint
+from gato_dist.measure import Manner, Request, evaluate_checkpoint, load_player
 from gato_dist.model.gato import Gato
 from gato_dist.run import make_tokenizer
 from gato_dist.scores import ScoreTable, load_reference
@@ -75,11 +75,13 @@ def test_another_temperature_plays_otherwise_and_is_written_down(checkpoint, tmp
 
 
 def test_a_demonstration_can_lead_every_episode_from_the_checkpoint_alone(checkpoint, tmp_path, capsys):
-    bare, led = (
-        evaluate_checkpoint(Request(checkpoint, POLE, 4, manner=Manner(prompt_tokens=tokens))) for tokens in (0, 32)
-    )
-    assert bare == evaluate_checkpoint(Request(checkpoint, POLE, 4))
-    assert bare[0].returns != led[0].returns
+    out = tmp_path / "led.json"
+    evaluate_checkpoint(Request(checkpoint, POLE, 1, manner=Manner(prompt_tokens=32), details=out))
+    assert json.loads(out.read_text())["evaluation"]["prompt_tokens"] == 32
+    for tokens in (0, 32):
+        player = load_player(checkpoint, "", Manner(prompt_tokens=tokens))
+        led = player.evaluator.policy(player.model, POLE, [5], 1).describe()["prompt_tokens"]
+        assert (led > 0) == (tokens > 0)
     assert main(["evaluate", str(checkpoint), "--tasks", POLE, "--prompt-tokens", "65"]) == 2
     assert "evaluation.prompt_tokens: 65 is more than half of tokens.length 128" in capsys.readouterr().err
 
