@@ -9,6 +9,7 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.board import Board, EvaluationJob, EvaluationResult
+from actors.filming import Film
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import EvaluationConfig
 from gato_dist.ports import State
@@ -30,9 +31,10 @@ class BoardActor(Board):
 class StopSign:
     """Asks the board whether to stop, in the background: calling it never blocks, and lags by a moment."""
 
-    def __init__(self, board: ActorHandle) -> None:
-        self._board = board
-        self._answer: Any = board.stopping.remote()
+    def __init__(self, ask: Any) -> None:
+        """ask: the board's method that tells."""
+        self._ask = ask
+        self._answer: Any = ask.remote()
         self._asked: float = time.monotonic()
         self._stopped: bool = False
 
@@ -41,7 +43,7 @@ class StopSign:
             ready, _ = ray.wait([self._answer], timeout=0)
             if ready:
                 self._stopped = ray.get(self._answer)
-                self._answer = self._board.stopping.remote()
+                self._answer = self._ask.remote()
             self._asked = time.monotonic()
         return self._stopped
 
@@ -51,7 +53,7 @@ class RayHost:
 
     def __init__(self, board: ActorHandle) -> None:
         self._board = board
-        self.should_stop = StopSign(board)
+        self.should_stop = StopSign(board.learning_ends)
 
     def publish(self, version: int, step: int, weights: State) -> None:
         # Waits for the board: the learner must not end before its last weights are safe.
@@ -117,7 +119,7 @@ class ExpertActor:
         packer = Packer(
             tokenizer, config.tokens.length, task.window_steps, block, block << 32, task.keep_repeats, prompting
         )
-        stop = StopSign(board)
+        stop = StopSign(board.stopping)
         report = _Reporter(board, f"expert/{task.name}/{copy}")
         with make_writer(task.name, stop) as writer:
             for figures in demonstrate(demonstrator, tokenizer, packer, writer.write):
@@ -152,11 +154,15 @@ class EvaluatorActor:
         self._load(job)
         count = settings.final_episodes if job.final else settings.episodes
         began = time.monotonic()
-        played = self._evaluator.play(self._model, job.task, count, job.weights.version)
+        film = Film() if job.film else None
+        played = self._evaluator.play(self._model, job.task, count, job.weights.version, film)
         returns = tuple(episode.episode_return for episode in played)
         successes = tuple(episode.success for episode in played)
         seconds = time.monotonic() - began
-        return EvaluationResult(job.task, job.weights.version, job.weights.step, returns, successes, seconds, job.final)
+        return EvaluationResult(
+            job.task, job.weights.version, job.weights.step, returns, successes, seconds, job.final,
+            film.gif() if film else None,
+        )  # fmt: skip
 
     def _load(self, job: EvaluationJob) -> None:
         """Changes the weights only between jobs: an episode is played by one version."""
