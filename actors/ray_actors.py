@@ -9,6 +9,7 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.board import Board, EvaluationJob, EvaluationResult
+from actors.publisher import Publisher
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import EvaluationConfig
 from gato_dist.ports import State
@@ -23,8 +24,8 @@ IDLE_SECONDS = 0.5
 class BoardActor(Board):
     """The board as an actor. It owns the weights that it hands out: they outlive the learner's worker."""
 
-    def publish(self, version: int, step: int, reference: Any) -> None:
-        super().publish(version, step, ray.put(reference))
+    def publish(self, version: int, step: int, reference: Any, published: float) -> None:
+        super().publish(version, step, ray.put(reference), published)
 
 
 class StopSign:
@@ -47,15 +48,22 @@ class StopSign:
 
 
 class RayHost:
-    """The `LearnerHost` port over the board."""
+    """The `LearnerHost` port over the board. The learner must not end before `wait` has returned."""
 
     def __init__(self, board: ActorHandle) -> None:
         self._board = board
+        self._publisher = Publisher(self._send)
         self.should_stop = StopSign(board)
 
     def publish(self, version: int, step: int, weights: State) -> None:
-        # Waits for the board: the learner must not end before its last weights are safe.
-        ray.get(self._board.publish.remote(version, step, weights))
+        self._publisher.publish(version, step, weights, time.time())
+
+    def wait(self) -> None:
+        """Until the board has all that was published."""
+        self._publisher.wait()
+
+    def _send(self, version: int, step: int, weights: State, published: float) -> None:
+        ray.get(self._board.publish.remote(version, step, weights, published))
 
     def report(self, metrics: dict[str, float]) -> None:
         self._board.report.remote("learner", metrics)
@@ -146,10 +154,11 @@ class EvaluatorActor:
             if job is None:
                 time.sleep(IDLE_SECONDS)
             else:
-                ray.get(board.post_result.remote(name, self._score(job, config.evaluation)))
+                ray.get(board.post_result.remote(name, self._score(job, config.evaluation, board)))
 
-    def _score(self, job: EvaluationJob, settings: EvaluationConfig) -> EvaluationResult:
-        self._load(job)
+    def _score(self, job: EvaluationJob, settings: EvaluationConfig, board: ActorHandle) -> EvaluationResult:
+        if self._load(job):
+            board.used.remote(time.time() - job.weights.published)
         count = settings.final_episodes if job.final else settings.episodes
         began = time.monotonic()
         played = self._evaluator.play(self._model, job.task, count, job.weights.version)
@@ -158,13 +167,14 @@ class EvaluatorActor:
         seconds = time.monotonic() - began
         return EvaluationResult(job.task, job.weights.version, job.weights.step, returns, successes, seconds, job.final)
 
-    def _load(self, job: EvaluationJob) -> None:
-        """Changes the weights only between jobs: an episode is played by one version."""
+    def _load(self, job: EvaluationJob) -> bool:
+        """Changes the weights only between jobs: an episode is played by one version. Whether it did."""
         if job.weights.version == self._version:
-            return
+            return False
         import torch
 
         state = ray.get(job.weights.reference)
         # Arrays from the object store are read-only; `load_state_dict` copies them.
         self._model.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
         self._version = job.weights.version
+        return True

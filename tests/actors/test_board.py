@@ -18,19 +18,19 @@ def score(board: Board, evaluator: str) -> EvaluationJob:
 
 def test_versions_only_grow():
     board = Board(["a"], 0.0)
-    board.publish(3, 10, "weights")
+    board.publish(3, 10, "weights", 0.0)
     for version in (3, 2):
         with pytest.raises(ValueError, match="does not follow 3"):
-            board.publish(version, 11, "older")
+            board.publish(version, 11, "older", 0.0)
     assert (board.newest().version, board.newest().reference) == (3, "weights")
 
 
 def test_a_round_scores_every_task_of_one_version():
     board = Board(["a", "b"], 0.0)
     assert board.next_job("one") is None
-    board.publish(1, 0, "one")
+    board.publish(1, 0, "one", 0.0)
     first = score(board, "one")
-    board.publish(2, 5, "two")
+    board.publish(2, 5, "two", 0.0)
     second = score(board, "one")
     assert [(job.task, job.weights.version) for job in (first, second)] == [("a", 1), ("b", 1)]
     assert board.next_job("one").weights.version == 2
@@ -38,17 +38,17 @@ def test_a_round_scores_every_task_of_one_version():
 
 def test_a_version_is_scored_once_and_rounds_keep_their_distance():
     board = Board(["a"], 3600.0)
-    board.publish(1, 0, "one")
+    board.publish(1, 0, "one", 0.0)
     assert score(board, "one").weights.version == 1
-    board.publish(2, 5, "two")
+    board.publish(2, 5, "two", 0.0)
     assert board.next_job("one") is None
 
 
 def test_the_final_round_drops_what_was_queued_and_comes_once():
     board = Board(["a", "b"], 0.0)
-    board.publish(1, 0, "one")
+    board.publish(1, 0, "one", 0.0)
     late = board.next_job("one")
-    board.publish(2, 5, "two")
+    board.publish(2, 5, "two", 0.0)
     assert board.evaluate_finally() == 2
     board.post_result("one", result_of(late))
     jobs = [score(board, "one"), score(board, "two")]
@@ -59,7 +59,7 @@ def test_the_final_round_drops_what_was_queued_and_comes_once():
 def test_an_evaluator_that_died_takes_its_job_up_again():
     """Else the last round would wait for ever for the job that died with it."""
     board = Board(["a", "b"], 0.0)
-    board.publish(1, 0, "one")
+    board.publish(1, 0, "one", 0.0)
     board.evaluate_finally()
     lost = board.next_job("one")
     assert score(board, "two").task == "b"
@@ -71,7 +71,7 @@ def test_an_evaluator_that_died_takes_its_job_up_again():
 
 def test_results_are_taken_once():
     board = Board(["a"], 0.0)
-    board.publish(1, 0, "one")
+    board.publish(1, 0, "one", 0.0)
     result = result_of(board.next_job("one"))
     board.post_result("one", result)
     assert board.take_results() == [result]
@@ -81,3 +81,11 @@ def test_results_are_taken_once():
 def test_no_two_actors_get_the_same_seed_block():
     board = Board(["a"], 0.0, first_block=40)
     assert [board.claim_block() for _ in range(3)] == [40, 41, 42]
+
+
+def test_delays_from_publishing_to_use_are_told_as_percentiles():
+    board = Board(["a"], 0.0)
+    assert "weights" not in board.figures()
+    for delay in range(101):
+        board.used(float(delay))
+    assert board.figures()["weights"] == {"use_p50": 50.0, "use_p99": 99.0}
