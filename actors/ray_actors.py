@@ -2,13 +2,14 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
 
-from actors.board import Board, EvaluationJob, EvaluationResult
+from actors.board import Board, EvaluationJob, EvaluationResult, WeightsNote
 from actors.publisher import Publisher
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import EvaluationConfig
@@ -79,6 +80,17 @@ class _Reporter:
         if time.monotonic() - self._sent >= REPORT_SECONDS:
             self._sent = time.monotonic()
             self._board.report.remote(self._source, dict(figures))
+
+
+def take_up(model: Any, weights: WeightsNote) -> None:
+    """Fetches a version, and loads it into a Gato in place."""
+    import torch
+
+    state = ray.get(weights.reference)
+    # Arrays from the object store are read-only; loading copies them, once.
+    with warnings.catch_warnings(action="ignore"):
+        tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    model.load_state_dict(tensors)
 
 
 @ray.remote(num_cpus=0)
@@ -171,10 +183,6 @@ class EvaluatorActor:
         """Changes the weights only between jobs: an episode is played by one version. Whether it did."""
         if job.weights.version == self._version:
             return False
-        import torch
-
-        state = ray.get(job.weights.reference)
-        # Arrays from the object store are read-only; `load_state_dict` copies them.
-        self._model.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
+        take_up(self._model, job.weights)
         self._version = job.weights.version
         return True
