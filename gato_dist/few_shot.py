@@ -6,6 +6,7 @@ is a file, written once it is scored: an experiment that was stopped goes on wit
 """
 
 import csv
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ PAPER = {
 }  # fmt: skip
 DROPOUT = 0.1
 MINUTES = 1.0  # of each run, where the user says nothing else: what a laptop can do
+SUM = "episodes of the data"
 SETTINGS, TABLE, PICTURE = "experiment.json", "few_shot.csv", "few_shot.svg"
 
 
@@ -112,6 +114,10 @@ class _Experiment:
         if self._known:
             CONSOLE.print(f"{self._request.task} is among the checkpoint's own tasks: this is not few-shot learning")
         dataset = self._open_data()
+        sums = [shard.manifest.sha256 for shard in dataset.shards[self._request.task]]
+        # Among other episodes, the same draw would be another subset.
+        self._settings[SUM] = hashlib.sha256(" ".join(sums).encode()).hexdigest()[:16]
+        self._check_same()
         points = list(self._points())
         (self._request.out / "points").mkdir(parents=True, exist_ok=True)
         _write(self._request.out / SETTINGS, json.dumps(self._settings, indent=1) + "\n")
@@ -135,7 +141,8 @@ class _Experiment:
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: damaged ({type(error).__name__}); give another --out") from error
         now = _flat(json.loads(json.dumps(self._settings)))
-        for key in sorted(before.keys() | now.keys()):
+        # What the data are is known once they are there.
+        for key in sorted((before.keys() | now.keys()) - ({SUM} - (before.keys() & now.keys()))):
             if before.get(key) != now.get(key):
                 old, new = before.get(key), now.get(key)
                 raise InputError(f"{self._request.out}: was begun with {key} {old!r}, not {new!r}; give another --out")
@@ -151,7 +158,8 @@ class _Experiment:
             where = Location.of(str(request.out / "data"))
             # The settings first: a folder of an experiment must be known as one when it is stopped here.
             request.out.mkdir(parents=True, exist_ok=True)
-            _write(request.out / SETTINGS, json.dumps(self._settings, indent=1) + "\n")
+            if not (request.out / SETTINGS).exists():
+                _write(request.out / SETTINGS, json.dumps(self._settings, indent=1) + "\n")
             collect(Wanted(self._configs[TUNED].tasks, Goal(most), where, seed=request.seed))
         else:
             where = Location.of(request.data)

@@ -21,7 +21,7 @@ from gato_dist.config import RunConfig
 from gato_dist.config_sections import RayConfig
 from gato_dist.disk import disk_shares, disk_sources, open_beside
 from gato_dist.errors import InputError
-from gato_dist.model_table import count_parameters
+from gato_dist.model.gato import Gato
 from gato_dist.run_folder import RunFolder
 from gato_dist.signals import Interrupt
 from gato_dist.tokens.packing import row_shape
@@ -208,9 +208,11 @@ class System:
 
     def _store_bytes(self) -> int:
         """Room for the weights, so that Ray need not write them to the disk and read them again."""
-        tokenizer = self._tokenizer
-        counts = count_parameters(self._config.model, tokenizer.vocabulary.text_size, tokenizer.tensor_size)
-        return max(STORE_BYTES, COPIES * 4 * counts.total())
+        import torch
+
+        with torch.device("meta"):
+            model = Gato(self._config.model, self._tokenizer.vocabulary.size, self._tokenizer.tensor_size)
+        return max(STORE_BYTES, COPIES * 4 * sum(parameter.numel() for parameter in model.parameters()))
 
     def _add(self, name: str, actor: ActorHandle, arguments: tuple) -> None:
         worker = _Worker(name, actor, arguments)

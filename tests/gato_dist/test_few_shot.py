@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from xml.etree import ElementTree
 
 import numpy as np
@@ -80,6 +81,13 @@ def test_an_experiment_that_was_stopped_goes_on_and_draws_its_curve(made, tmp_pa
     ElementTree.fromstring((tmp_path / "out/few_shot.svg").read_text())
     with pytest.raises(module.InputError, match="was begun with scores 2, not 3; give another --out"):
         few_shot(replace(request, scores=3))
+    more = tmp_path / "more"
+    copytree(data, more)
+    assert main(["collect", "--tasks", TASK, "--episodes", "7", "--out", str(more)]) == 0
+    monkeypatch.setattr(module._Experiment, "_open_data", lambda self: Dataset.open(more))
+    with pytest.raises(module.InputError, match="was begun with episodes of the data"):
+        few_shot(request)
+    monkeypatch.undo()
     capsys.readouterr()
     # A wrong word is one line, before anything is written.
     for words, says in (
