@@ -45,12 +45,17 @@ THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THR
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
 
 
+class RunFailed(RuntimeError):
+    """A part of the run died and could not be brought back, or Ray did not start."""
+
+
 def connect(config: RayConfig, cpus: float, store: int = STORE_BYTES) -> None:
     """Joins the cluster at `config.address`, or starts Ray on this machine, on the loopback interface.
 
     cpus: what the run's parts will ask for; a Ray started here offers at least that much, since experts mostly wait.
     store: bytes of a new Ray's object store.
-    Raises InputError where no cluster answers, or `config.cpus` is too few. A cluster may still grow: its parts wait.
+    Raises RunFailed where no Ray can be started, and InputError where no cluster answers, or `config.cpus` is too few.
+    A cluster may still grow: its parts wait.
     """
     if config.cpus is not None and config.cpus < cpus and not config.address:
         raise InputError(f"ray.cpus: {config.cpus} is too few: this run's processes ask for {cpus:g}; leave it out")
@@ -71,10 +76,14 @@ def connect(config: RayConfig, cpus: float, store: int = STORE_BYTES) -> None:
             ) from error
         return
     offered = config.cpus or max(os.cpu_count() or 1, int(cpus + 1))
-    ray.init(
-        address="local", num_cpus=offered, include_dashboard=False, _node_ip_address="127.0.0.1",
-        object_store_memory=store, **common,
-    )  # fmt: skip
+    try:
+        ray.init(
+            address="local", num_cpus=offered, include_dashboard=False, _node_ip_address="127.0.0.1",
+            object_store_memory=store, **common,
+        )  # fmt: skip
+    except Exception as error:
+        # Ray raises a plain Exception where its own processes did not answer in time.
+        raise RunFailed(f"Ray did not start on this machine: {_brief(error)}") from error
 
 
 def _knock(address: str) -> None:
@@ -96,10 +105,6 @@ class _Worker:
 
     def start(self) -> None:
         self.work = self.actor.run.remote(*self.arguments)
-
-
-class RunFailed(RuntimeError):
-    """A part of the run died and could not be brought back."""
 
 
 class System:
