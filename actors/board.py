@@ -5,19 +5,28 @@ Plain Python, without Ray: `ray_actors.py` makes one actor of it, and every call
 
 import math
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gato_dist.config_sections import EvaluationConfig
+
+MOST_USES = 1000  # newest ones whose delays are kept
 
 
 @dataclass(frozen=True)
 class WeightsNote:
-    """A version of the weights that can be fetched. reference: what the transport stored; opaque here."""
+    """A version of the weights that can be fetched. reference: what the transport stored; opaque here.
+
+    published: time.time() of the learner when it gave them away.
+    """
 
     version: int
     step: int
     reference: Any
+    published: float
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class Board:
         self._filmed = dict.fromkeys(tasks, time.monotonic())
         self._scored: dict[int, WeightsNote] = {}
         self._weights: WeightsNote | None = None
+        self._delays: deque[float] = deque(maxlen=MOST_USES)
         self._jobs: list[EvaluationJob] = []
         self._held: dict[str, EvaluationJob] = {}
         self._last_round = (-1, float("-inf"))  # version, time
@@ -70,14 +80,18 @@ class Board:
         self._learning = True
         self._learner_done = False
 
-    def publish(self, version: int, step: int, reference: Any) -> None:
+    def publish(self, version: int, step: int, reference: Any, published: float) -> None:
         """A new version of the weights; the reference to the one before is dropped."""
         if self._weights is not None and version <= self._weights.version:
             raise ValueError(f"weights version {version} does not follow {self._weights.version}")
-        self._weights = WeightsNote(version, step, reference)
+        self._weights = WeightsNote(version, step, reference, published)
 
     def newest(self) -> WeightsNote | None:
         return self._weights
+
+    def used(self, delay: float) -> None:
+        """An actor acts with a version from now on. delay: seconds since it was published, by the wall clock."""
+        self._delays.append(delay)
 
     def evaluate_finally(self) -> int:
         """Drops every job before it and queues every task for the newest weights; their version, or −1."""
@@ -131,8 +145,11 @@ class Board:
         self._figures[source] = figures
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """The newest figures by process."""
-        return dict(self._figures)
+        """The newest figures by process; `weights`: seconds from publishing a version to its use by an actor."""
+        if not self._delays:
+            return dict(self._figures)
+        p50, p99 = np.percentile(self._delays, (50, 99))
+        return self._figures | {"weights": {"use_p50": float(p50), "use_p99": float(p99)}}
 
     def end_learning(self) -> None:
         """Asks the learner to end, and nobody else."""

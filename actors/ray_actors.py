@@ -2,14 +2,16 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
 
-from actors.board import Board, EvaluationJob, EvaluationResult
+from actors.board import Board, EvaluationJob, EvaluationResult, WeightsNote
 from actors.filming import Film
+from actors.publisher import Publisher
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import EvaluationConfig
 from gato_dist.ports import State
@@ -24,8 +26,8 @@ IDLE_SECONDS = 0.5
 class BoardActor(Board):
     """The board as an actor. It owns the weights that it hands out: they outlive the learner's worker."""
 
-    def publish(self, version: int, step: int, reference: Any) -> None:
-        super().publish(version, step, ray.put(reference))
+    def publish(self, version: int, step: int, reference: Any, published: float) -> None:
+        super().publish(version, step, ray.put(reference), published)
 
 
 class StopSign:
@@ -49,15 +51,22 @@ class StopSign:
 
 
 class RayHost:
-    """The `LearnerHost` port over the board."""
+    """The `LearnerHost` port over the board. The learner must not end before `wait` has returned."""
 
     def __init__(self, board: ActorHandle) -> None:
         self._board = board
+        self._publisher = Publisher(self._send)
         self.should_stop = StopSign(board.learning_ends)
 
     def publish(self, version: int, step: int, weights: State) -> None:
-        # Waits for the board: the learner must not end before its last weights are safe.
-        ray.get(self._board.publish.remote(version, step, weights))
+        self._publisher.publish(version, step, weights, time.time())
+
+    def wait(self) -> None:
+        """Until the board has all that was published."""
+        self._publisher.wait()
+
+    def _send(self, version: int, step: int, weights: State, published: float) -> None:
+        ray.get(self._board.publish.remote(version, step, weights, published))
 
     def report(self, metrics: dict[str, float]) -> None:
         self._board.report.remote("learner", metrics)
@@ -73,6 +82,17 @@ class _Reporter:
         if time.monotonic() - self._sent >= REPORT_SECONDS:
             self._sent = time.monotonic()
             self._board.report.remote(self._source, dict(figures))
+
+
+def take_up(model: Any, weights: WeightsNote) -> None:
+    """Fetches a version, and loads it into a Gato in place."""
+    import torch
+
+    state = ray.get(weights.reference)
+    # Arrays from the object store are read-only; loading copies them, once.
+    with warnings.catch_warnings(action="ignore"):
+        tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    model.load_state_dict(tensors)
 
 
 @ray.remote(num_cpus=0)
@@ -148,10 +168,11 @@ class EvaluatorActor:
             if job is None:
                 time.sleep(IDLE_SECONDS)
             else:
-                ray.get(board.post_result.remote(name, self._score(job, config.evaluation)))
+                ray.get(board.post_result.remote(name, self._score(job, config.evaluation, board)))
 
-    def _score(self, job: EvaluationJob, settings: EvaluationConfig) -> EvaluationResult:
-        self._load(job)
+    def _score(self, job: EvaluationJob, settings: EvaluationConfig, board: ActorHandle) -> EvaluationResult:
+        if self._load(job):
+            board.used.remote(time.time() - job.weights.published)
         count = settings.final_episodes if job.final else settings.episodes
         began = time.monotonic()
         film = Film() if job.film else None
@@ -164,13 +185,10 @@ class EvaluatorActor:
             film.gif() if film else None,
         )  # fmt: skip
 
-    def _load(self, job: EvaluationJob) -> None:
-        """Changes the weights only between jobs: an episode is played by one version."""
+    def _load(self, job: EvaluationJob) -> bool:
+        """Changes the weights only between jobs: an episode is played by one version. Whether it did."""
         if job.weights.version == self._version:
-            return
-        import torch
-
-        state = ray.get(job.weights.reference)
-        # Arrays from the object store are read-only; `load_state_dict` copies them.
-        self._model.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
+            return False
+        take_up(self._model, job.weights)
         self._version = job.weights.version
+        return True

@@ -9,6 +9,7 @@ from typing import Any
 from gato_dist.cli_arguments import finite, not_negative, positive, temperature
 from gato_dist.cli_checkpoint import add_checkpoint
 from gato_dist.cli_dataset import add_dataset
+from gato_dist.cli_experiment import add_experiment
 from gato_dist.cli_scores import add_scores
 from gato_dist.errors import InputError
 from gato_dist.signals import interrupt_on_terminate
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     add_dataset(commands)
     add_checkpoint(commands)
+    add_experiment(commands)
 
     model = commands.add_parser("model", help="parameters of model presets, by part")
     model.add_argument("presets", nargs="*", metavar="PRESET", help="all where none is named")

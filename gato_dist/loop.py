@@ -160,7 +160,10 @@ class Loop:
             status.step, status.progress = int(learner["step"]), learner["progress"]
             status.loss = learner.get("loss", status.loss)
             status.skipped = int(learner["skipped"])
+            status.publish_seconds = learner["publish_seconds"]
             status.learner_tokens_per_second = learner.get("tokens_per_second", status.learner_tokens_per_second)
+        if weights := figures.get("weights"):
+            status.use_p50, status.use_p99 = weights["use_p50"], weights["use_p99"]
         experts = {name: values for name, values in figures.items() if name.startswith("expert/")}
         status.env_steps_per_second = sum(self._rates(f"{n}/env", v["env_steps"]) for n, v in experts.items())
         status.tokens_in_per_second = sum(self._rates(f"{n}/tokens", v["tokens"]) for n, v in experts.items())
@@ -183,6 +186,9 @@ class Loop:
             "learner/loss": status.loss,
             "learner/skipped": status.skipped,
             "learner/tokens_per_second": status.learner_tokens_per_second,
+            "learner/publish_seconds": status.publish_seconds,
+            "weights/use_seconds_p50": status.use_p50,
+            "weights/use_seconds_p99": status.use_p99,
             "actors/env_steps_per_second": status.env_steps_per_second,
             "replay/tokens_in_per_second": status.tokens_in_per_second,
             "replay/tokens_out_per_second": status.tokens_out_per_second,

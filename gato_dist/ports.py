@@ -82,7 +82,7 @@ class LearnerHost(Protocol):
     """Where a learner worker publishes and asks: the rest of the system, as the learner sees it."""
 
     def publish(self, version: int, step: int, weights: State) -> None:
-        """A new version of the weights, for actors."""
+        """A new version of the weights, for actors; must not block. The arrays are the host's from here on."""
         ...
 
     def report(self, metrics: dict[str, float]) -> None:

@@ -40,7 +40,8 @@ def new_tasks(config: RunConfig, live: bool = True) -> dict[str, TaskStatus]:
 class Status:
     """Rates are per second, over the last moments. lag: versions between the newest weights and the last scored.
 
-    skipped: batches without a finite gradient.
+    skipped: batches without a finite gradient. publish_seconds: that the last broadcast held the learner up; use_p50,
+    use_p99: from a broadcast to the weights' use by an actor.
     """
 
     phase: str = "starting"
@@ -55,6 +56,9 @@ class Status:
     learner_tokens_per_second: float = 0.0
     weights_version: int = 0
     lag: int = 0
+    publish_seconds: float | None = None
+    use_p50: float | None = None
+    use_p99: float | None = None
     tasks: dict[str, TaskStatus] = field(default_factory=dict)
 
     def line(self) -> str:
@@ -69,10 +73,20 @@ class Status:
         if played:
             fills = " ".join(f"{task.fill:.0%}" for task in played.values())
             fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in played.items())
-            parts += [f"replay {fills}", f"weights v{self.weights_version} lag {self.lag}", f"fraction {fractions}"]
+            parts += [
+                f"replay {fills}",
+                f"weights v{self.weights_version} lag {self.lag}{_use(self)}",
+                f"fraction {fractions}",
+            ]
         if read:
             parts.append(f"{'corpora' if played else 'losses'} {' '.join(read)}")
         return " | ".join(parts)
+
+
+def _use(status: Status) -> str:
+    if status.use_p50 is None or status.use_p99 is None:
+        return ""
+    return f", used after {status.use_p50:.1f} s (p99 {status.use_p99:.1f} s)"
 
 
 def _env_rates(status: Status) -> str:
@@ -92,7 +106,7 @@ def render(status: Status) -> Group:
         lines += [
             f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
             f"out {status.tokens_out_per_second:,.0f} · {learner}",
-            f"weights version {status.weights_version}, last scored {status.lag} behind",
+            f"weights version {status.weights_version}, last scored {status.lag} behind{_use(status)}",
         ]
     else:
         lines.append(learner)

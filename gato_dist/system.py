@@ -21,6 +21,7 @@ from gato_dist.config import RunConfig
 from gato_dist.config_sections import RayConfig
 from gato_dist.disk import disk_shares, disk_sources, open_beside
 from gato_dist.errors import InputError
+from gato_dist.model.gato import Gato
 from gato_dist.ports import State
 from gato_dist.run_folder import RunFolder
 from gato_dist.signals import Interrupt
@@ -37,17 +38,25 @@ from replay.tables import start_server, table_figures
 from replay.writer import RowWriter
 
 MAX_RESTARTS = 5
+STORE_BYTES = 512 * 2**20
+COPIES = 4  # of the weights in the object store: sent, kept, the version before while someone reads it, and room
 ANSWER_SECONDS = 120.0
 # One thread for each of the libraries that would otherwise take every core in every process.
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
 
 
-def connect(config: RayConfig, cpus: float) -> None:
+class RunFailed(RuntimeError):
+    """A part of the run died and could not be brought back, or Ray did not start."""
+
+
+def connect(config: RayConfig, cpus: float, store: int = STORE_BYTES) -> None:
     """Joins the cluster at `config.address`, or starts Ray on this machine, on the loopback interface.
 
     cpus: what the run's parts will ask for; a Ray started here offers at least that much, since experts mostly wait.
-    Raises InputError where no cluster answers, or `config.cpus` is too few. A cluster may still grow: its parts wait.
+    store: bytes of a new Ray's object store.
+    Raises RunFailed where no Ray can be started, and InputError where no cluster answers, or `config.cpus` is too few.
+    A cluster may still grow: its parts wait.
     """
     if config.cpus is not None and config.cpus < cpus and not config.address:
         raise InputError(f"ray.cpus: {config.cpus} is too few: this run's processes ask for {cpus:g}; leave it out")
@@ -68,10 +77,14 @@ def connect(config: RayConfig, cpus: float) -> None:
             ) from error
         return
     offered = config.cpus or max(os.cpu_count() or 1, int(cpus + 1))
-    ray.init(
-        address="local", num_cpus=offered, include_dashboard=False, _node_ip_address="127.0.0.1",
-        object_store_memory=512 * 2**20, **common,
-    )  # fmt: skip
+    try:
+        ray.init(
+            address="local", num_cpus=offered, include_dashboard=False, _node_ip_address="127.0.0.1",
+            object_store_memory=store, **common,
+        )  # fmt: skip
+    except Exception as error:
+        # Ray raises a plain Exception where its own processes did not answer in time.
+        raise RunFailed(f"Ray did not start on this machine: {_brief(error)}") from error
 
 
 def _knock(address: str) -> None:
@@ -95,10 +108,6 @@ class _Worker:
         self.work = self.actor.run.remote(*self.arguments)
 
 
-class RunFailed(RuntimeError):
-    """A part of the run died and could not be brought back."""
-
-
 class System:
     """Board, replay, learner, experts and evaluators of one run; `check` surfaces what died."""
 
@@ -110,7 +119,7 @@ class System:
 
     def connect(self) -> None:
         """Raises InputError as the function of this name."""
-        connect(self._config.ray, self._cpus())
+        connect(self._config.ray, self._cpus(), self._store_bytes())
         # Ray sets a handler of its own, which only exits.
         self._interrupt.listen()
         self._interrupt.check()
@@ -212,6 +221,14 @@ class System:
         evaluators = max(config.evaluation.actors, config.evaluation.final_actors) * config.evaluation.threads
         return experts + evaluators + config.learner.workers * config.learner.threads
 
+    def _store_bytes(self) -> int:
+        """Room for the weights, so that Ray need not write them to the disk and read them again."""
+        import torch
+
+        with torch.device("meta"):
+            model = Gato(self._config.model, self._tokenizer.vocabulary.size, self._tokenizer.tensor_size)
+        return max(STORE_BYTES, COPIES * 4 * sum(parameter.numel() for parameter in model.parameters()))
+
     def _add(self, name: str, actor: ActorHandle, arguments: tuple) -> None:
         worker = _Worker(name, actor, arguments)
         worker.start()
@@ -236,17 +253,18 @@ def _learn(
     torch.set_num_threads(config.learner.threads)
     folder = RunFolder(root)
     streams = _streams(config, tokenizer, address, seed=config.seed + min_version, rank=rank)
-    share = config.learner.batch // config.learner.workers
+    host, share = RayHost(board), config.learner.batch // config.learner.workers
     batches = MixtureBatches(streams, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
     train(
         config,
         tokenizer,
         batches,
-        RayHost(board),
+        host,
         CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints),
         own_device(config.learner.gpu),
         min_version,
     )
+    host.wait()
     if rank == 0:
         ray.get(board.finish_learning.remote())
 

@@ -192,6 +192,7 @@ class _Periodic:
         self._learner, self._config, self._tokenizer = learner, config, tokenizer
         self._host, self._folder, self._position = host, folder, position
         self._reported = self._published = self._saved = time.monotonic()
+        self._publish_seconds = 0.0
         self.steps = 0
 
     def stepped(self, batch: Batch) -> None:
@@ -236,7 +237,7 @@ class _Periodic:
             figures = (
                 counters | learner.meter.report() | {"learning_rate": rate, "progress": min(learner.progress, 1.0)}
             )
-            self._host.report(figures)
+            self._host.report(figures | {"publish_seconds": self._publish_seconds})
 
     def publish(self) -> None:
         self._published = time.monotonic()
@@ -245,6 +246,7 @@ class _Periodic:
         weights = self._learner.weights()
         if parallel.is_first():
             self._host.publish(counters.weights_version, counters.step, weights)
+        self._publish_seconds = time.monotonic() - self._published
 
     def save(self) -> None:
         """Begins a checkpoint: copies all of it to the host, and leaves the files to the folder's thread."""

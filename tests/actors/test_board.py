@@ -26,19 +26,19 @@ def score(board: Board, evaluator: str) -> EvaluationJob:
 
 def test_versions_only_grow():
     board = Board(["a"], often())
-    board.publish(3, 10, "weights")
+    board.publish(3, 10, "weights", 0.0)
     for version in (3, 2):
         with pytest.raises(ValueError, match="does not follow 3"):
-            board.publish(version, 11, "older")
+            board.publish(version, 11, "older", 0.0)
     assert (board.newest().version, board.newest().reference) == (3, "weights")
 
 
 def test_a_round_scores_every_task_of_one_version():
     board = Board(["a", "b"], often())
     assert board.next_job("one") is None
-    board.publish(1, 0, "one")
+    board.publish(1, 0, "one", 0.0)
     first = score(board, "one")
-    board.publish(2, 5, "two")
+    board.publish(2, 5, "two", 0.0)
     second = score(board, "one")
     assert [(job.task, job.weights.version) for job in (first, second)] == [("a", 1), ("b", 1)]
     assert board.next_job("one").weights.version == 2
@@ -46,17 +46,17 @@ def test_a_round_scores_every_task_of_one_version():
 
 def test_a_version_is_scored_once_and_rounds_keep_their_distance():
     board = Board(["a"], EvaluationConfig(every_seconds=3600.0))
-    board.publish(1, 0, "one")
+    board.publish(1, 0, "one", 0.0)
     assert score(board, "one").weights.version == 1
-    board.publish(2, 5, "two")
+    board.publish(2, 5, "two", 0.0)
     assert board.next_job("one") is None
 
 
 def test_the_final_round_drops_what_was_queued_and_comes_once():
     board = Board(["a", "b"], often())
-    board.publish(1, 0, "one")
+    board.publish(1, 0, "one", 0.0)
     late = board.next_job("one")
-    board.publish(2, 5, "two")
+    board.publish(2, 5, "two", 0.0)
     assert board.evaluate_finally() == 2
     board.post_result("one", result_of(late))
     jobs = [score(board, "one"), score(board, "two")]
@@ -67,7 +67,7 @@ def test_the_final_round_drops_what_was_queued_and_comes_once():
 def test_an_evaluator_that_died_takes_its_job_up_again():
     """Else the last round would wait for ever for the job that died with it."""
     board = Board(["a", "b"], often())
-    board.publish(1, 0, "one")
+    board.publish(1, 0, "one", 0.0)
     board.evaluate_finally()
     lost = board.next_job("one")
     assert score(board, "two").task == "b"
@@ -79,7 +79,7 @@ def test_an_evaluator_that_died_takes_its_job_up_again():
 
 def test_results_are_taken_once():
     board = Board(["a"], often())
-    board.publish(1, 0, "one")
+    board.publish(1, 0, "one", 0.0)
     result = result_of(board.next_job("one"))
     board.post_result("one", result)
     assert board.take_results() == [result]
@@ -100,7 +100,7 @@ def clock(monkeypatch):
 
 
 def play_round(board: Board, version: int) -> list[str]:
-    board.publish(version, version, f"weights {version}")
+    board.publish(version, version, f"weights {version}", 0.0)
     asked = []
     while (job := board.next_job("one")) is not None:
         board.post_result("one", result_of(job))
@@ -132,17 +132,17 @@ def test_no_score_gets_older_than_its_bound_whatever_the_share(clock):
 def test_a_rotating_share_does_not_hold_for_the_final_round(clock):
     board = Board(["a", "b", "c"], often(share=0.3))
     play_round(board, 1)
-    board.publish(2, 2, "last")
+    board.publish(2, 2, "last", 0.0)
     board.evaluate_finally()
     assert [score(board, "one").task for _ in range(3)] == ["a", "b", "c"]
 
 
 def test_weights_can_be_had_while_they_are_scored_and_until_the_results_were_dealt_with():
     board = Board(["a", "b"], often())
-    board.publish(1, 0, "one")
+    board.publish(1, 0, "one", 0.0)
     score(board, "one")
     second = board.next_job("one")
-    board.publish(2, 5, "two")
+    board.publish(2, 5, "two", 0.0)
     assert [result.version for result in board.take_results()] == [1]
     assert board.scored(1).reference == "one"
     board.post_result("one", result_of(second))
@@ -157,13 +157,13 @@ def test_videos_keep_their_distance_and_the_last_weights_are_always_filmed(clock
     filmed = []
     for version in range(1, 25):
         clock[0] += 10
-        board.publish(version, version, "weights")
+        board.publish(version, version, "weights", 0.0)
         filmed += [version] * score(board, "one").film
     assert filmed == [10, 20]
     board.evaluate_finally()
     assert board.next_job("one").film
     other = Board(["a"], often())
-    other.publish(1, 1, "weights")
+    other.publish(1, 1, "weights", 0.0)
     other.evaluate_finally()
     assert not other.next_job("one").film
 
@@ -173,3 +173,11 @@ def test_learning_can_end_while_the_rest_goes_on():
     assert not board.learning_ends()
     board.end_learning()
     assert (board.learning_ends(), board.stopping()) == (True, False)
+
+
+def test_delays_from_publishing_to_use_are_told_as_percentiles():
+    board = Board(["a"], often())
+    assert "weights" not in board.figures()
+    for delay in range(101):
+        board.used(float(delay))
+    assert board.figures()["weights"] == {"use_p50": 50.0, "use_p99": 99.0}

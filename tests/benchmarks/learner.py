@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,13 +132,16 @@ def time_stages(learner: Learner, batch: Batch, steps: int) -> dict[str, float]:
     return {stage: 1000 * seconds / steps for stage, seconds in clock.seconds.items()}
 
 
-def make_config(preset: str, rows: int, options: argparse.Namespace) -> RunConfig:
+def make_config(preset: str, rows: int, options: argparse.Namespace, **more: Any) -> RunConfig:
+    """more: keys of the learner's section, over those of `options`."""
     learner = {
         "batch": rows, "accumulate": options.accumulate, "precision": options.precision, "compile": options.compile,
         "checkpoint_activations": options.recompute, "gpu": options.device == "cuda", "learning_rate": 1e-4,
     }  # fmt: skip
-    tasks = [{"name": "metaworld/reach-v3"}, {"name": "ale/pong"}]
-    data = {"name": "benchmark", "tasks": tasks, "model": {"preset": preset}, "learner": learner}
+    tasks = [{"name": name, "window_steps": 0} for name in ("metaworld/reach-v3", "ale/pong")]
+    tokens = {"encoding": "paper", "vocabulary": "paper", "text_size": 32000, "length": options.length}
+    data = {"name": "benchmark", "tasks": tasks, "tokens": tokens, "model": {"preset": preset}}
+    data["learner"] = learner | more
     return parse_config(data, "benchmark")
 
 
@@ -203,11 +207,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--recompute", action="store_true", help="learner.checkpoint_activations")
     parser.add_argument("--steps", type=int, default=20 if gpu else 4)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--loaders", type=int, default=4 if gpu else 1, help="processes that read, for --all")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if gpu else "cpu")
     parser.add_argument("--profile", action="store_true", help="the operations of one step of each preset, too")
     parser.add_argument("--all", action="store_true", help="every measurement of docs/performance.md, in --budget")
     parser.add_argument("--budget", type=float, default=540, help="seconds after which no further line is begun")
     return parser.parse_args()
+
+
+def rows_of(options: argparse.Namespace, preset: str) -> int:
+    return options.rows or (ROWS.get(preset, 64) if options.device == "cuda" else 8)
 
 
 def run(options: argparse.Namespace, began: float) -> None:
@@ -220,7 +229,7 @@ def run(options: argparse.Namespace, began: float) -> None:
         "    backward   optimizer 1st s"
     )
     for preset in options.presets:
-        rows = options.rows or (ROWS.get(preset, 64) if device.type == "cuda" else 8)
+        rows = rows_of(options, preset)
         if time.monotonic() - began > options.budget:
             print(f"{preset:12} left out: the time is up")
             continue
@@ -250,9 +259,19 @@ def main() -> None:
     run(options, began)
     if not options.all:
         return
+    # At one size: what the real loader costs, and what workers are worth.
+    from tests.benchmarks import learner_loader, learner_workers
+
     chosen = vars(options)
+    size = options.presets[0] if options.device == "cuda" else options.presets[-1]
+    rows = rows_of(options, size)
+    for part in (learner_loader, learner_workers):
+        try:
+            part.run(options, size, rows, began)
+        except Exception as error:
+            # What one part lacks, such as memory, must not cost the lines of the others.
+            print(f"{part.__name__}: {type(error).__name__}: {str(error)[-400:]}", flush=True)
     # The last but costliest questions: what compiling, half precision and kept activations are worth, at one size.
-    size = "paper-79m" if options.device == "cuda" else ON_CPU[-1]
     other = "float32" if options.precision == "bfloat16" else "bfloat16"
     one = chosen | {"presets": [size], "batches": ["mixed"]}
     for change in ({"compile": not options.compile, "profile": True}, {"precision": other}, {"recompute": True}):

@@ -13,6 +13,7 @@ import pytest
 
 from gato_dist.scores import ScoreTable, mean_curve
 from learner.checkpoint import load_for_acting
+from learner.seal import verify
 
 COMMAND = Path(sys.executable).parent / "gato-dist"
 
@@ -156,3 +157,24 @@ def test_a_dataset_takes_an_experts_place_beside_live_ones(small, tmp_path):
     assert "data.path" in finish(refused)
     assert refused.returncode == 2
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_live_run_and_one_takes_it_up(small, tmp_path):
+    """Under Ray Train: both draw from replay, the weights come once, and the checkpoint is anyone's."""
+    run, lines = tmp_path / "run", small.read_text().splitlines()
+    small.write_text("\n".join(line for line in lines if not any(suite in line for suite in ("metaworld", "procgen"))))
+    output = finish(process := start(small, "--run", str(run), "learner.workers=2"))
+    assert process.returncode == 0, output
+    (checkpoint,) = (run / "checkpoints").glob("step-00000060")
+    verify(checkpoint)
+    both = json.loads((checkpoint / "counters.json").read_text())
+    again = finish(process := start(small, "--run", str(run), "--resume", "learner.workers=1", "learner.steps=90"))
+    assert process.returncode == 0, again
+    alone = json.loads((run / "checkpoints/step-00000090/counters.json").read_text())
+    # Tokens of a global batch: half of them would be one worker's share.
+    assert both["tokens"] / 60 == pytest.approx((alone["tokens"] - both["tokens"]) / 30, rel=0.25)
+    rows = ScoreTable.read(run / "scores.csv")
+    versions = [row.weights_version for row in rows]
+    assert (versions, rows[-1].step) == (sorted(versions), 90)
+    assert "refused" not in (run / "log.txt").read_text()

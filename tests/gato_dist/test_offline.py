@@ -86,6 +86,18 @@ def test_two_workers_train_what_one_does_and_others_take_up_their_run(data, tmp_
     assert "the data are not those" not in more.stdout
 
 
+@pytest.mark.slow
+def test_torchrun_trains_what_one_worker_does(data, tmp_path):
+    same = ["model.dropout=0", "data.loaders=0"]
+    assert run(tmp_path, data, "one", *same).returncode == 0
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "-m"]
+    words = [*start, "gato_dist", "train", "disk.yaml", "--data", str(data), "--run", "two", *same]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=400)
+    assert done.returncode == 0, done.stderr
+    one, two = weights(tmp_path, "one", 30), weights(tmp_path, "two", 30)
+    assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in one)
+
+
 def test_a_run_that_a_signal_ends_goes_on_to_the_same_bits(data, tmp_path):
     assert run(tmp_path, data, "whole", "learner.steps=300", "data.loaders=0").returncode == 0
     words = [COMMAND, "train", "disk.yaml", "--data", str(data), "--run", "cut", "learner.steps=300", "data.loaders=1"]

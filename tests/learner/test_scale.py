@@ -162,6 +162,13 @@ def test_sizes_are_few_and_waste_a_fifth_at_most():
     assert all(count <= bucket(count) <= max(8, 1.25 * count) for count in range(1, 5000))
 
 
+def test_images_stay_bytes_until_the_model_has_them():
+    batch = make_batch()
+    (inputs, _), *_ = Feed.of(batch, 2, torch.device("cpu"), bucket).parts
+    assert inputs.patches.dtype == torch.uint8
+    assert inputs.patches.shape[1:] == batch.patches.shape[1:]
+
+
 def test_padding_changes_no_loss():
     learner, batch = Learner(make_config(), make_tokenizer()), make_batch()
     model = LossModel(learner.model.eval(), make_tokenizer().vocabulary)

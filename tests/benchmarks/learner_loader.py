@@ -1,0 +1,97 @@
+"""What is lost between batches that are there already and the real loader: a part of tests.benchmarks.learner --all.
+
+Random episodes of numbers and of frames are written as a dataset; the loader of `train --data` reads, encodes, packs
+and shuffles them in processes of its own. The same learner trains on them, and on batches that were loaded before.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from gato_dist.disk import disk_sources
+from gato_dist.episode import Episode, Provenance
+from gato_dist.sequence import Batch, DataPosition
+from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.tokenizer import Tokenizer
+from learner.feed import Feed, feeds
+from learner.train import Learner
+from replay.dataset import Dataset
+from replay.episodes import Shard, write_shard
+from replay.interop import folder_of
+from replay.loader import load_batches
+from replay.storage import Location
+from tests.benchmarks.encoding import IMAGE, STATE
+from tests.benchmarks.learner import Clock, make_config
+
+SPECS = (replace(STATE, name="metaworld/reach-v3"), replace(IMAGE, name="ale/pong"))
+EPISODES, STEPS, HELD, ROUNDS = 16, 500, 8, 3
+
+
+def make_dataset(root: Path) -> Dataset:
+    rng, shards = np.random.default_rng(0), {}
+    for spec in SPECS:
+        episodes = {}
+        for index in range(EPISODES):
+            if spec.name == "ale/pong":
+                # Frames that shrink as real ones do: most of a frame stays as it was.
+                frames = np.repeat(rng.integers(256, size=(STEPS // 20, 64, 80, 3), dtype=np.uint8), 20, axis=0)
+                seen, actions = {"image": frames}, rng.integers(6, size=STEPS)
+            else:
+                seen, actions = {"state": rng.normal(size=(STEPS, 39))}, rng.uniform(-1, 1, size=(STEPS, 4))
+            provenance = Provenance(spec.name, index, "random", "0")
+            rewards = np.zeros(STEPS, np.float32)
+            episodes[index] = Episode(seen, actions, actions, rewards, False, None, provenance)
+        path = root / folder_of(spec.name) / "000000"
+        path.parent.mkdir()
+        write_shard(path, spec, episodes)
+        shards[spec.name] = [Shard(path.with_suffix(".json"))]
+    return Dataset(Location.of(root), {}, shards)
+
+
+def rate(learner: Learner, fed: Iterator[Feed], steps: int) -> float:
+    """Tokens a second."""
+    clock, tokens = Clock(learner.device), 0
+    with clock("steps"):
+        for feed in islice(fed, steps):
+            learner.step(feed)
+            tokens += feed.batch.tokens
+    return tokens / clock.seconds["steps"]
+
+
+def held_batches(batches: Iterator[Batch]) -> list[Batch]:
+    return list(islice(batches, HELD))
+
+
+def run(options: argparse.Namespace, preset: str, rows: int, began: float) -> None:
+    """Prints tokens a second of both, in turns, and the share that is lost."""
+    if time.monotonic() - began > options.budget:
+        print("loader: left out: the time is up")
+        return
+    config = make_config(preset, rows, options)
+    device = torch.device(options.device)
+    tokenizer = Tokenizer(list(SPECS), TextTokenizer.load(), "paper", "paper", {}, 32000)
+    learner = Learner(config, tokenizer, device)
+    with TemporaryDirectory() as folder:
+        sources = disk_sources(config, tokenizer, make_dataset(Path(folder)), [], 0)
+        position = DataPosition.start("", 0, config.lanes, len(SPECS))
+        batches = load_batches(sources, rows, config.lanes, tokenizer.tensor_size, position, 0, 1, options.loaders)
+        held = feeds(cycle(held_batches(batches)), learner.feed, device)
+        live = feeds(batches, learner.feed, device)
+        rates: dict[str, list[float]] = {"held": [], "live": []}
+        for number in range(ROUNDS + 1):
+            for name, fed in (("held", held), ("live", live)):
+                rates[name].append(rate(learner, fed, 2 if number == 0 else options.steps))
+    # The first round compiles and warms up.
+    before, loaded = (float(np.median(rates[name][1:])) for name in ("held", "live"))
+    print(
+        f"\nreal loader, {options.loaders} processes: {preset} {rows} rows, batches that are there {before:,.0f} "
+        f"tokens/s, loaded {loaded:,.0f} tokens/s: {1 - loaded / before:.1%} lost (medians of {ROUNDS} turns)",
+        flush=True,
+    )
