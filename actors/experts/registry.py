@@ -148,11 +148,15 @@ def _vizdoom_script(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) 
     return Demonstrator(worlds.make(entry), script)
 
 
-def _reach_script(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.reach_script import ReachScript
+def _arm_script(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.grasp_script import GOALS, GraspScript
+    from actors.experts.reach_script import TARGETS, ReachScript
 
+    script = dict.fromkeys(TARGETS, ReachScript) | dict.fromkeys(GOALS, GraspScript)
+    if entry.env not in script:
+        raise ValueError(f"no script for {entry.env}; there is one for {', '.join(script)}")
     env = worlds.make(entry)
-    return Demonstrator(env, ReachScript(entry.env, np.asarray(env.spec.action.high), **options))
+    return Demonstrator(env, script[entry.env](entry.env, np.asarray(env.spec.action.high), **options))
 
 
 def _bot(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
@@ -230,7 +234,7 @@ def _pixel_planner(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -
 _KINDS: dict[tuple[str, str], ExpertKind] = {
     ("scripted", "metaworld"): ExpertKind(_scripted, labels=True),
     ("scripted", "vizdoom"): ExpertKind(_vizdoom_script, labels=True),
-    ("scripted", "manipulation"): ExpertKind(_reach_script, labels=True),
+    ("scripted", "manipulation"): ExpertKind(_arm_script, labels=True),
     ("bot", "babyai"): ExpertKind(_bot, labels=True),
     ("astar", "babyai"): ExpertKind(_gridworld, labels=True),
     ("astar", "sokoban"): ExpertKind(_planner("sokoban", "SokobanPlanner"), labels=True),
