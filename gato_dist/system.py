@@ -32,7 +32,7 @@ from learner.train import train
 from replay.corpora.chunks import open_corpora
 from replay.mixture import MixtureBatches, Stream
 from replay.sampler import table_rows
-from replay.tables import start_server, table_figures
+from replay.tables import admit, start_server, table_figures
 from replay.writer import RowWriter
 
 MAX_RESTARTS = 5
@@ -124,7 +124,8 @@ class System:
         names = [task.name for task in config.tasks]
         self.board = BoardActor.remote(names, config.evaluation.every_seconds, self._folder.claim_seed_blocks())
         shapes = {name: row_shape(tokenizer.tasks[name], config.tokens.length) for name in names}
-        self.replay = ReplayActor.remote(partial(start_server, shapes, config.replay))
+        self._admitted = self._networks()
+        self.replay = ReplayActor.remote(partial(start_server, shapes, config.replay, self._admitted))
         address = self._ask(self.replay.address.remote())
         for index, (task, from_disk) in enumerate(zip(config.tasks, self._from_disk, strict=True)):
             for copy in range(config.actors.copies if from_disk < 1 else 0):
@@ -181,6 +182,10 @@ class System:
             worker.start()
 
     def replay_figures(self) -> dict[str, dict[str, int]]:
+        networks = self._networks()
+        if networks != self._admitted:  # the cluster has grown, or shrunk
+            self._ask(self.replay.apply.remote(partial(admit, networks=networks)))
+            self._admitted = networks
         return self._ask(self.replay.figures.remote(table_figures))
 
     def stop(self, grace_seconds: float) -> None:
@@ -201,6 +206,13 @@ class System:
         experts = len(config.tasks) * config.actors.copies * config.actors.threads
         evaluators = max(config.evaluation.actors, config.evaluation.final_actors) * config.evaluation.threads
         return experts + evaluators + config.learner.workers * config.learner.threads
+
+    def _networks(self) -> list[str]:
+        """Who may reach the replay server from other machines."""
+        config = self._config
+        if config.replay.allow is not None or not config.ray.address:
+            return list(config.replay.allow or ())
+        return sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"])
 
     def _add(self, name: str, actor: ActorHandle, arguments: tuple) -> None:
         worker = _Worker(name, actor, arguments)

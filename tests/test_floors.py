@@ -23,6 +23,7 @@ GROUND = {
         "ports",
         "errors",
         "files",
+        "listening",
         "seeds",
         "presets",
         "user_code",
