@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import AuthenticationError, RayActorError, RayError, RayTaskError
 
 from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost, ReplayActor
 from gato_dist.config import RunConfig
@@ -35,6 +37,8 @@ from replay.sampler import table_rows
 from replay.tables import admit, start_server, table_figures
 from replay.writer import RowWriter
 
+LOOPBACK = "127.0.0.1"
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 MAX_RESTARTS = 5
 ANSWER_SECONDS = 120.0
 # One thread for each of the libraries that would otherwise take every core in every process.
@@ -43,14 +47,14 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
 
 
 def connect(config: RayConfig, cpus: float) -> None:
-    """Joins the cluster at `config.address`, or starts Ray on this machine, on the loopback interface.
+    """Joins the cluster at `config.address`, or starts Ray on this machine, on loopback and behind a token.
 
     cpus: what the run's parts will ask for; a Ray started here offers at least that much, since experts mostly wait.
     Raises InputError where no cluster answers, or `config.cpus` is too few. A cluster may still grow: its parts wait.
     """
     if config.cpus is not None and config.cpus < cpus and not config.address:
         raise InputError(f"ray.cpus: {config.cpus} is too few: this run's processes ask for {cpus:g}; leave it out")
-    environment = {"env_vars": THREADS | QUIET}
+    environment: dict[str, Any] = {"env_vars": THREADS | QUIET}
     common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": environment}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray starts workers at niceness 15, from where experts could not give way to the learner.
@@ -61,16 +65,35 @@ def connect(config: RayConfig, cpus: float) -> None:
         try:
             _knock(config.address)
             ray.init(address=config.address, **common)
+        except AuthenticationError as error:
+            raise InputError(
+                f"ray.address: {config.address} refuses this machine's token; set RAY_AUTH_TOKEN_PATH to a file with "
+                f"the cluster's, or RAY_AUTH_TOKEN"
+            ) from error
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"ray.address: no Ray cluster answers at {config.address} ({str(error).splitlines()[0]})"
             ) from error
         return
+    _keep_private()
+    environment["env_vars"] |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
     offered = config.cpus or max(os.cpu_count() or 1, int(cpus + 1))
     ray.init(
-        address="local", num_cpus=offered, include_dashboard=False, _node_ip_address="127.0.0.1",
+        address="local", num_cpus=offered, include_dashboard=False, _node_ip_address=LOOPBACK,
         object_store_memory=512 * 2**20, **common,
     )  # fmt: skip
+
+
+def _keep_private() -> None:
+    """Has a Ray that is about to start listen on loopback alone, and refuse whoever lacks its token."""
+    # Ray takes 127.0.0.1 for a mistake and listens on every interface, unless it believes to be where clusters cannot
+    # be. It reads RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER as it is imported, before any address is known.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    # Not set, it is Ray itself that turns tokens on for a new cluster.
+    os.environ.pop("RAY_AUTH_MODE", None)
+    # One of this run's own: Ray would write one that every user may read to ~/.ray/auth_token.
+    if not any(os.environ.get(name) for name in TOKENS):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _knock(address: str) -> None:

@@ -75,6 +75,11 @@ WIRING = {
         "expert_training",
         "generate",
         "model_table",
+        "doctor",
+        "doctor_machine",
+        "doctor_network",
+        "doctor_tests",
+        "finding",
     )
 }
 
