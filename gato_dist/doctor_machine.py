@@ -44,7 +44,9 @@ def packages() -> list[Finding]:
     try:
         wanted = [Requirement(line) for line in requires("gato-dist") or []]
     except PackageNotFoundError:
-        return [Finding("packages", "warning", "gato-dist itself is not installed", "make install, or pip install -e .")]
+        return [
+            Finding("packages", "warning", "gato-dist itself is not installed", "make install, or pip install -e .")
+        ]
     found = []
     for extra, state in EXTRAS.items():
         chosen = [each for each in wanted if _asked(each, extra)]
@@ -147,7 +149,12 @@ def memory() -> Finding:
     if limit is not None:
         found += f"; this control group may use {_size(limit)}"
     return _amount(
-        "memory", min(free, limit or free), LEAST_MEMORY, GOOD_MEMORY, found, "fewer tasks or actors at once, or more memory"
+        "memory",
+        min(free, limit or free),
+        LEAST_MEMORY,
+        GOOD_MEMORY,
+        found,
+        "fewer tasks or actors at once, or more memory",
     )
 
 

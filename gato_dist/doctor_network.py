@@ -103,7 +103,9 @@ def ray_token(path: Path = TOKEN) -> list[Finding]:
     if mode and mode.lower() != "token":
         found.append(
             Finding(
-                "Ray token", "warning", f"RAY_AUTH_MODE={mode}: a cluster started so obeys whoever reaches it",
+                "Ray token",
+                "warning",
+                f"RAY_AUTH_MODE={mode}: a cluster started so obeys whoever reaches it",
                 "unset RAY_AUTH_MODE, or set it to token on every node",
             )  # fmt: skip
         )

@@ -33,7 +33,9 @@ def suite_test(suite: str, task: str) -> Finding:
     state, said = run_apart([task], SECONDS)
     if state:
         return Finding(suite, "ok", f"{task}: {said}")
-    return Finding(suite, "warning", f"{task}: {said}", "leave its tasks out; pip install 'gato-dist[suites]' may mend it")
+    return Finding(
+        suite, "warning", f"{task}: {said}", "leave its tasks out; pip install 'gato-dist[suites]' may mend it"
+    )
 
 
 def reverb_test() -> Finding:
@@ -46,7 +48,11 @@ def reverb_test() -> Finding:
 def run_apart(words: list[str], seconds: float) -> tuple[bool, str]:
     """Whether a self-test ended well, and its last line or how it ended."""
     command = [sys.executable, "-m", "gato_dist.doctor_tests", *words]
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    quiet = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
         env=os.environ | quiet, start_new_session=True,
@@ -83,13 +89,13 @@ def play(task: str) -> str:
 
 def write_and_read() -> str:
     """A row into a replay server of its own and out of it again."""
+    import numpy as np
+
     from gato_dist.config_sections import ReplayConfig
     from gato_dist.sequence import Rows, RowShape
     from replay.sampler import table_rows
     from replay.tables import start_server
     from replay.writer import RowWriter
-
-    import numpy as np
 
     shape = RowShape(16, 0, 0, 0)
     server = start_server({"test": shape}, ReplayConfig(min_size=1))

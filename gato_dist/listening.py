@@ -62,10 +62,7 @@ def filter_program(networks: list[Network], loopback: int) -> list[Instruction]:
     program = [(LOAD, 0, 0, INTERFACE), (EQUAL, 0, 1, loopback), (RETURN, 0, 0, PASS)]
     for version, ether_type, source in VERSIONS:
         checks = [
-            instruction
-            for network in networks
-            if network.version == version
-            for instruction in _check(network, source)
+            instruction for network in networks if network.version == version for instruction in _check(network, source)
         ]
         program += [(LOAD, 0, 0, PROTOCOL), (EQUAL, 1, 0, ether_type), (JUMP, 0, 0, len(checks)), *checks]
     return [*program, (RETURN, 0, 0, DROP)]

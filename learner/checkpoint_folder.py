@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from gato_dist.config import RunConfig
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError
 from gato_dist.files import flush
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import Snapshot, check_fits
@@ -141,6 +141,6 @@ def _name(step: int) -> str:
 def _read_best(root: Path) -> dict:
     try:
         best = json.loads((root / BEST).read_text())
-    except (OSError, ValueError):
+    except DAMAGED:
         return {}
     return best if isinstance(best, dict) else {}

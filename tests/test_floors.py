@@ -24,6 +24,7 @@ GROUND = {
         "errors",
         "files",
         "listening",
+        "plain",
         "seeds",
         "presets",
         "user_code",

@@ -103,7 +103,7 @@ def passes(networks: list[str], source: str, interface: int) -> bool:
     """Runs the filter as the kernel would, on a packet from `source`."""
     version = 6 if ":" in source else 4
     packed = socket.inet_pton(socket.AF_INET6 if version == 6 else socket.AF_INET, source)
-    header = (b"\0" * (12 if version == 4 else 8) + packed + b"\0" * 16)
+    header = b"\0" * (12 if version == 4 else 8) + packed + b"\0" * 16
     program, place, value = filter_program(parse_networks(networks), loopback=1), 0, 0
     while True:
         code, if_true, if_false, k = program[place]
