@@ -38,7 +38,7 @@ def python() -> Finding:
 
 
 def packages() -> list[Finding]:
-    """A line for each group of packages that pyproject.toml names, with those that are missing or of another version."""
+    """A line for each group of packages of pyproject.toml, with those missing or of another version."""
     from packaging.requirements import Requirement
 
     try:
@@ -65,7 +65,7 @@ def packages() -> list[Finding]:
         if wrong:
             advice = f"pip install 'gato-dist{f'[{extra}]' if extra else ''}': {USED_FOR[extra]} needs it"
             found.append(Finding(name, state, "; ".join(wrong), advice))  # type: ignore[arg-type]
-        else:
+        elif names:
             found.append(Finding(name, "ok", ", ".join(names)))
     return found
 

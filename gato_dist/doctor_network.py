@@ -101,14 +101,8 @@ def ray_token(path: Path = TOKEN) -> list[Finding]:
     mode = os.environ.get("RAY_AUTH_MODE")
     given = next((name for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH") if os.environ.get(name)), None)
     if mode and mode.lower() != "token":
-        found.append(
-            Finding(
-                "Ray token",
-                "warning",
-                f"RAY_AUTH_MODE={mode}: a cluster started so obeys whoever reaches it",
-                "unset RAY_AUTH_MODE, or set it to token on every node",
-            )  # fmt: skip
-        )
+        said = f"RAY_AUTH_MODE={mode}: a cluster started so obeys whoever reaches it"
+        found.append(Finding("Ray token", "warning", said, "unset it, or set it to token on every node"))
     file = Path(os.environ["RAY_AUTH_TOKEN_PATH"]) if given == "RAY_AUTH_TOKEN_PATH" else path
     if file.is_file() and given != "RAY_AUTH_TOKEN" and stat.S_IMODE(file.stat().st_mode) & 0o077:
         found.append(Finding("Ray token", "warning", f"every user may read {file}", f"chmod 600 {file}"))

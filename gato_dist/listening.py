@@ -1,4 +1,4 @@
-"""Which machines a listening port of this process answers, decided in the kernel, for servers that bind every interface.
+"""Which machines a listening port of this process answers: for servers that bind every interface.
 
 A socket filter (classic BPF, SO_ATTACH_FILTER) lies on the listening sockets: packets that come through the loopback
 interface pass, others only from the networks named; the rest is dropped as if nobody listened. Linux lets every user

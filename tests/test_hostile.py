@@ -17,6 +17,7 @@ from gato_dist.compare import compare_runs
 from gato_dist.config import load_config
 from gato_dist.cost import Cost
 from gato_dist.dataset_page import write_page
+from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.results import EpisodeLog
 from gato_dist.scores import ScoreTable, load_reference
@@ -78,7 +79,9 @@ def test_a_checkpoint_whose_sums_are_right_and_whose_contents_are_not_is_refused
         read_contents(checkpoint)
 
 
-@pytest.mark.parametrize("text", [DEEP, '{"format": 1}', '{"format": "gato_dist checkpoint 1", "files": {"a": 3}}', "7"])
+@pytest.mark.parametrize(
+    "text", [DEEP, '{"format": 1}', '{"format": "gato_dist checkpoint 1", "files": {"a": 3}}', "7"]
+)
 def test_a_seal_that_is_none_is_refused(checkpoint, text):
     (checkpoint / "manifest.json").write_text(text)
     with pytest.raises(InputError, match="manifest"):
@@ -96,7 +99,7 @@ def test_exported_weights_whose_sum_is_right_and_whose_metadata_are_not_are_refu
     del metadata["sha256"]
     metadata[key] = value
     save_file(weights, tmp_path / "w.safetensors", metadata | {"sha256": _sum(metadata, weights)})
-    with pytest.raises(InputError, match="w.safetensors"):
+    with pytest.raises(InputError, match=r"w\.safetensors"):
         read_file(tmp_path / "w.safetensors")
 
 
@@ -105,10 +108,12 @@ def test_a_best_checkpoint_that_is_nested_without_end_is_none(tmp_path):
     assert best_name(tmp_path) == ""
 
 
-@pytest.mark.parametrize("data", [b"", b"\xfa" * 40, base64.b64encode(b"nothing"), TextTokenizer.load().model_bytes[:99]])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xfa" * 40, base64.b64encode(b"nothing"), TextTokenizer.load().model_bytes[:99]]
+)
 def test_a_text_model_that_is_none_is_refused(tmp_path, data):
     (tmp_path / "a.model").write_bytes(data)
-    with pytest.raises(InputError, match="a.model"):
+    with pytest.raises(InputError, match=r"a\.model"):
         TextTokenizer.load(tmp_path / "a.model")
 
 
@@ -119,7 +124,7 @@ DOUBLING = "\n".join(f"k{i}: ${{k{i - 1}}}${{k{i - 1}}}" if i else "k0: xxxxxxxx
 @pytest.mark.parametrize("text", [f"name: {DEEP}", f"name: {DEEP[:3000]}", BOMB, DOUBLING], ids=str.__len__)
 def test_a_configuration_made_to_fill_memory_or_stack_is_refused(tmp_path, text):
     (tmp_path / "t.yaml").write_text(text)
-    with pytest.raises(InputError, match="t.yaml"):
+    with pytest.raises(InputError, match=r"t\.yaml"):
         load_config(tmp_path / "t.yaml")
 
 
@@ -138,14 +143,27 @@ def test_reference_scores_that_are_none_are_refused(tmp_path, monkeypatch, text)
         load_reference("gymnasium/Mine-v0")
 
 
-@pytest.mark.parametrize("line", ["{env: 3}", "{env: a, expert_options: 4}", "{env: a, 5: 6}", DEEP[:9000] + DEEP[-9000:]])
+@pytest.mark.parametrize(
+    "line", ["{env: 3}", "{env: a, expert_options: 4}", "{env: a, 5: 6}", DEEP[:9000] + DEEP[-9000:]]
+)
 def test_a_users_tasks_of_wrong_types_are_refused(tmp_path, monkeypatch, line):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gato_tasks").mkdir()
     (tmp_path / "gato_tasks/mine.yaml").write_text(f"tasks: {{one: {line}}}\n")
     task_table.cache_clear()
-    with pytest.raises(InputError, match="mine.yaml"):
+    with pytest.raises(InputError, match=r"mine\.yaml"):
         task_table()
+    monkeypatch.undo()
+    task_table.cache_clear()
+
+
+def test_a_users_task_with_options_that_its_environment_does_not_have_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gato_tasks").mkdir()
+    (tmp_path / "gato_tasks/mine.yaml").write_text("family: ale\ntasks: {pong: {env: Pong-v5, options: {a: 1}}}\n")
+    task_table.cache_clear()
+    with pytest.raises(InputError, match="mine/pong"):
+        task_spec("mine/pong")
     monkeypatch.undo()
     task_table.cache_clear()
 
@@ -156,11 +174,11 @@ def test_results_and_costs_of_wrong_types_are_refused(tmp_path):
     log = good | {"returns": "12", "successes": None, "tokens": 1, "seconds": 1}
     for line in (json.dumps(log), DEEP, "[]", json.dumps(log | {"returns": [[1]]})):
         (tmp_path / "episodes.jsonl").write_text(line)
-        with pytest.raises(InputError, match="episodes.jsonl"):
+        with pytest.raises(InputError, match=r"episodes\.jsonl"):
             EpisodeLog(tmp_path / "episodes.jsonl").read()
     for text in ('{"starts": "x"}', '{"versions": 3}', DEEP, "[]"):
         (tmp_path / "cost.json").write_text(text)
-        with pytest.raises(InputError, match="cost.json"):
+        with pytest.raises(InputError, match=r"cost\.json"):
             Cost.load(tmp_path / "cost.json")
 
 
@@ -192,7 +210,7 @@ def test_a_layout_that_no_task_has_is_refused(keys, value):
 def test_a_manifest_of_wrong_types_is_refused(tmp_path, keys, value):
     write_shard(tmp_path / "a", ARM, {0: episode(9, 0)})
     change(tmp_path / "a.json", *keys, to=value)
-    with pytest.raises(InputError, match="a.json"):
+    with pytest.raises(InputError, match=r"a\.json"):
         Shard(tmp_path / "a.json")
 
 
@@ -202,11 +220,13 @@ def test_steps_of_another_shape_than_the_tasks_are_refused(tmp_path):
     at = table.column_names.index("action")
     pq.write_table(table.set_column(at, "action", pa.array(np.zeros(9))), tmp_path / "a.parquet")
     shard = Shard(tmp_path / "a.json")
-    with pytest.raises(InputError, match="a.parquet"):
+    with pytest.raises(InputError, match=r"a\.parquet"):
         shard.episode(shard.manifest.entries[0])
 
 
-@pytest.mark.parametrize(("key", "value"), [("episodes", [1]), ("steps", {"a": "x"}), ("checkpoint", 3), ("experts", 7)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("episodes", [1]), ("steps", {"a": "x"}), ("checkpoint", 3), ("experts", 7)]
+)
 def test_settings_of_a_dataset_of_wrong_types_are_refused(tmp_path, key, value):
     write_dataset(tmp_path / "set", [Source(ARM, [episode(5, 0)])], "fake", "by hand")
     change(tmp_path / "set/dataset.json", key, to=value)

@@ -486,7 +486,7 @@ def _corpus(draw: Draw, folder: Path) -> Act:
     elif suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist([record] * 3), path)
     elif suffix == ".jsonl":
-        plain = record | {"image": draw(st.sampled_from(NAMES + ["../../etc/passwd", "c.jsonl"]))}
+        plain = record | {"image": draw(st.sampled_from([*NAMES, "../../etc/passwd", "c.jsonl"]))}
         path.write_text(
             "\n".join(json.dumps(draw(tampered(plain)) if draw(st.booleans()) else plain) for _ in range(3))
         )

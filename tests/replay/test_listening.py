@@ -1,4 +1,4 @@
-"""Who reaches the replay server: from another network namespace, over a pair of interfaces, as another machine would."""
+"""Who reaches the replay server: from another network namespace, as another machine would."""
 
 import os
 import shutil
