@@ -166,14 +166,14 @@ class ScoreTable:
     @classmethod
     def read(cls, path: Path) -> list[ScoreRow]:
         """All rows. Raises InputError where the file is no scores.csv."""
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != cls.COLUMNS:
-                raise InputError(f"{path}: not a scores.csv; its first line must be {','.join(cls.COLUMNS)}")
-            try:
+        try:
+            with path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                if tuple(reader.fieldnames or ()) != cls.COLUMNS:
+                    raise InputError(f"{path}: not a scores.csv; its first line must be {','.join(cls.COLUMNS)}")
                 return [_parse(line) for line in reader]
-            except (*DAMAGED, csv.Error) as error:
-                raise InputError(f"{path}: a line is no row of scores: {brief(error)}") from error
+        except (*DAMAGED, csv.Error) as error:
+            raise InputError(f"{path}: a line is no row of scores: {brief(error)}") from error
 
     def latest(self) -> dict[str, ScoreRow]:
         """The newest row of each task."""

@@ -168,6 +168,15 @@ def test_a_users_task_with_options_that_its_environment_does_not_have_is_refused
     task_table.cache_clear()
 
 
+@pytest.mark.parametrize("damage", [b"\xe8", b"\n1,2,3", b"\na\0b" + b",1" * 11, b'\n"' + b"x" * 200_000])
+def test_scores_that_are_none_are_refused(tmp_path, damage):
+    make_run(tmp_path, [row()])
+    path = tmp_path / "scores.csv"
+    path.write_bytes(path.read_bytes() + damage)
+    with pytest.raises(InputError, match=r"scores\.csv"):
+        ScoreTable.read(path)
+
+
 def test_results_and_costs_of_wrong_types_are_refused(tmp_path):
     make_run(tmp_path, [row()])
     good = dict(zip(ScoreTable.COLUMNS, ("1", "1", "a/b", "a", "2", *["0.5"] * 7), strict=True))
