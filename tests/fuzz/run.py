@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.harness import Tally, try_input
-from tests.fuzz.kinds import Kind, Makings, kinds
+from tests.fuzz.kinds import Makings, kinds
+from tests.fuzz.kinds_types import Kind
 
 
 def fuzz(count: int, chosen: Iterable[str] = (), first_seed: int = 0) -> Tally:
