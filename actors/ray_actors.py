@@ -107,6 +107,10 @@ class ReplayActor:
     def address(self) -> str:
         return f"{ray.util.get_node_ip_address()}:{self._server.port}"
 
+    def apply(self, change: Callable[[Any], None]) -> None:
+        """Calls `change` with the server."""
+        change(self._server)
+
     def figures(self, read: Callable[[Any], dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
         return read(self._client.server_info(timeout=5))
 

@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     model.set_defaults(command=_model)
 
     _add_tokenizer(commands)
+
+    doctor = commands.add_parser("doctor", help="whether this machine can do it all, and what to mend")
+    doctor.add_argument("--json", action="store_true", help="findings as JSON, once all are there")
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -259,6 +263,12 @@ def _tokenizer_train(options: argparse.Namespace) -> int | None:
     model = train_text_model(options.input, options.vocab_size, options.out)
     print(f"{options.out}: {model.size} tokens; use it with tokens.text={options.out}")
     return None
+
+
+def _doctor(options: argparse.Namespace) -> int | None:
+    from gato_dist.doctor import examine, examine_json
+
+    return examine_json() if options.json else examine()
 
 
 def _collect(options: argparse.Namespace) -> int | None:

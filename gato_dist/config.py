@@ -23,9 +23,11 @@ from gato_dist.config_sections import (
     TaskConfig,
     TokensConfig,
 )  # fmt: skip
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 
 PATCH = 16  # pixels of an image patch's side
+# Of a configuration's text: each alias, and each two references, may double what comes of it.
+MOST_LEVELS, MOST_ALIASES, MOST_REFERENCES = 100, 10, 40
 
 
 class RunConfig(Section):
@@ -127,23 +129,42 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     from yaml import YAMLError  # type: ignore[import-untyped]
 
     try:
+        _check_size(Path(path).read_text())
         tree = OmegaConf.load(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: cannot be read ({error.__class__.__name__}); give a YAML file such as configs/quickstart.yaml"
         ) from error
     except YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: not valid YAML: {brief(error)}") from error
+    except (OmegaConfBaseException, *DAMAGED) as error:
+        raise InputError(f"{path}: cannot be read as keys and values: {brief(error)}") from error
     for override in overrides or []:
         key, sign, _ = override.partition("=")
         if not sign or not key:
             raise InputError(f"{override}: overrides have the form key=value, such as learner.batch=64")
     try:
+        for override in overrides or []:
+            _check_size(override.partition("=")[2])
         merged = OmegaConf.merge(tree, OmegaConf.from_dotlist(list(overrides or [])))
         data = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, YAMLError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+    except (OmegaConfBaseException, YAMLError, *DAMAGED) as error:
+        raise InputError(f"{path}: {brief(error)}") from error
     return parse_config(data, str(path))
+
+
+def _check_size(text: str) -> None:
+    """Raises ValueError for YAML that would end the process or fill its memory: libyaml's recursion knows no end."""
+    import yaml
+
+    depth = aliases = 0
+    for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        aliases += isinstance(event, yaml.AliasEvent)
+        if depth > MOST_LEVELS:
+            raise ValueError(f"nested more than {MOST_LEVELS} levels deep")
+    if aliases > MOST_ALIASES or text.count("${") > MOST_REFERENCES:
+        raise ValueError(f"more than {MOST_ALIASES} aliases or {MOST_REFERENCES} references to other keys")
 
 
 def parse_config(data: Any, source: str) -> RunConfig:

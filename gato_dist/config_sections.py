@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gato_dist.listening import parse_networks
 from gato_dist.presets import MODEL_PRESETS
 from gato_dist.tasks import task_entry
 
@@ -165,11 +166,22 @@ class LearnerConfig(Section):
 class ReplayConfig(Section):
     """Reverb: one table per task."""
 
-    port: NotNegative = Field(0, description="of the replay server; 0: a free one")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(0, description="of the replay server; 0: a free one")
+    allow: tuple[str, ...] | None = Field(
+        None,
+        description="networks, such as 10.0.0.0/16, that may reach the replay server beside its own machine, since it "
+        "authenticates nobody; not given: on a cluster its nodes, on one machine none",
+    )
     size: Positive = Field(4000, description="sequences that a table keeps; the oldest leave first")
     min_size: Positive = Field(8, description="sequences in every table before the learner starts")
     ahead: Positive = Field(2000, description="sequences that experts may write before the first is sampled")
     samples_per_insert: float = Field(4.0, gt=0, description="samples that let an expert write one more sequence")
+
+    @field_validator("allow")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        parse_networks(value or ())
+        return value
 
 
 class DataConfig(Section):

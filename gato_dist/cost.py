@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.plain import read_as
 
 PACKAGES = ("gato-dist", "torch", "numpy", "ray", "dm-reverb", "envpool")
 
@@ -36,9 +37,9 @@ class Cost:
         if not path.is_file():
             return None
         try:
-            return cls(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path}: damaged ({' '.join(str(error).split())}); remove it") from error
+            return read_as(cls, json.loads(path.read_text()))
+        except DAMAGED as error:
+            raise InputError(f"{path}: damaged ({brief(error)}); remove it") from error
 
     def save(self, path: Path) -> None:
         """Under a temporary name first."""

@@ -71,10 +71,7 @@ def read_rows(run: Path) -> list[ScoreRow]:
     for name in ("scores.csv", "config.yaml"):
         if not (run / name).is_file():
             raise InputError(f"{run}: no {name} here; give the folder of a run, as `gato-dist train` writes it")
-    try:
-        return ScoreTable.read(run / "scores.csv")
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{run / 'scores.csv'}: a line is no row of scores: {' '.join(str(error).split())}") from error
+    return ScoreTable.read(run / "scores.csv")
 
 
 def results_of(rows: list[ScoreRow], results: list[TaskResult]) -> list[TaskResult]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.plain import read_as
 from gato_dist.scores import External, Reference, ScoreRow, load_external
 from gato_dist.statistics import (
     Estimate,
@@ -97,9 +98,7 @@ class TaskResult:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TaskResult":
-        row = ScoreRow(**{name: data[name] for name in ScoreRow.__dataclass_fields__})
-        successes = None if data["successes"] is None else tuple(data["successes"])
-        return cls(row, tuple(data["returns"]), successes, data["tokens"], data["seconds"])
+        return read_as(cls, {**data, "row": data})
 
 
 class EpisodeLog:
@@ -118,8 +117,8 @@ class EpisodeLog:
             return []
         try:
             return [TaskResult.from_dict(json.loads(line)) for line in self.path.read_text().splitlines()]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.path}: a line is no result: {' '.join(str(error).split())}") from error
+        except DAMAGED as error:
+            raise InputError(f"{self.path}: a line is no result: {brief(error)}") from error
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gato_dist.episode import Episode
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.plain import read_as
 from gato_dist.statistics import bootstrap_interval
 from gato_dist.tasks import OWN_FOLDER, played_entry
 from gato_dist.tokens.tokenizer import Moments
@@ -72,9 +72,10 @@ def load_reference(task: str) -> Reference:
     path = _reference_path(task)
     if not path.is_file():
         raise InputError(f"{task}: no reference scores; measure them with: gato-dist experts score '{task}'")
-    data = json.loads(path.read_text())
-    moments = {name: Moments(**values) for name, values in data["moments"].items()}
-    return Reference(Score(**data["random"]), Score(**data["expert"]), moments)
+    try:
+        return read_as(Reference, json.loads(path.read_text()))
+    except DAMAGED as error:
+        raise InputError(f"{path}: not a task's reference scores: {brief(error)}") from error
 
 
 def save_reference(task: str, reference: Reference) -> Path:
@@ -165,11 +166,14 @@ class ScoreTable:
     @classmethod
     def read(cls, path: Path) -> list[ScoreRow]:
         """All rows. Raises InputError where the file is no scores.csv."""
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != cls.COLUMNS:
-                raise InputError(f"{path}: not a scores.csv; its first line must be {','.join(cls.COLUMNS)}")
-            return [_parse(line) for line in reader]
+        try:
+            with path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                if tuple(reader.fieldnames or ()) != cls.COLUMNS:
+                    raise InputError(f"{path}: not a scores.csv; its first line must be {','.join(cls.COLUMNS)}")
+                return [_parse(line) for line in reader]
+        except (*DAMAGED, csv.Error) as error:
+            raise InputError(f"{path}: a line is no row of scores: {brief(error)}") from error
 
     def latest(self) -> dict[str, ScoreRow]:
         """The newest row of each task."""
@@ -177,8 +181,7 @@ class ScoreTable:
 
 
 def _parse(line: dict[str, str]) -> ScoreRow:
-    convert: dict[str, Any] = {"step": int, "weights_version": int, "task": str, "suite": str, "episodes": int}
-    return ScoreRow(**{name: convert.get(name, _number)(value) for name, value in line.items()})
+    return read_as(ScoreRow, {name: value or None for name, value in line.items()})
 
 
 def _number(text: str) -> float | None:

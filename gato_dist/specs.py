@@ -5,6 +5,8 @@ from enum import StrEnum
 from math import prod
 from typing import Any
 
+from gato_dist.plain import read_as
+
 
 class Modality(StrEnum):
     """Kinds of observation; members stand in the order in which a time step lists them (paper, appendix B)."""
@@ -15,6 +17,8 @@ class Modality(StrEnum):
     CONTINUOUS = "continuous"
 
 
+MOST_LETTERS = 200  # of a task's name, which names folders
+MOST_NUMBERS = 2**28  # of an observation or an action: what is larger was made to fill a memory
 _ORDER = {modality: rank for rank, modality in enumerate(Modality)}
 
 
@@ -91,13 +95,21 @@ class TaskSpec:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "TaskSpec":
-        observations = tuple(
-            ObservationSpec(o["name"], Modality(o["modality"]), tuple(o["shape"]), o["num_values"])
-            for o in data["observations"]
-        )
-        a = data["action"]
-        action = ActionSpec(
-            Modality(a["modality"]), tuple(a["shape"]), tuple(a["num_values"]), tuple(a["low"]), tuple(a["high"])
-        )
-        return cls(data["name"], observations, action, data["max_steps"])
+    def from_dict(cls, data: Any) -> "TaskSpec":
+        """Raises ValueError for what is no layout of a task, or one that no memory holds."""
+        found = read_as(cls, data)
+        folders = found.name.split("/")
+        if {"", ".", ".."} & set(folders) or not found.name.isprintable() or len(found.name) > MOST_LETTERS:
+            raise ValueError(f"{found.name[:60]!r} is no name of a task")
+        for shape in (found.action.shape, *(part.shape for part in found.observations)):
+            if any(side < 1 for side in shape) or prod(shape) > MOST_NUMBERS:
+                raise ValueError(f"{found.name[:60]!r}: no observation or action has the shape {list(shape)}")
+        if len({part.name for part in found.observations}) < len(found.observations):
+            raise ValueError(f"{found.name[:60]!r}: two parts of its observation have one name")
+        action = found.action
+        values = (action.num_values,) if action.modality is Modality.DISCRETE else (action.low, action.high)
+        if any(len(each) != action.size for each in values):
+            raise ValueError(f"{found.name[:60]!r}: its actions are {action.size} numbers, their ranges are not")
+        if any(part.modality is Modality.IMAGE and len(part.shape) != 3 for part in found.observations):
+            raise ValueError(f"{found.name[:60]!r}: pictures have height, width and channels")
+        return found

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import AuthenticationError, RayActorError, RayError, RayTaskError
 
 from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost, ReplayActor
 from gato_dist.config import RunConfig
@@ -34,9 +36,11 @@ from learner.train import train
 from replay.corpora.chunks import open_corpora
 from replay.mixture import MixtureBatches, Stream
 from replay.sampler import table_rows
-from replay.tables import start_server, table_figures
+from replay.tables import admit, start_server, table_figures
 from replay.writer import RowWriter
 
+LOOPBACK = "127.0.0.1"
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 MAX_RESTARTS = 5
 STORE_BYTES = 512 * 2**20
 COPIES = 4  # of the weights in the object store: sent, kept, the version before while someone reads it, and room
@@ -51,7 +55,7 @@ class RunFailed(RuntimeError):
 
 
 def connect(config: RayConfig, cpus: float, store: int = STORE_BYTES) -> None:
-    """Joins the cluster at `config.address`, or starts Ray on this machine, on the loopback interface.
+    """Joins the cluster at `config.address`, or starts Ray on this machine, on loopback and behind a token.
 
     cpus: what the run's parts will ask for; a Ray started here offers at least that much, since experts mostly wait.
     store: bytes of a new Ray's object store.
@@ -60,7 +64,7 @@ def connect(config: RayConfig, cpus: float, store: int = STORE_BYTES) -> None:
     """
     if config.cpus is not None and config.cpus < cpus and not config.address:
         raise InputError(f"ray.cpus: {config.cpus} is too few: this run's processes ask for {cpus:g}; leave it out")
-    environment = {"env_vars": THREADS | QUIET}
+    environment: dict[str, Any] = {"env_vars": THREADS | QUIET}
     common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": environment}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray starts workers at niceness 15, from where experts could not give way to the learner.
@@ -71,20 +75,39 @@ def connect(config: RayConfig, cpus: float, store: int = STORE_BYTES) -> None:
         try:
             _knock(config.address)
             ray.init(address=config.address, **common)
+        except AuthenticationError as error:
+            raise InputError(
+                f"ray.address: {config.address} refuses this machine's token; set RAY_AUTH_TOKEN_PATH to a file with "
+                f"the cluster's, or RAY_AUTH_TOKEN"
+            ) from error
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"ray.address: no Ray cluster answers at {config.address} ({str(error).splitlines()[0]})"
             ) from error
         return
+    _keep_private()
+    environment["env_vars"] |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
     offered = config.cpus or max(os.cpu_count() or 1, int(cpus + 1))
     try:
         ray.init(
-            address="local", num_cpus=offered, include_dashboard=False, _node_ip_address="127.0.0.1",
+            address="local", num_cpus=offered, include_dashboard=False, _node_ip_address=LOOPBACK,
             object_store_memory=store, **common,
         )  # fmt: skip
     except Exception as error:
         # Ray raises a plain Exception where its own processes did not answer in time.
         raise RunFailed(f"Ray did not start on this machine: {_brief(error)}") from error
+
+
+def _keep_private() -> None:
+    """Has a Ray that is about to start listen on loopback alone, and refuse whoever lacks its token."""
+    # Ray takes 127.0.0.1 for a mistake and listens on every interface, unless it believes to be where clusters cannot
+    # be. It reads RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER as it is imported, before any address is known.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    # Not set, it is Ray itself that turns tokens on for a new cluster.
+    os.environ.pop("RAY_AUTH_MODE", None)
+    # One of this run's own: Ray would write one that every user may read to ~/.ray/auth_token.
+    if not any(os.environ.get(name) for name in TOKENS):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _knock(address: str) -> None:
@@ -134,7 +157,8 @@ class System:
         names = [task.name for task in config.tasks]
         self.board = BoardActor.remote(names, config.evaluation, self._folder.claim_seed_blocks())
         shapes = {name: row_shape(tokenizer.tasks[name], config.tokens.length) for name in names}
-        self.replay = ReplayActor.remote(partial(start_server, shapes, config.replay))
+        self._admitted = self._networks()
+        self.replay = ReplayActor.remote(partial(start_server, shapes, config.replay, self._admitted))
         address = self._ask(self.replay.address.remote())
         for index, (task, from_disk) in enumerate(zip(config.tasks, self._from_disk, strict=True)):
             for copy in range(config.actors.copies if from_disk < 1 else 0):
@@ -200,6 +224,10 @@ class System:
         self.board.end_learning.remote()
 
     def replay_figures(self) -> dict[str, dict[str, int]]:
+        networks = self._networks()
+        if networks != self._admitted:  # the cluster has grown, or shrunk
+            self._ask(self.replay.apply.remote(partial(admit, networks=networks)))
+            self._admitted = networks
         return self._ask(self.replay.figures.remote(table_figures))
 
     def stop(self, grace_seconds: float) -> None:
@@ -228,6 +256,13 @@ class System:
         with torch.device("meta"):
             model = Gato(self._config.model, self._tokenizer.vocabulary.size, self._tokenizer.tensor_size)
         return max(STORE_BYTES, COPIES * 4 * sum(parameter.numel() for parameter in model.parameters()))
+
+    def _networks(self) -> list[str]:
+        """Who may reach the replay server from other machines."""
+        config = self._config
+        if config.replay.allow is not None or not config.ray.address:
+            return list(config.replay.allow or ())
+        return sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"])
 
     def _add(self, name: str, actor: ActorHandle, arguments: tuple) -> None:
         worker = _Worker(name, actor, arguments)

@@ -9,7 +9,8 @@ from typing import Any
 
 from yaml import YAMLError, safe_load
 
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.plain import read_as
 
 # Tasks of this suite stand in no file: any of gymnasium's ids, or module:factory, is one.
 OPEN_SUITE = "gymnasium"
@@ -51,26 +52,36 @@ def task_table() -> dict[str, TaskEntry]:
 
     Raises InputError, which names the file, for one of a user's that cannot be read as tasks.
     """
-    shipped = files("gato_dist") / "assets" / "tasks"
-    table = {}
-    for path in sorted(shipped.iterdir(), key=lambda path: path.name):
-        table.update(_read(path.name, path.read_text(), own=False))
+    table = dict(_shipped())
     for file in sorted(OWN_FOLDER.glob("*.yaml")):
         try:
             own = _read(file.name, file.read_text(), own=True)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, YAMLError) as error:
-            raise InputError(f"{file}: not a file of tasks: {' '.join(str(error).split())}") from error
+        except (*DAMAGED, YAMLError) as error:
+            raise InputError(f"{file}: not a file of tasks: {brief(error)}") from error
         if taken := sorted(own.keys() & table.keys()):
             raise InputError(f"{file}: {taken[0]} is listed already; give the file, which is the suite, another name")
         table.update(own)
     return table
 
 
+@cache
+def _shipped() -> dict[str, TaskEntry]:
+    folder = files("gato_dist") / "assets" / "tasks"
+    paths = sorted(folder.iterdir(), key=lambda path: path.name)
+    return {name: entry for path in paths for name, entry in _read(path.name, path.read_text(), own=False).items()}
+
+
 def _read(filename: str, text: str, own: bool) -> dict[str, TaskEntry]:
     suite, data = filename.removesuffix(".yaml"), safe_load(text)
     common = {"family": data.get("family", suite), "own": own} | data.get("defaults", {})
     names = [f"{suite}/{name}" for name in data["tasks"]]
-    return {name: TaskEntry(name, **common | line) for name, line in zip(names, data["tasks"].values(), strict=True)}
+    lines = zip(names, data["tasks"].values(), strict=True)
+    unknown = {key for line in data["tasks"].values() for key in {**common, **line}} - set(
+        TaskEntry.__dataclass_fields__
+    )
+    if unknown:
+        raise ValueError(f"there is no key {min(unknown, key=str)!r}")
+    return {name: read_as(TaskEntry, {"name": name, **common, **line}) for name, line in lines}
 
 
 def task_entry(name: str) -> TaskEntry:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -11,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gato_dist.config import RunConfig, dump_config, load_config
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import digest
 from gato_dist.model.gato import Gato
+from gato_dist.plain import read_as
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.export import read_file, write_file
@@ -95,16 +97,19 @@ def read_contents(path: Path) -> Contents:
     """From a checkpoint's folder or an exported file (learner/export.py). Raises InputError where it is not whole."""
     if path.is_file():
         config, tokenizer, saved, weights = read_file(path)
-        return Contents(config, tokenizer, _to_counters(saved), weights)
+        return Contents(config, tokenizer, _to_counters(saved, path), weights)
     verify(path, unread=(OPTIMIZER,))
-    config, tokenizer = load_config(path / "config.yaml"), Tokenizer.load(path)
+    config, tokenizer = load_config(path / "config.yaml"), _tokenizer(path)
     return Contents(config, tokenizer, read_counters(path), _tensors(path / WEIGHTS))
 
 
 def load_for_acting(path: Path) -> tuple[RunConfig, Tokenizer, Gato, Counters]:
     """All that acting needs, from the checkpoint alone. Raises InputError where it is none or not whole."""
     contents = read_contents(path)
-    model = build_model(contents.config, contents.tokenizer)
+    try:
+        model = build_model(contents.config, contents.tokenizer)
+    except (*DAMAGED, RuntimeError) as error:
+        raise InputError(f"{path}: no model can be made of its config and tokenizer: {brief(error)}") from error
     load_weights(model, contents.weights, path)
     return contents.config, contents.tokenizer, model.eval(), contents.counters
 
@@ -119,7 +124,7 @@ def export(path: Path, out: Path) -> Contents:
 def check_fits(path: Path, config: RunConfig, tokenizer: Tokenizer) -> None:
     """Raises InputError where the checkpoint is not whole, or is not one that this run could go on from."""
     verify(path)
-    if _counters(path)["tokenizer"] != tokenizer.fingerprint:
+    if _counters(path).get("tokenizer") != tokenizer.fingerprint:
         raise InputError(f"{path}: its tokenizer is not this run's; tasks, tokens or their statistics changed")
     before = load_config(path / "config.yaml").model
     for key in type(before).model_fields:
@@ -142,20 +147,22 @@ def load_weights(model: Gato, weights: dict[str, Tensor], path: Path) -> None:
     """Raises InputError, naming `path`, where they do not fit."""
     try:
         load_model(model, weights)
-    except RuntimeError as error:
-        message = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: the weights do not fit this config's model: {message}") from error
+    except (*DAMAGED, RuntimeError) as error:
+        raise InputError(f"{path}: the weights do not fit this config's model: {brief(error)}") from error
 
 
 def read_counters(path: Path) -> Counters:
     """Of a checkpoint's folder."""
-    return _to_counters(_counters(path))
+    return _to_counters(_counters(path), path / COUNTERS)
 
 
 def data_position(path: Path) -> DataPosition | None:
     """Where the run stood in data from disk; None where it had none."""
     data = _counters(path).get("data")
-    return DataPosition.from_dict(data) if data is not None else None
+    try:
+        return DataPosition.from_dict(data) if data is not None else None
+    except DAMAGED as error:
+        raise InputError(f"{path / COUNTERS}: its place in the data is damaged: {brief(error)}") from error
 
 
 def content_hash(path: Path) -> str:
@@ -171,17 +178,27 @@ def content_hash(path: Path) -> str:
 
 def _counters(path: Path) -> dict:
     try:
-        return json.loads((path / COUNTERS).read_text())
-    except (OSError, ValueError) as error:
+        return read_as(dict[str, Any], json.loads((path / COUNTERS).read_text()))
+    except DAMAGED as error:
         raise InputError(f"{path / COUNTERS}: missing or damaged ({error.__class__.__name__})") from error
 
 
-def _to_counters(saved: dict) -> Counters:
-    return Counters(**{field.name: saved[field.name] for field in fields(Counters)})
+def _to_counters(saved: dict, path: Path) -> Counters:
+    try:
+        return read_as(Counters, {field.name: saved[field.name] for field in fields(Counters)})
+    except DAMAGED as error:
+        raise InputError(f"{path}: its counters are damaged: {brief(error)}") from error
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.load(path)
+    except (*DAMAGED, RuntimeError) as error:
+        raise InputError(f"{path}: its tokenizer is missing or damaged: {brief(error)}") from error
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: missing or damaged ({error})") from error
+    except (*DAMAGED, SafetensorError) as error:
+        raise InputError(f"{path}: missing or damaged ({brief(error)})") from error

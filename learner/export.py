@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor, uint8
 
 from gato_dist.config import RunConfig, parse_config
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import flush
+from gato_dist.plain import read_as
 from gato_dist.tokens.tokenizer import Tokenizer
 
 FORMAT = "gato_dist weights 1"
@@ -46,15 +47,18 @@ def read_file(path: Path) -> tuple[RunConfig, Tokenizer, dict[str, Any], dict[st
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a .safetensors file, or damaged ({error})") from error
+    except (*DAMAGED, SafetensorError) as error:
+        raise InputError(f"{path}: not a .safetensors file, or damaged ({brief(error)})") from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path}: not written by gato-dist checkpoint export ({FORMAT!r})")
     if metadata.pop("sha256", None) != _sum(metadata, weights):
         raise InputError(f"{path}: damaged: its bytes are not those that were written")
-    config = parse_config(json.loads(metadata["config"]), str(path))
-    tokenizer = Tokenizer.from_dict(json.loads(metadata["tokenizer"]), base64.b64decode(metadata["text_model"]))
-    return config, tokenizer, json.loads(metadata["counters"]), weights
+    try:
+        config = parse_config(json.loads(metadata["config"]), str(path))
+        tokenizer = Tokenizer.from_dict(json.loads(metadata["tokenizer"]), base64.b64decode(metadata["text_model"]))
+        return config, tokenizer, read_as(dict[str, Any], json.loads(metadata["counters"])), weights
+    except (*DAMAGED, RuntimeError) as error:
+        raise InputError(f"{path}: what it says of itself is damaged: {brief(error)}") from error
 
 
 def _sum(metadata: dict[str, str], weights: dict[str, Tensor]) -> str:

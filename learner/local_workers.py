@@ -36,4 +36,5 @@ def _work(rank: int, job: Callable[[], None], workers: int, port: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": workers, "RANK": rank, "LOCAL_RANK": rank}
     os.environ.update({name: str(value) for name, value in where.items()})
+    os.environ.update({"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"})
     job()

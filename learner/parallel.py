@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gato_dist.config_sections import LearnerConfig
+from gato_dist.listening import answer_only
 from learner.loss import LossModel
 
 # Counts and wishes go over gloo, from host to host: asked of the GPU, they would make the host wait for it.
@@ -42,10 +43,22 @@ def process_group(gpu: bool) -> Iterator[torch.device]:
         yield device
         return
     dist.init_process_group(BACKENDS[gpu])
+    keep_off_network()
     try:
         yield device
     finally:
         dist.destroy_process_group()
+
+
+def keep_off_network() -> None:
+    """Lets this machine alone reach the workers' meeting point, where it is of this machine alone.
+
+    torch's store listens on every interface and authenticates nobody; what stands in it, workers believe. Under
+    torchrun another process holds it.
+    """
+    alone = os.environ.get("MASTER_ADDR") == "127.0.0.1"
+    if alone and rank() == 0 and world_size() > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        answer_only(int(os.environ["MASTER_PORT"]))
 
 
 def is_first() -> bool:

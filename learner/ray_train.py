@@ -30,4 +30,7 @@ def fit(job: Callable[[int], None], workers: int, gpu: bool, cpus: float, storag
 def _run(config: dict) -> None:
     from ray.train import get_context
 
+    from learner.parallel import keep_off_network
+
+    keep_off_network()
     config["job"](get_context().get_world_rank())

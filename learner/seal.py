@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError
 from gato_dist.files import digest, flush
 
 MANIFEST = "manifest.json"
@@ -47,5 +47,5 @@ def _entries(folder: Path) -> dict[str, tuple[int, str]]:
         if manifest["format"] != FORMAT:
             raise InputError(f"{path}: its format is {manifest['format']!r}; this version reads {FORMAT!r}")
         return {Path(name).name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise InputError(f"{path}: damaged ({error.__class__.__name__})") from error

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.plain import read_as
 from gato_dist.sequence import Rows
 from gato_dist.specs import TaskSpec
 from gato_dist.tokens.layout import TaskTokenizer
@@ -77,9 +78,15 @@ def read_settings(where: str | Path | Location) -> dict[str, Any]:
         settings = json.loads(path.read_text())
         if settings["format"] != FORMAT:
             raise InputError(f"{path}: format {settings['format']!r}, this version reads {FORMAT!r}")
+        for key in ("episodes", "steps"):
+            settings[key] = read_as(dict[str, int], settings.get(key, {}))
+        for key in ("min_returns", "experts"):
+            settings[key] = read_as(dict[str, Any], settings.get(key, {}))
+        settings["checkpoint"] = read_as(dict[str, Any] | None, settings.get("checkpoint"))  # type: ignore[arg-type]
+        settings["min_fraction"] = read_as(float | None, settings.get("min_fraction"))  # type: ignore[arg-type]
         return DEFAULTS | settings
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{root}: no dataset there: {SETTINGS} is missing or damaged ({error})") from error
+    except DAMAGED as error:
+        raise InputError(f"{root}: no dataset there: {SETTINGS} is missing or damaged ({brief(error)})") from error
 
 
 class EpisodeChunks:
@@ -145,8 +152,12 @@ class EpisodeChunks:
             lengths = segments["steps"][mine]
             places[mine] = at + np.cumsum(lengths) - lengths
             at += int(lengths.sum())
-        observations, _, targets = decode_steps(self._tokenizer.spec, pa.concat_tables(tables))
-        everything = self._tokenizer.encode(observations, targets)
+        try:
+            observations, _, targets = decode_steps(self._tokenizer.spec, pa.concat_tables(tables))
+            everything = self._tokenizer.encode(observations, targets)
+        except (*DAMAGED, pa.ArrowException) as error:
+            names = ", ".join(str(self._parquets[shard]) for shard in np.unique(segments["shard"]))
+            raise InputError(f"{names}: its steps are not its task's: {brief(error)}") from error
         return [
             everything.take(slice(place, place + steps)) for place, steps in zip(places, segments["steps"], strict=True)
         ]

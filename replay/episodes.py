@@ -7,7 +7,7 @@ any folder that replay/storage.py can open.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gato_dist.episode import Episode, Observations, Provenance
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import digest
+from gato_dist.plain import read_as
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from replay.storage import Location
 
@@ -77,12 +78,13 @@ class Manifest:
             data = json.loads(path.read_text())
             if data["format"] != FORMAT:
                 raise InputError(f"{path}: format {data['format']!r}, this version reads {FORMAT!r}")
-            entries = (Entry(**each | {"provenance": Provenance(**each["provenance"])}) for each in data["episodes"])
-            dropped = (Dropped(**each) for each in data["dropped"])
-            spec = TaskSpec.from_dict(data["spec"])
-            return cls(spec, data["sha256"], data["bytes"], tuple(entries), tuple(dropped))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not a manifest of a shard ({error})") from error
+            found = read_as(cls, {**data, "entries": data["episodes"]})
+            for entry in found.entries:
+                if min(entry.index, entry.first_group, entry.end_group - entry.first_group, entry.steps - 1) < 0:
+                    raise ValueError(f"episode {entry.index} has no place in a file")
+            return replace(found, spec=TaskSpec.from_dict(data["spec"]))
+        except DAMAGED as error:
+            raise InputError(f"{path}: not a manifest of a shard ({brief(error)})") from error
 
 
 def write_shard(
@@ -138,7 +140,10 @@ class Shard:
     def episode(self, entry: Entry) -> Episode:
         """A whole episode. Raises InputError, which names the file, where it cannot be read."""
         rows = read_groups(self.parquet, range(entry.first_group, entry.end_group))
-        return decode_episode(self.manifest.spec, entry, rows)
+        try:
+            return decode_episode(self.manifest.spec, entry, rows)
+        except (*DAMAGED, pa.ArrowException) as error:
+            raise InputError(f"{self.parquet}: episode {entry.index} is not its task's: {brief(error)}") from error
 
     def window(self, entry: Entry, first: int, end: int) -> pa.Table:
         """Steps [first, end) of an episode; no more is read than the row groups that hold them."""
@@ -151,8 +156,8 @@ def read_groups(parquet: Location, groups: Iterable[int]) -> pa.Table:
     try:
         with parquet.open() as source, pq.ParquetFile(source) as file:
             return file.read_row_groups(list(groups), use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{parquet}: cannot be read ({' '.join(str(error).split())[:120]})") from error
+    except (*DAMAGED, pa.ArrowException) as error:
+        raise InputError(f"{parquet}: cannot be read ({brief(error)})") from error
 
 
 def decode_steps(spec: TaskSpec, rows: pa.Table) -> tuple[Observations, np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gato_dist.episode import Episode
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from replay.episodes import EPISODE, GROUP, STEP, Entry, Shard, decode_episode
 
@@ -63,8 +63,8 @@ def _entry_faults(shard: Shard, entry: Entry) -> list[str]:
     try:
         rows = shard.window(entry, 0, GROUP * (entry.end_group - entry.first_group))
         episode = decode_episode(spec, entry, rows)
-    except (InputError, KeyError, ValueError, TypeError) as error:
-        return [*found, f"cannot be read as its task's: {error}"]
+    except (*DAMAGED, pa.ArrowException, InputError) as error:
+        return [*found, f"cannot be read as its task's: {brief(error)}"]
     if len(rows) != entry.steps:
         found.append(f"has {len(rows)} steps, not {entry.steps}")
     if set(rows.column(EPISODE).to_pylist()) != {entry.index}:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.episode import Episode
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import is_imported
 from gato_dist.tokens.images import PATCH
@@ -87,9 +87,8 @@ def naming(where: Path, episodes: Iterator[Episode]) -> Iterator[Episode]:
     """The same episodes; what a library says of damaged files becomes an InputError that names the place."""
     try:
         yield from episodes
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{where}: cannot be read: {said}") from error
+    except DAMAGED as error:
+        raise InputError(f"{where}: cannot be read: {brief(error)}") from error
 
 
 def fit_frames(frames: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gato_dist.episode import Episode, Observations, Provenance
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.plain import read_as
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.values import BINS
 from replay.dataset import Dataset
@@ -174,8 +175,8 @@ def _source(name: str, files: list[Path]) -> Source:
         else:
             spec = _survey(f"jat/{name}", files)
         return Source(spec, naming(files[0].parent, _episodes(spec, files)))
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{files[0].parent}: not in JAT's layout: {' '.join(str(error).split())[:200]}") from error
+    except (*DAMAGED, pa.ArrowException) as error:
+        raise InputError(f"{files[0].parent}: not in JAT's layout: {brief(error)}") from error
 
 
 @dataclass
@@ -279,8 +280,9 @@ def _episode(
     actions = _numbers(row[f"{spec.action.modality}_actions"])
     actions = actions.astype(dtypes.get(" action", actions.dtype)).reshape(steps, *spec.action.shape)
     if known:
-        source = Provenance(**known["provenance"])
-        return Episode(observations, actions, actions, rewards, known["terminated"], known["success"], source)
+        ended, success = read_as(bool, known["terminated"]), read_as(bool | None, known["success"])  # type: ignore[arg-type]
+        source = read_as(Provenance, known["provenance"])
+        return Episode(observations, actions, actions, rewards, ended, success, source)
     return Episode(observations, actions, actions, rewards, False, None, Provenance(spec.name, -1, "jat", "", index))
 
 

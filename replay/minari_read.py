@@ -12,7 +12,8 @@ import numpy as np
 
 from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
 from gato_dist.episode import Episode, Observations, Provenance
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.plain import read_as
 from gato_dist.specs import ActionSpec, Modality, TaskSpec
 from replay.interop import Source, fit_frames, naming
 from replay.minari_write import ACTION, OURS, require_minari
@@ -46,8 +47,8 @@ def _data_paths(source: str) -> list[Path]:
 def _metadata(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
+    except DAMAGED as error:
+        raise InputError(f"{path}: cannot be read ({brief(error)})") from error
     return data if isinstance(data, dict) else {}
 
 
@@ -61,8 +62,8 @@ def _source(path: Path) -> Source:
     try:
         found = MinariDataset(path)
         spec = _spec(found, metadata)
-    except (ValueError, LookupError, TypeError, OSError, AssertionError, AttributeError, InputError) as error:
-        raise InputError(f"{path}: not a Minari dataset that can be read: {' '.join(str(error).split())}") from error
+    except (*DAMAGED, InputError) as error:
+        raise InputError(f"{path}: not a Minari dataset that can be read: {brief(error)}") from error
     return Source(spec, naming(path, _episodes(found, spec, metadata)))
 
 
@@ -91,8 +92,8 @@ def _episodes(found: Any, spec: TaskSpec, metadata: dict[str, Any]) -> Iterator[
         aims = infos.get("target")
         targets = actions if aims is None or OURS not in known else np.asarray(aims)[1:].astype(actions.dtype)
         ours = json.loads(known[OURS]) if OURS in known else {}
-        success = ours["success"] if ours else _success(infos)
-        provenance = Provenance(**ours["provenance"]) if ours else _numbered(source, known, index)
+        success = read_as(bool | None, ours["success"]) if ours else _success(infos)
+        provenance = read_as(Provenance, ours["provenance"]) if ours else _numbered(source, known, index)
         rewards = np.asarray(data.rewards, np.float32).reshape(count)
         ended = bool(np.any(data.terminations))
         yield Episode(_checked(spec, observations), actions, targets, rewards, ended, success, provenance)

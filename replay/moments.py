@@ -6,7 +6,8 @@ from dataclasses import asdict
 import numpy as np
 
 from gato_dist.episode import Episode
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.plain import read_as
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.tokens.tokenizer import Moments
 from replay.storage import Location
@@ -21,10 +22,9 @@ def load_moments(root: Location) -> dict[str, TaskMoments]:
     if not path.exists():
         return {}
     try:
-        data = json.loads(path.read_text())
-        return {task: {name: Moments(**each) for name, each in parts.items()} for task, parts in data.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a file of moments ({error})") from error
+        return read_as(dict[str, TaskMoments], json.loads(path.read_text()))
+    except DAMAGED as error:
+        raise InputError(f"{path}: not a file of moments ({brief(error)})") from error
 
 
 def save_moments(root: Location, moments: dict[str, TaskMoments]) -> None:

@@ -2,9 +2,11 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from gato_dist.config_sections import ReplayConfig
+from gato_dist.listening import answer_only
 from gato_dist.sequence import RowShape, row_bytes
 
 ROW = "row"
@@ -44,14 +46,26 @@ def make_table(name: str, shape: RowShape, config: ReplayConfig) -> Any:
     )
 
 
-def start_server(shapes: dict[str, RowShape], config: ReplayConfig) -> Any:
+def start_server(shapes: dict[str, RowShape], config: ReplayConfig, networks: Sequence[str] = ()) -> Any:
     """A Reverb server with a table per task; its `port` is `config.port`, or a free one where that is 0.
 
-    Reverb binds every interface and authenticates nobody: keep it inside a private network.
+    Reverb itself binds every interface and authenticates nobody. Here this machine and `networks` alone reach it.
+    Raises RuntimeError where the kernel does not keep the others out.
     """
     reverb = import_reverb()
     tables = [make_table(name, shape, config) for name, shape in shapes.items()]
-    return reverb.Server(tables, port=config.port or None)
+    server = reverb.Server(tables, port=config.port or None)
+    admit(server, networks)
+    return server
+
+
+def admit(server: Any, networks: Sequence[str]) -> None:
+    """Puts the networks that may reach a server of this process in the place of those before."""
+    try:
+        answer_only(server.port, networks)
+    except (OSError, RuntimeError) as error:
+        server.stop()
+        raise RuntimeError(f"replay: port {server.port} cannot be kept off the network here: {error}") from error
 
 
 def table_figures(server_info: dict[str, Any]) -> dict[str, dict[str, int]]:

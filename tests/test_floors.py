@@ -23,6 +23,8 @@ GROUND = {
         "ports",
         "errors",
         "files",
+        "listening",
+        "plain",
         "seeds",
         "presets",
         "user_code",
@@ -80,6 +82,11 @@ WIRING = {
         "expert_training",
         "generate",
         "model_table",
+        "doctor",
+        "doctor_machine",
+        "doctor_network",
+        "doctor_tests",
+        "finding",
     )
 }
 

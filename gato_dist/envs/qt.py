@@ -3,11 +3,13 @@
 import ctypes
 import ctypes.util
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 _LIBRARIES = ("libicudata.so.56", "libicuuc.so.56", "libicui18n.so.56", "libQt5Core.so.5", "libQt5Gui.so.5")
 
 
+@cache
 def load_qt5() -> None:
     """Loads the Qt5 libraries of the `PyQt5-Qt5` wheel into this process, unless the system has its own.
 

@@ -1,18 +1,22 @@
 """Finds a suite's module by name; a suite is one file with `spec(entry)` and `make(entry, seeds, threads)`."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
-from gato_dist.tasks import played_entry
+from gato_dist.tasks import TaskEntry, played_entry
 
 
 def task_spec(task: str) -> TaskSpec:
     """A task's layout, without making an environment. Raises InputError for an unknown task or a missing library."""
-    return _suite(task).spec(played_entry(task))
+    entry = played_entry(task)
+    with _naming(entry):
+        return _suite(task).spec(entry)
 
 
 def make_env(task: str, seeds: list[int], threads: int = 1, max_steps: int | None = None) -> VectorEnv:
@@ -20,7 +24,19 @@ def make_env(task: str, seeds: list[int], threads: int = 1, max_steps: int | Non
     entry = played_entry(task)
     if max_steps:
         entry = replace(entry, options=entry.options | {"max_episode_steps": max_steps})
-    return _suite(task).make(entry, seeds, threads)
+    with _naming(entry):
+        return _suite(task).make(entry, seeds, threads)
+
+
+@contextmanager
+def _naming(entry: TaskEntry) -> Iterator[None]:
+    """What a suite raises of a user's own task is said of that task: its options are wrong, or its environment."""
+    try:
+        yield
+    except DAMAGED as error:
+        if not entry.own:
+            raise
+        raise InputError(f"{entry.name}: cannot be made of these options: {brief(error)}") from error
 
 
 def _suite(task: str) -> Any:

@@ -5,7 +5,7 @@ from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 
 DEFAULT = "default"
 REMEMBERED_CHARACTERS = 256  # of a mission; documents are longer, and come but once an epoch
@@ -51,8 +51,11 @@ class TextTokenizer:
         from sentencepiece import SentencePieceProcessor
 
         self.model_bytes = model_bytes
+        if not model_bytes:
+            raise ValueError("it is empty")
         self._processor = SentencePieceProcessor(model_proto=model_bytes)
         self.size = int(self._processor.vocab_size())
+        self._processor.encode("a")  # of a damaged model only this says that it is none
         self._cache: dict[str, list[int]] = {}
 
     @classmethod
@@ -62,8 +65,8 @@ class TextTokenizer:
             return cls((files("gato_dist") / "assets" / "text.model").read_bytes())
         try:
             return cls(Path(path).read_bytes())
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"tokens.text: {path} is not a SentencePiece .model file ({error})") from error
+        except (*DAMAGED, RuntimeError) as error:
+            raise InputError(f"tokens.text: {path} is not a SentencePiece .model file ({brief(error)})") from error
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one text; missions repeat every step, so recent ones are remembered."""

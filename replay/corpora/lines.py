@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gato_dist.config_sections import CorpusConfig
-from gato_dist.errors import InputError
+from gato_dist.errors import InputError, brief
 from gato_dist.tokens.documents import Document
 from replay.corpora.fields import read_document
 
@@ -63,6 +63,8 @@ class LineFile:
             record = json.loads(text.strip())
         except json.JSONDecodeError as error:
             raise InputError(f"{where}: not valid JSON ({error.msg} at column {error.colno})") from error
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not JSON that can be read ({brief(error)})") from error
         if not isinstance(record, dict):
             raise InputError(f"{where}: expected an object with fields, got {type(record).__name__}")
         return read_document(self._config, record, where, self.path.parent)

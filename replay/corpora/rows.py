@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gato_dist.config_sections import CorpusConfig
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.tokens.documents import Document
 from replay.corpora.fields import field_names, read_document
 from replay.corpora.lines import BLOCK_BYTES, IMAGES
@@ -24,8 +24,8 @@ class ParquetRows:
         self.path, self._config = path, config
         try:
             metadata = pq.read_metadata(path)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{path}: not a Parquet file, or damaged ({_one_line(error)})") from error
+        except (*DAMAGED, pa.ArrowException) as error:
+            raise InputError(f"{path}: not a Parquet file, or damaged ({brief(error)})") from error
         columns = metadata.schema.to_arrow_schema().names
         for key in field_names(config):
             if key not in columns:
@@ -67,8 +67,8 @@ class ParquetRows:
             try:
                 with pq.ParquetFile(self.path) as file:
                     self._tables[group] = file.read_row_group(group, columns=self._columns)
-            except (OSError, pa.ArrowException) as error:
-                raise InputError(f"{self.path}: row group {group} cannot be read ({_one_line(error)})") from error
+            except (*DAMAGED, pa.ArrowException) as error:
+                raise InputError(f"{self.path}: row group {group} cannot be read ({brief(error)})") from error
         self._tables.move_to_end(group)
         if len(self._tables) > OPEN_GROUPS:
             self._tables.popitem(last=False)
@@ -78,7 +78,3 @@ class ParquetRows:
 def _bytes_of(group: Any, columns: list[str]) -> int:
     found = (group.column(index) for index in range(group.num_columns))
     return sum(column.total_uncompressed_size for column in found if column.path_in_schema.split(".")[0] in columns)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.config_sections import CorpusConfig
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.tokens.documents import Document
 from replay.corpora.fields import read_document
 from replay.corpora.lines import IMAGES as SAMPLES
@@ -69,8 +69,8 @@ class TarSamples:
                             members = {}
                         name = key
                         members[extension.lower()] = member
-        except tarfile.TarError as error:
-            raise InputError(f"{self.path}: not an uncompressed tar file, or damaged ({error})") from error
+        except (*DAMAGED, tarfile.TarError) as error:
+            raise InputError(f"{self.path}: not an uncompressed tar file, or damaged ({brief(error)})") from error
         if members:
             yield name, members
 
@@ -82,8 +82,8 @@ def _record(config: CorpusConfig, fields: dict[str, bytes], where: str) -> dict[
         if extension == "json":
             try:
                 record = json.loads(data) | record
-            except (ValueError, TypeError) as error:
-                raise InputError(f"{where}: its .json is not a JSON object ({error})") from error
+            except DAMAGED as error:
+                raise InputError(f"{where}: its .json is not a JSON object ({brief(error)})") from error
         elif extension in IMAGE_EXTENSIONS:
             record[extension] = data
         else:
