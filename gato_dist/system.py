@@ -14,13 +14,15 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost, ReplayActor
+from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import RayConfig
 from gato_dist.disk import disk_shares, disk_sources, open_beside
 from gato_dist.errors import InputError
+from gato_dist.replay_servers import ReplayServers
 from gato_dist.run_folder import RunFolder
 from gato_dist.signals import Interrupt
 from gato_dist.tokens.packing import row_shape
@@ -31,12 +33,12 @@ from learner.ray_train import fit
 from learner.train import train
 from replay.corpora.chunks import open_corpora
 from replay.mixture import MixtureBatches, Stream
-from replay.sampler import table_rows
-from replay.tables import start_server, table_figures
+from replay.shards import shard_rows, sum_figures
 from replay.writer import RowWriter
 
 MAX_RESTARTS = 5
 ANSWER_SECONDS = 120.0
+PLACE_SECONDS = 1800.0
 # One thread for each of the libraries that would otherwise take every core in every process.
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
@@ -122,26 +124,34 @@ class System:
         config, tokenizer = self._config, self._tokenizer
         self._shared_tokenizer = ray.put(tokenizer)
         names = [task.name for task in config.tasks]
-        self.board = BoardActor.remote(names, config.evaluation.every_seconds, self._folder.claim_seed_blocks())
-        shapes = {name: row_shape(tokenizer.tasks[name], config.tokens.length) for name in names}
-        self.replay = ReplayActor.remote(partial(start_server, shapes, config.replay))
-        address = self._ask(self.replay.address.remote())
+        # Beside the run folder, and on the one node that outlives every other.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.board = BoardActor.options(scheduling_strategy=here).remote(
+            names, config.evaluation.every_seconds, self._folder.claim_seed_blocks()
+        )
+        self.replay = ReplayServers(config, tokenizer)
+        # A cluster may have to start a node for them first.
+        seconds = PLACE_SECONDS if config.ray.address else ANSWER_SECONDS
+        addresses = [self._ask(address, seconds) for address in self.replay.addresses()]
         for index, (task, from_disk) in enumerate(zip(config.tasks, self._from_disk, strict=True)):
             for copy in range(config.actors.copies if from_disk < 1 else 0):
+                address = addresses[self.replay.shard_of(index, copy)]
                 work = (config, index, copy, self.board, self._shared_tokenizer, partial(RowWriter, address))
-                actor = ExpertActor.options(num_cpus=config.actors.threads).remote()
+                own = {"num_cpus": config.actors.threads, "resources": config.actors.resources}
+                actor = ExpertActor.options(**own).remote()
                 self._add(f"expert of {task.name}", actor, work)
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
-        job = partial(_learn, config, tokenizer, address, self._folder.root.absolute(), self.board, min_version)
+        job = partial(_learn, config, tokenizer, addresses, self._folder.root.absolute(), self.board, min_version)
         learner, notes = config.learner, self._folder.replay.absolute() / "ray_train"
         # A task, since a thread of this process that waits for Ray while Ray is shut down would crash it.
-        remote_fit = ray.remote(num_cpus=0, max_retries=0)(fit)
-        self._learner = remote_fit.remote(job, learner.workers, learner.gpu, learner.threads, notes)
+        remote_fit = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(fit)
+        self._learner = remote_fit.remote(job, learner.workers, learner.gpu, learner.threads, notes, learner.resources)
 
     def add_evaluator(self) -> None:
         name = f"evaluator {sum(worker.name.startswith('evaluator') for worker in self._workers)}"
-        actor = EvaluatorActor.options(num_cpus=self._config.evaluation.threads).remote()
+        evaluation = self._config.evaluation
+        actor = EvaluatorActor.options(num_cpus=evaluation.threads, resources=evaluation.resources).remote()
         self._add(name, actor, (self._config, name, self.board, self._shared_tokenizer))
 
     def end_experts(self) -> None:
@@ -181,7 +191,8 @@ class System:
             worker.start()
 
     def replay_figures(self) -> dict[str, dict[str, int]]:
-        return self._ask(self.replay.figures.remote(table_figures))
+        """Of every table, added up over servers."""
+        return sum_figures(map(self._ask, self.replay.figures()))
 
     def stop(self, grace_seconds: float) -> None:
         """Asks everything to end, gives the learner time for its checkpoint, then ends Ray and all that it started."""
@@ -200,32 +211,43 @@ class System:
         config = self._config
         experts = len(config.tasks) * config.actors.copies * config.actors.threads
         evaluators = max(config.evaluation.actors, config.evaluation.final_actors) * config.evaluation.threads
-        return experts + evaluators + config.learner.workers * config.learner.threads
+        servers = config.replay.shards * config.replay.cpus
+        return experts + evaluators + servers + config.learner.workers * config.learner.threads
 
     def _add(self, name: str, actor: ActorHandle, arguments: tuple) -> None:
         worker = _Worker(name, actor, arguments)
         worker.start()
         self._workers.append(worker)
 
-    def _ask(self, reference: Any) -> Any:
-        until = time.monotonic() + ANSWER_SECONDS
+    def _ask(self, reference: Any, seconds: float = ANSWER_SECONDS) -> Any:
+        until = time.monotonic() + seconds
         while not ray.wait([reference], timeout=0.2)[0] and time.monotonic() < until:
             self._interrupt.check()
         try:
             return ray.get(reference, timeout=0)
         except RayTaskError as error:
             raise _mendable(error) or RunFailed(_brief(error)) from error
+        except GetTimeoutError as error:
+            raise RunFailed(
+                f"no answer from replay in {seconds:.0f} s: is there a node that offers what it reserves?"
+            ) from error
 
 
 def _learn(
-    config: RunConfig, tokenizer: Tokenizer, address: str, root: Path, board: ActorHandle, min_version: int, rank: int
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    addresses: list[str],
+    root: Path,
+    board: ActorHandle,
+    min_version: int,
+    rank: int,
 ) -> None:
     """One learner worker's job: the circle's last arc, from replay to the board."""
     import torch
 
     torch.set_num_threads(config.learner.threads)
     folder = RunFolder(root)
-    streams = _streams(config, tokenizer, address, seed=config.seed + min_version, rank=rank)
+    streams = _streams(config, tokenizer, addresses, seed=config.seed + min_version, rank=rank)
     share = config.learner.batch // config.learner.workers
     batches = MixtureBatches(streams, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
     train(
@@ -241,7 +263,7 @@ def _learn(
         ray.get(board.finish_learning.remote())
 
 
-def _streams(config: RunConfig, tokenizer: Tokenizer, address: str, seed: int, rank: int) -> list[Stream]:
+def _streams(config: RunConfig, tokenizer: Tokenizer, addresses: list[str], seed: int, rank: int) -> list[Stream]:
     """Replay tables, what of the tasks comes from disk, and corpora."""
     dataset = open_beside(config, tokenizer)
     shares = disk_shares(config, dataset)
@@ -249,7 +271,8 @@ def _streams(config: RunConfig, tokenizer: Tokenizer, address: str, seed: int, r
     for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)):
         if share < 1:
             shape = row_shape(tokenizer.tasks[task.name], config.tokens.length)
-            streams.append(Stream(i, task.weight * (1 - share), table_rows(address, task.name, shape)))
+            rows = shard_rows(addresses, i, task.name, shape, config.actors.copies, rank)
+            streams.append(Stream(i, task.weight * (1 - share), rows))
     shares += [1.0] * len(config.corpora)
     for source in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
         chunks = source.open(rank, config.learner.workers)

@@ -29,6 +29,7 @@ GROUND = {
         "signals",
         "statistics",
         "results",
+        "scaling",
     )
 }
 WIRING = {
@@ -45,6 +46,7 @@ WIRING = {
         "loop",
         "run_folder",
         "system",
+        "replay_servers",
         "status",
         "report",
         "charts",
