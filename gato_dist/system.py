@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import AuthenticationError, GetTimeoutError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost
@@ -63,7 +63,7 @@ def connect(config: RayConfig, cpus: float) -> None:
         try:
             _knock(config.address)
             ray.init(address=config.address, **common)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, AuthenticationError) as error:
             raise InputError(
                 f"ray.address: no Ray cluster answers at {config.address} ({str(error).splitlines()[0]})"
             ) from error
