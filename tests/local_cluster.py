@@ -33,8 +33,9 @@ def local_cluster(nodes: int, folder: Path, cpus: int = 8, dashboard_port: int |
     """Starts `nodes` nodes; yields host:port for `ray.address`; ends them all.
 
     The first offers the resource `learner`, the others `actors` and `replay` in turn, and the first what is left over.
-    folder: for the token and Ray's files; short, since sockets lie there. This process must not have
-    used Ray before. dashboard_port: of the job server, which needs ray[default]; none where not given.
+    folder: for the token and Ray's files; short, since sockets lie there. This process must not have used Ray before.
+    dashboard_port: of the job server, which needs ray[default]; none where not given. Nodes listen at the machine's own
+    address: Ray would look there for a cluster at 127.0.0.1, too.
     """
     token = folder / "auth_token"
     if not token.exists():
@@ -50,14 +51,13 @@ def local_cluster(nodes: int, folder: Path, cpus: int = 8, dashboard_port: int |
         "resources": offered[0],
         "temp_dir": str(folder / "ray"),
         "include_dashboard": bool(dashboard_port),
-        "node_ip_address": "127.0.0.1",
     }
     if dashboard_port:
         head |= {"dashboard_host": "127.0.0.1", "dashboard_port": dashboard_port}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
-        for number, resources in enumerate(offered[1:], 2):
-            cluster.add_node(**common, resources=resources, node_ip_address=f"127.0.0.{number}")
+        for resources in offered[1:]:
+            cluster.add_node(**common, resources=resources)
         yield cluster.address
     finally:
         cluster.shutdown()

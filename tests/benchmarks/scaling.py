@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import date
 from itertools import count
 from pathlib import Path
@@ -170,7 +170,7 @@ def _family(process: subprocess.Popen) -> list[psutil.Process]:
     return [parent, *parent.children(recursive=True)]
 
 
-def show(name: str, config: RunConfig, rates: Rates, plan: Plan) -> None:
+def show(name: str, rates: Rates, plan: Plan) -> None:
     predicted = predict(rates, plan)
     print(f"{name}: {predicted.rows:,.0f} rows/s, {predicted.rows * rates.row_tokens:,.0f} tokens/s")
     for part, rows in sorted(predicted.limits.items(), key=lambda limit: limit[1]):
@@ -192,25 +192,28 @@ def main() -> None:
         "--plan", type=json.loads, default=None, help="a cluster to predict, as JSON of gato_dist.scaling.Plan"
     )
     parser.add_argument(
-        "--rates", type=json.loads, default={}, help="rates that were measured elsewhere, over those here"
+        "--rates",
+        type=json.loads,
+        default={},
+        help="rates that were measured elsewhere, over those here; all of them: nothing is measured",
     )
     words = parser.parse_args()
     config = load_config(words.config)
-    rates = measure(config, words.seconds)
+    known = set(words.rates) == {field.name for field in fields(Rates)}
+    rates = Rates(**words.rates) if known else measure(config, words.seconds)
     if words.processor_time:
         own = {part: 1 / getattr(rates, f"{part}_cpu") for part in ("actor", "shard", "learner")}
         rates = replace(rates, **{f"{part}_rows": rows for part, rows in own.items()})
     rates = replace(rates, **words.rates)
     print(f"{date.today()}, {words.config}")
-    for key, value in asdict(rates).items():
-        print(f"  {key:14} {value:14,.6g}")
+    print(json.dumps({key: float(f"{value:.4g}") for key, value in asdict(rates).items()}))
     here = Plan(
         actors=config.actors.copies, shards=config.replay.shards, learners=config.learner.workers,
         samples_per_insert=config.replay.samples_per_insert, shared_cores=float(psutil.cpu_count() or 1),
     )  # fmt: skip
-    show("this machine", config, rates, here)
+    show("this machine", rates, here)
     if words.plan:
-        show("plan", config, rates, Plan(**words.plan))
+        show("plan", rates, Plan(**words.plan))
     core_seconds = here.shared_cores / predict(rates, here).limits["shared cores"]
     for nodes in words.nodes:
         with tempfile.TemporaryDirectory(prefix="gato-") as folder:
