@@ -79,6 +79,7 @@ class RunConfig(Section):
             raise ValueError(
                 "replay.min_size must not exceed replay.ahead and replay.size: the learner would never start"
             )
+        self._check_cluster()
         return self
 
     @property
@@ -104,6 +105,16 @@ class RunConfig(Section):
                 f"model.local_positions: {self.model.local_positions}, but the {patches} patches of "
                 f"tokens.image_size {height}×{width} need as many"
             )
+
+    def _check_cluster(self) -> None:
+        experts = len(self.tasks) * self.actors.copies
+        if self.replay.shards > max(experts, 1):
+            raise ValueError(
+                f"replay.shards: {self.replay.shards} servers are more than the {experts} experts that write"
+            )
+        for section in ("replay", "actors", "evaluation", "learner"):
+            if getattr(self, section).resources and not self.ray.address:
+                raise ValueError(f"{section}.resources: only nodes of a cluster offer any; give its ray.address")
 
     def with_absolute_paths(self) -> "RunConfig":
         """The same, read from any working directory: Ray's processes have their own."""

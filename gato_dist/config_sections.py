@@ -17,6 +17,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Reserved = Annotated[
+    dict[str, Annotated[float, Field(ge=0)]],
+    Field(description="custom Ray resources that each such process reserves: which nodes of a cluster it may run on"),
+]
+
+
 class TaskConfig(Section):
     """One task of the mixture."""
 
@@ -161,17 +167,25 @@ class LearnerConfig(Section):
     publish_seconds: float = Field(45.0, gt=0, description="least time between two broadcasts of the weights")
     checkpoint_seconds: float = Field(120.0, gt=0, description="least time between two checkpoints")
     keep_checkpoints: Positive = Field(2, description="newest ones that stay; the best-scored weights stay besides")
+    resources: Reserved = {}
 
 
 class ReplayConfig(Section):
-    """Reverb: one table per task."""
+    """Reverb: one table per task, on one server or over several."""
 
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(0, description="of the replay server; 0: a free one")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        0, description="of the replay server, the next ones of further servers; 0: free ones"
+    )
     allow: tuple[str, ...] | None = Field(
         None,
-        description="networks, such as 10.0.0.0/16, that may reach the replay server beside its own machine, since it "
+        description="networks, such as 10.0.0.0/16, that may reach a replay server beside its own machine, since it "
         "authenticates nobody; not given: on a cluster its nodes, on one machine none",
     )
+    shards: Positive = Field(
+        1, description="replay servers; experts go round them, so that tables are spread over them or lie on several"
+    )
+    cpus: float = Field(0.0, ge=0, description="CPUs that each server reserves")
+    resources: Reserved = {}
     size: Positive = Field(4000, description="sequences that a table keeps; the oldest leave first")
     min_size: Positive = Field(8, description="sequences in every table before the learner starts")
     ahead: Positive = Field(2000, description="sequences that experts may write before the first is sampled")
@@ -209,6 +223,7 @@ class ActorsConfig(Section):
     niceness: NotNegative = Field(
         10, le=19, description="how far expert actors give way to the learner on a busy machine"
     )
+    resources: Reserved = {}
 
 
 class EvaluationConfig(Section):
@@ -244,6 +259,7 @@ class EvaluationConfig(Section):
     final_actors: Positive = Field(2, description="evaluators once training has ended")
     threads: Positive = 1
     niceness: NotNegative = Field(5, le=19, description="how far evaluators give way to the learner on a busy machine")
+    resources: Reserved = {}
 
 
 class RayConfig(Section):

@@ -26,7 +26,7 @@ def run_jobs(
     address: of a Ray cluster; none: this machine. Raises InputError where no cluster answers there, at once.
     """
     if address or (workers or 1) > 1:
-        from gato_dist.system import connect
+        from gato_dist.connect import connect
 
         connect(RayConfig(address=address), workers or 1)
         # Ray sets a handler of its own, which only exits.

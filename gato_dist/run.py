@@ -128,12 +128,16 @@ def _check_parts(config: RunConfig) -> None:
     if importlib.util.find_spec("reverb") is None:
         raise InputError("live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]'")
     if config.replay.port and not config.ray.address:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", config.replay.port))
-            except OSError as error:
-                message = (
-                    f"replay.port: {config.replay.port} is in use or not allowed; give another, or 0 for a free one"
-                )
-                raise InputError(message) from error
+        for port in range(config.replay.port, config.replay.port + config.replay.shards):
+            _check_free(port)
+
+
+def _check_free(port: int) -> None:
+    """Raises InputError where nothing can listen at this port of `replay.port` and those after it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except (OSError, OverflowError) as error:
+            message = f"replay.port: {port} is in use or not allowed; give another, or 0 for free ones"
+            raise InputError(message) from error

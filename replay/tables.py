@@ -1,8 +1,9 @@
 """The replay server: one Reverb table per task, with its signature, limits and sampling decided here together."""
 
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gato_dist.config_sections import ReplayConfig
@@ -46,14 +47,27 @@ def make_table(name: str, shape: RowShape, config: ReplayConfig) -> Any:
     )
 
 
-def start_server(shapes: dict[str, RowShape], config: ReplayConfig, networks: Sequence[str] = ()) -> Any:
+def part_of(config: ReplayConfig, share: float) -> ReplayConfig:
+    """A table's limits where a server keeps this share of it, 0 … 1."""
+    limits = {key: math.ceil(getattr(config, key) * share) for key in ("size", "ahead", "min_size")}
+    return config.model_copy(update=limits)
+
+
+def start_server(
+    shapes: dict[str, RowShape],
+    config: ReplayConfig,
+    networks: Sequence[str] = (),
+    shares: Mapping[str, float] | None = None,
+) -> Any:
     """A Reverb server with a table per task; its `port` is `config.port`, or a free one where that is 0.
 
     Reverb itself binds every interface and authenticates nobody. Here this machine and `networks` alone reach it.
+    shares: of each table, what this server keeps; all of it where not given.
     Raises RuntimeError where the kernel does not keep the others out.
     """
     reverb = import_reverb()
-    tables = [make_table(name, shape, config) for name, shape in shapes.items()]
+    shares = shares or dict.fromkeys(shapes, 1.0)
+    tables = [make_table(name, shape, part_of(config, shares[name])) for name, shape in shapes.items()]
     server = reverb.Server(tables, port=config.port or None)
     admit(server, networks)
     return server

@@ -31,6 +31,7 @@ GROUND = {
         "signals",
         "statistics",
         "results",
+        "scaling",
     )
 }
 WIRING = {
@@ -50,6 +51,8 @@ WIRING = {
         "loop",
         "run_folder",
         "system",
+        "replay_servers",
+        "connect",
         "status",
         "report",
         "report_parts",

@@ -18,8 +18,9 @@ import ray
 import torch
 
 from actors.ray_actors import BoardActor, RayHost, take_up
-from gato_dist.config_sections import RayConfig
-from gato_dist.system import COPIES, STORE_BYTES, connect
+from gato_dist.config_sections import EvaluationConfig, RayConfig
+from gato_dist.connect import STORE_BYTES, connect
+from gato_dist.system import COPIES
 from learner.train import Learner
 from tests.benchmarks.learner import KINDS, make_batch, make_config, make_tokenizer
 
@@ -102,7 +103,7 @@ def main() -> None:
     size = 4 * sum(parameter.numel() for parameter in learner.model.parameters())
     connect(RayConfig(), options.actors + 2, max(STORE_BYTES, COPIES * size))
     try:
-        board: Any = BoardActor.remote(["metaworld/reach-v3"], 0.0)  # type: ignore[attr-defined]
+        board: Any = BoardActor.remote(["metaworld/reach-v3"], EvaluationConfig())  # type: ignore[attr-defined]
         readers: list[Any] = [
             Reader.remote(config.model, tokenizer.vocabulary.size)  # type: ignore[attr-defined]
             for _ in range(options.actors)

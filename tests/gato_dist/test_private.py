@@ -10,7 +10,7 @@ import pytest
 HOST = """
 import os, sys
 from gato_dist.config_sections import RayConfig
-from gato_dist.system import connect
+from gato_dist.connect import connect
 connect(RayConfig(), 1)
 import ray
 print("started", ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)

@@ -1,0 +1,71 @@
+"""One replay over several servers: who writes where and who reads what, decided by the configuration alone."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from gato_dist.config_sections import ReplayConfig
+from gato_dist.sequence import Rows, RowShape
+from replay.sampler import table_rows
+from replay.tables import start_server
+
+
+def shard_of(task: int, copy: int, copies: int, shards: int) -> int:
+    """The server that a task's expert writes to, 0 … shards − 1: experts, counted through, go round the servers.
+
+    With as many copies as servers every table lies on all of them; with one copy tables are spread over them.
+    """
+    return (task * copies + copy) % shards
+
+
+def shards_of(task: int, copies: int, shards: int) -> list[int]:
+    """The servers of a task's table, one for each copy of its expert: a server of two copies stands there twice."""
+    return [shard_of(task, copy, copies, shards) for copy in range(copies)]
+
+
+def start_shard(
+    shard: int, shapes: dict[str, RowShape], config: ReplayConfig, copies: int, networks: Sequence[str] = ()
+) -> Any:
+    """Server number `shard`, with the tables that some expert writes there; it listens at `config.port` + shard.
+
+    shapes: of every task's rows, in the run's order. copies: experts of a task. Limits of a table are for all its
+    servers together: each keeps its experts' share of them.
+    """
+    writers = {name: shards_of(task, copies, config.shards).count(shard) for task, name in enumerate(shapes)}
+    shares = {name: count / copies for name, count in writers.items() if count}
+    own = config.model_copy(update={"port": config.port and config.port + shard})
+    return start_server({name: shapes[name] for name in shares}, own, networks, shares)
+
+
+def shard_rows(
+    addresses: Sequence[str], task: int, table: str, shape: RowShape, copies: int, reader: int
+) -> Iterator[Rows]:
+    """Uniform samples of a table that lies on several servers, in blocks, without end.
+
+    Servers take turns, each as often as experts write there, so that every row is as likely as any other. reader: a
+    number that differs among the processes that read; they begin with different servers.
+    """
+    order = shards_of(task, copies, len(addresses))
+    sources = {shard: table_rows(addresses[shard], table, shape) for shard in order}
+    first = reader % copies
+    return take_turns([sources[shard] for shard in order[first:] + order[:first]])
+
+
+def take_turns(sources: Sequence[Iterator[Rows]]) -> Iterator[Rows]:
+    """A block of each source after the other, again and again, until one of them ends."""
+    while True:
+        for source in sources:
+            block = next(source, None)
+            if block is None:
+                return
+            yield block
+
+
+def sum_figures(shards: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    """Figures of tables (`table_figures`), added up over servers."""
+    total: dict[str, dict[str, int]] = {}
+    for tables in shards:
+        for name, figures in tables.items():
+            held = total.setdefault(name, dict.fromkeys(figures, 0))
+            for key, value in figures.items():
+                held[key] += value
+    return total

@@ -1,0 +1,76 @@
+"""What a broadcast of weights sends to each node of a cluster: `python -m tests.benchmarks.broadcast_nodes ADDRESS`.
+
+Weights are published on the board, which stands on this node; several processes of every other node take them.
+"""
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+import ray
+from ray._private.internal_api import node_stats
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from actors.ray_actors import BoardActor
+from gato_dist.config_sections import EvaluationConfig
+
+
+def created_bytes() -> dict[str, int]:
+    """Bytes that each node's object store took in since it began, by node: own objects and those of others."""
+    return {
+        node["NodeID"]: node_stats(
+            node["NodeManagerAddress"], node["NodeManagerPort"], False
+        ).store_stats.cumulative_created_bytes
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+
+
+@ray.remote(num_cpus=0)
+class Reader:
+    """Takes the newest weights as an evaluator does."""
+
+    def read(self, board: Any) -> float:
+        note: Any = ray.get(board.newest.remote())
+        return float(sum(array.sum() for array in ray.get(note.reference).values()))
+
+
+def pinned(node: str) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def broadcast(size: int, readers: int) -> tuple[float, dict[str, float]]:
+    """Publishes `size` bytes; `readers` processes of each other node read them, all at once.
+
+    Returns seconds from publishing until all have read, and how often each of those nodes took the weights in.
+    """
+    here = ray.get_runtime_context().get_node_id()
+    board: Any = BoardActor.options(scheduling_strategy=pinned(here)).remote([], EvaluationConfig())
+    others = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
+    actors: list[Any] = [
+        Reader.options(scheduling_strategy=pinned(node)).remote() for node in others for _ in range(readers)
+    ]
+    for version, bytes_ in enumerate((1024, size)):  # the first one only to see every process up
+        before, began = created_bytes(), time.monotonic()
+        ray.get(board.publish.remote(version, 0, {"weight": np.ones(bytes_ // 4, np.float32)}, time.time()))
+        assert ray.get([actor.read.remote(board) for actor in actors]) == [bytes_ // 4] * len(actors)
+        seconds, after = time.monotonic() - began, created_bytes()
+    return seconds, {node: (after[node] - before[node]) / size for node in others}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("address", help="of a running cluster: host:port")
+    parser.add_argument("--megabytes", type=float, default=64.0)
+    parser.add_argument("--readers", type=int, default=4, help="processes of each node that take the weights")
+    words = parser.parse_args()
+    ray.init(address=words.address, log_to_driver=False)
+    seconds, copies = broadcast(int(words.megabytes * 1e6), words.readers)
+    for node, times in copies.items():
+        print(f"node {node[:8]}: {words.readers} readers, weights taken in {times:.2f} times")
+    print(f"{words.megabytes:g} MB on {len(copies)} other nodes after {seconds:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

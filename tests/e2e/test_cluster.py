@@ -1,0 +1,93 @@
+"""A run on a real Ray cluster of three nodes, each with an object store of its own, that asks for a token."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gato_dist.scores import ScoreTable
+from tests.e2e.test_train import finish
+from tests.local_cluster import environment
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "configs" / "cluster" / "tiny.yaml"
+OURS = {"BoardActor", "ReplayActor", "ExpertActor", "EvaluatorActor"}
+# Prints which part stands where, once all of them stand.
+PLACES = """
+import json, sys, time, ray
+from ray._private.state import actors
+ray.init(address=sys.argv[1], log_to_driver=False)
+roles = {node["NodeID"]: {"learner", "actors", "replay"} & set(node["Resources"]) for node in ray.nodes()}
+seen = {}
+while set(seen) < set(sys.argv[2:]):
+    alive = [actor for actor in actors().values() if actor["State"] == "ALIVE"]
+    found = [(actor["ActorClassName"], actor["Address"]["NodeID"]) for actor in alive]
+    seen = {kind: sorted(roles[node]) for kind, node in found if kind in sys.argv[2:]}
+    time.sleep(0.5)
+print(json.dumps(seen))
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[str, dict[str, str]]]:
+    """host:port of a cluster of three nodes, and the environment of those who may join it."""
+    folder = Path(tempfile.mkdtemp(prefix="gato-"))
+    words = [sys.executable, "-m", "tests.local_cluster", "--nodes", "3", "--folder", str(folder)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("ray.address="):
+            yield line.strip().partition("=")[2], os.environ | environment(folder / "auth_token")
+            break
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+
+
+def python(*words: str, env: dict[str, str]) -> str:
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT, env=env, timeout=900)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def train(*words: str, env: dict[str, str]) -> subprocess.Popen:
+    command = [sys.executable, "-m", "gato_dist", "train", str(CONFIG), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=env)
+
+
+def test_a_run_trains_and_is_scored_with_every_part_on_its_own_node(cluster, tmp_path):
+    address, env = cluster
+    run = tmp_path / "run"
+    process = train("--run", str(run), f"ray.address={address}", env=env)
+    places = json.loads(python("-c", PLACES, address, *OURS, env=env))
+    output = finish(process, 1200)
+    assert process.returncode == 0, output
+    assert places == {
+        "BoardActor": ["learner"], "ReplayActor": ["replay"], "ExpertActor": ["actors"], "EvaluatorActor": ["actors"]
+    }  # fmt: skip
+    rows = ScoreTable.read(run / "scores.csv")
+    assert rows[-1].step == 60
+
+
+def test_weights_travel_once_to_a_node_however_many_processes_take_them(cluster):
+    address, env = cluster
+    said = python("-m", "tests.benchmarks.broadcast_nodes", address, "--megabytes", "16", "--readers", "3", env=env)
+    copies = [float(times) for times in re.findall(r"taken in ([\d.]+) times", said)]
+    assert copies == pytest.approx([1.0, 1.0], abs=0.02)
+
+
+def test_a_run_with_another_token_is_refused_in_one_line(cluster, tmp_path):
+    address, env = cluster
+    for changed in ({"RAY_AUTH_TOKEN": "0" * 64}, {"RAY_AUTH_MODE": "disabled"}):
+        process = train("--run", str(tmp_path / "run"), f"ray.address={address}", env=env | changed)
+        output = finish(process, 300)
+        assert process.returncode == 2, output
+        assert output.strip().splitlines()[-1].startswith("gato-dist: ray.address: "), output
+        assert "Traceback" not in output
