@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from gato_dist.sources import Guidance
+
 
 @dataclass(frozen=True)
 class WeightsNote:
@@ -58,6 +60,7 @@ class Board:
         self._figures: dict[str, dict[str, float]] = {}
         self._stopping = False
         self._learner_done = False
+        self._factors: tuple[float, ...] | None = None
 
     def publish(self, version: int, step: int, reference: Any) -> None:
         """A new version of the weights; the reference to the one before is dropped."""
@@ -67,6 +70,15 @@ class Board:
 
     def newest(self) -> WeightsNote | None:
         return self._weights
+
+    def guide(self, factors: tuple[float, ...]) -> None:
+        """By which the weight of each of the mixture's tasks is multiplied from now on."""
+        self._factors = factors
+
+    def guidance(self) -> Guidance:
+        """Progress as the learner last told it."""
+        progress = self._figures.get("learner", {}).get("progress", 0.0)
+        return Guidance(progress, self._weights.version if self._weights else 0, self._factors)
 
     def evaluate_finally(self) -> int:
         """Drops every job before it and queues every task for the newest weights; their version, or −1."""

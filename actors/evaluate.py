@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 
 from actors.experts.registry import make_expert, policy_provenance
 from actors.gato_policy import GatoPolicy
@@ -13,6 +14,7 @@ from gato_dist.envs.registry import make_env
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
+from gato_dist.ports import State
 from gato_dist.seeds import evaluation_seeds, reference_seeds
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.steps import StepTokens
@@ -20,6 +22,12 @@ from gato_dist.tokens.tokenizer import Tokenizer
 
 REFERENCE_BATCH = 16
 GROUP = 16  # episodes of an evaluation that play together
+
+
+def load_state(model: Gato, state: State) -> None:
+    """Weights as they were published, into a model."""
+    # Arrays from the object store are read-only; `load_state_dict` copies them.
+    model.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
 
 
 class Evaluator:

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.actor import ActorHandle
@@ -13,7 +13,11 @@ from gato_dist.config import RunConfig
 from gato_dist.config_sections import EvaluationConfig
 from gato_dist.ports import State
 from gato_dist.seeds import expert_seeds
+from gato_dist.sources import Guidance, Source
 from gato_dist.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from actors.relabel import Round
 
 REPORT_SECONDS = 1.0
 IDLE_SECONDS = 0.5
@@ -27,23 +31,33 @@ class BoardActor(Board):
         super().publish(version, step, ray.put(reference))
 
 
-class StopSign:
-    """Asks the board whether to stop, in the background: calling it never blocks, and lags by a moment."""
+class Polled:
+    """The board's last answer to a question, asked in the background: calling it never blocks, and lags by a moment."""
 
-    def __init__(self, board: ActorHandle) -> None:
-        self._board = board
-        self._answer: Any = board.stopping.remote()
+    def __init__(self, ask: Callable[[], Any], first: Any) -> None:
+        """ask: gives the reference of an answer. first: what holds until one has come."""
+        self._ask, self._last = ask, first
+        self._answer: Any = ask()
         self._asked: float = time.monotonic()
-        self._stopped: bool = False
 
-    def __call__(self) -> bool:
-        if not self._stopped and time.monotonic() - self._asked > IDLE_SECONDS:
+    def __call__(self) -> Any:
+        if time.monotonic() - self._asked > IDLE_SECONDS:
             ready, _ = ray.wait([self._answer], timeout=0)
             if ready:
-                self._stopped = ray.get(self._answer)
-                self._answer = self._board.stopping.remote()
+                self._last = ray.get(self._answer)
+                self._answer = self._ask()
             self._asked = time.monotonic()
-        return self._stopped
+        return self._last
+
+
+def stop_sign(board: ActorHandle) -> Callable[[], bool]:
+    """Whether the board asks to stop."""
+    return Polled(board.stopping.remote, False)
+
+
+def guide(board: ActorHandle) -> Callable[[], Guidance]:
+    """What the board says of the run's progress and mixture."""
+    return Polled(board.guidance.remote, Guidance())
 
 
 class RayHost:
@@ -51,7 +65,7 @@ class RayHost:
 
     def __init__(self, board: ActorHandle) -> None:
         self._board = board
-        self.should_stop = StopSign(board)
+        self.should_stop = stop_sign(board)
 
     def publish(self, version: int, step: int, weights: State) -> None:
         # Waits for the board: the learner must not end before its last weights are safe.
@@ -61,7 +75,7 @@ class RayHost:
         self._board.report.remote("learner", metrics)
 
 
-class _Reporter:
+class Reporter:
     """Sends a process's figures to the board, at most once a second."""
 
     def __init__(self, board: ActorHandle, source: str) -> None:
@@ -117,13 +131,61 @@ class ExpertActor:
         packer = Packer(
             tokenizer, config.tokens.length, task.window_steps, block, block << 32, task.keep_repeats, prompting
         )
-        stop = StopSign(board)
-        report = _Reporter(board, f"expert/{task.name}/{copy}")
+        stop = stop_sign(board)
+        report = Reporter(board, f"expert/{task.name}/{copy}")
         with make_writer(task.name, stop) as writer:
             for figures in demonstrate(demonstrator, tokenizer, packer, writer.write):
                 report(figures)
                 if stop():
                     return
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class GatoActor:
+    """Rolls out the newest weights in one task, its expert beside them; `run` returns when the board says stop."""
+
+    def run(
+        self,
+        config: RunConfig,
+        index: int,
+        sources: list[Source],
+        board: ActorHandle,
+        tokenizers: Tokenizer,
+        make_writer: Callable[[str, Callable[[], bool]], Any],
+    ) -> None:
+        """index: of the task in the config. sources: that it writes; make_writer: a row writer for (table, stop)."""
+        import torch
+
+        from actors.relabel import Rollouts, open_sinks, relabel
+
+        os.nice(config.relabel.niceness)
+        torch.set_num_threads(1)
+        task = config.tasks[index]
+        block: Any = ray.get(board.claim_block.remote())
+        stop = stop_sign(board)
+        # A name of its own for every start: what those before it counted stays.
+        report = Reporter(board, f"gato/{task.name}/{block}")
+        rollouts = Rollouts(config, index, tokenizers, block, Source.RELABELLED in sources)
+        rounds = self._rounds(config, board, stop, rollouts)
+        tokenizer = tokenizers.tasks[task.name]
+        with open_sinks(config, task, tokenizer, sources, block, stop, make_writer) as sinks:
+            for figures in relabel(rollouts.env, rollouts.labeller, rounds, tokenizer, sinks, rollouts.random):
+                report(figures)
+                if stop():
+                    return
+
+    def _rounds(
+        self, config: RunConfig, board: ActorHandle, stop: Callable[[], bool], rollouts: Any
+    ) -> "Iterator[Round]":
+        """One after the other, each with the newest weights; none before there are any and the schedule begins."""
+        while not stop():
+            guidance, newest = ray.get([board.guidance.remote(), board.newest.remote()])
+            if newest is None or guidance.progress < config.relabel.start:
+                time.sleep(IDLE_SECONDS)
+                continue
+            if newest.version != rollouts.version:
+                rollouts.load(newest.version, ray.get(newest.reference))
+            yield rollouts.round(guidance.progress)
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -162,9 +224,7 @@ class EvaluatorActor:
         """Changes the weights only between jobs: an episode is played by one version."""
         if job.weights.version == self._version:
             return
-        import torch
+        from actors.evaluate import load_state
 
-        state = ray.get(job.weights.reference)
-        # Arrays from the object store are read-only; `load_state_dict` copies them.
-        self._model.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
+        load_state(self._model, ray.get(job.weights.reference))
         self._version = job.weights.version

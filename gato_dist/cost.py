@@ -14,7 +14,7 @@ PACKAGES = ("gato-dist", "torch", "numpy", "ray", "dm-reverb", "envpool")
 
 @dataclass
 class Cost:
-    """env_steps: of experts; tokens, training_seconds: of the learner; seconds: wall time, evaluation included.
+    """env_steps: of experts and Gato actors; tokens, training_seconds: of the learner; seconds: wall time in all.
 
     A start that was killed, and not interrupted, leaves only the learner's figures, which its checkpoint carries.
     """

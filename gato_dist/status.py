@@ -22,12 +22,18 @@ WIDTH = 120
 
 @dataclass
 class TaskStatus:
-    """fill: share of the replay table in use, None for what is read from disk; score: the newest, if there is one."""
+    """fill: share of the experts' replay table in use, None for what is read from disk; score: the newest, if any.
+
+    gato: episodes of Gato actors, dropped and imitated ones, where there are such actors; weight: in the mixture, where
+    it follows the scores.
+    """
 
     fill: float | None = 0.0
     episodes: int = 0
     loss: float | None = None
     score: ScoreRow | None = None
+    gato: dict[str, int] = field(default_factory=dict)
+    weight: float | None = None
 
 
 def new_tasks(config: RunConfig, live: bool = True) -> dict[str, TaskStatus]:
@@ -40,7 +46,8 @@ def new_tasks(config: RunConfig, live: bool = True) -> dict[str, TaskStatus]:
 class Status:
     """Rates are per second, over the last moments. lag: versions between the newest weights and the last scored.
 
-    skipped: batches without a finite gradient.
+    skipped: batches without a finite gradient. sequences: learned from, by source; beta: the share of Gato actors'
+    episodes that the expert acts in, None where there is no such actor.
     """
 
     phase: str = "starting"
@@ -55,6 +62,8 @@ class Status:
     learner_tokens_per_second: float = 0.0
     weights_version: int = 0
     lag: int = 0
+    sequences: dict[str, int] = field(default_factory=dict)
+    beta: float | None = None
     tasks: dict[str, TaskStatus] = field(default_factory=dict)
 
     def line(self) -> str:
@@ -70,6 +79,7 @@ class Status:
             fills = " ".join(f"{task.fill:.0%}" for task in played.values())
             fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in played.items())
             parts += [f"replay {fills}", f"weights v{self.weights_version} lag {self.lag}", f"fraction {fractions}"]
+        parts += _relabelled(self)
         if read:
             parts.append(f"{'corpora' if played else 'losses'} {' '.join(read)}")
         return " | ".join(parts)
@@ -80,6 +90,21 @@ def _env_rates(status: Status) -> str:
         f"env {status.env_steps_per_second:,.0f}/s, tokens in {status.tokens_in_per_second:,.0f}/s "
         f"out {status.tokens_out_per_second:,.0f}/s, "
     )
+
+
+def _relabelled(status: Status) -> list[str]:
+    """What Gato actors did and what of it was learned from; nothing where there are none."""
+    if status.beta is None:
+        return []
+    total = max(sum(status.sequences.values()), 1)
+    shares = ", ".join(f"{source} {count / total:.0%}" for source, count in status.sequences.items() if count)
+    played, dropped = (
+        sum(task.gato.get(kind, 0) for task in status.tasks.values()) for kind in ("episodes", "dropped")
+    )
+    lost = f", {dropped:,} dropped" if dropped else ""
+    return [
+        f"Gato actors {played:,} episodes{lost}, β {status.beta:.2f}" + (f" | learned from {shares}" if shares else "")
+    ]
 
 
 def render(status: Status) -> Group:
@@ -93,16 +118,22 @@ def render(status: Status) -> Group:
             f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
             f"out {status.tokens_out_per_second:,.0f} · {learner}",
             f"weights version {status.weights_version}, last scored {status.lag} behind",
+            *_relabelled(status),
         ]
     else:
         lines.append(learner)
     head = Text.assemble((f"{status.phase} ", "bold"), "\n".join(lines))
     table = Table(box=None, pad_edge=False)
-    for name in ("task", "replay", "episodes", "loss", "fraction", "95 % interval"):
+    acts = any(task.gato for task in status.tasks.values())
+    weighed = any(task.weight is not None for task in status.tasks.values())
+    more = [*["Gato's", "dropped"] * acts, *["weight"] * weighed]
+    for name in ("task", "replay", "episodes", *more, "loss", "fraction", "95 % interval"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for name, task in status.tasks.items():
+        gato = [f"{task.gato[kind]:,}" if kind in task.gato else "–" for kind in ("episodes", "dropped")] * acts
+        gato += [_number(task.weight, ".2f")] * weighed
         fill, episodes = ("–", "–") if task.fill is None else (f"{task.fill:.0%}", f"{task.episodes:,}")
-        table.add_row(name, fill, episodes, _loss(task.loss), _fraction(task.score), _interval(task.score))
+        table.add_row(name, fill, episodes, *gato, _loss(task.loss), _fraction(task.score), _interval(task.score))
     return Group(head, table)
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -16,13 +16,25 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost, ReplayActor
+from actors.ray_actors import (
+    BoardActor,
+    EvaluatorActor,
+    ExpertActor,
+    GatoActor,
+    RayHost,
+    ReplayActor,
+    Reporter,
+    guide,
+)  # fmt: skip
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import RayConfig
 from gato_dist.disk import disk_shares, disk_sources, open_beside
 from gato_dist.errors import InputError
+from gato_dist.relabelling import gato_actors, gato_sources
 from gato_dist.run_folder import RunFolder
+from gato_dist.sequence import Batch
 from gato_dist.signals import Interrupt
+from gato_dist.sources import Source, source_shares
 from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint_folder import CheckpointFolder
@@ -32,7 +44,8 @@ from learner.train import train
 from replay.corpora.chunks import open_corpora
 from replay.mixture import MixtureBatches, Stream
 from replay.sampler import table_rows
-from replay.tables import start_server, table_figures
+from replay.tables import start_server, table_figures, table_name
+from replay.usage import Usage
 from replay.writer import RowWriter
 
 MAX_RESTARTS = 5
@@ -99,7 +112,7 @@ class RunFailed(RuntimeError):
 
 
 class System:
-    """Board, replay, learner, experts and evaluators of one run; `check` surfaces what died."""
+    """Board, replay, learner, experts, Gato actors and evaluators of one run; `check` surfaces what died."""
 
     def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder, interrupt: Interrupt) -> None:
         self._config, self._tokenizer, self._folder, self._interrupt = config, tokenizer, folder, interrupt
@@ -123,7 +136,11 @@ class System:
         self._shared_tokenizer = ray.put(tokenizer)
         names = [task.name for task in config.tasks]
         self.board = BoardActor.remote(names, config.evaluation.every_seconds, self._folder.claim_seed_blocks())
-        shapes = {name: row_shape(tokenizer.tasks[name], config.tokens.length) for name in names}
+        shapes = {
+            table_name(task.name, source): row_shape(tokenizer.tasks[task.name], config.tokens.length)
+            for task in config.tasks
+            for source in (Source.EXPERT, *gato_sources(config, task))
+        }
         self.replay = ReplayActor.remote(partial(start_server, shapes, config.replay))
         address = self._ask(self.replay.address.remote())
         for index, (task, from_disk) in enumerate(zip(config.tasks, self._from_disk, strict=True)):
@@ -131,6 +148,7 @@ class System:
                 work = (config, index, copy, self.board, self._shared_tokenizer, partial(RowWriter, address))
                 actor = ExpertActor.options(num_cpus=config.actors.threads).remote()
                 self._add(f"expert of {task.name}", actor, work)
+        self._add_gato_actors(address)
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
         job = partial(_learn, config, tokenizer, address, self._folder.root.absolute(), self.board, min_version)
@@ -139,17 +157,28 @@ class System:
         remote_fit = ray.remote(num_cpus=0, max_retries=0)(fit)
         self._learner = remote_fit.remote(job, learner.workers, learner.gpu, learner.threads, notes)
 
+    def _add_gato_actors(self, address: str) -> None:
+        config = self._config
+        for index, task in enumerate(config.tasks):
+            write = partial(_open_writer, address, task.name)
+            sources = gato_sources(config, task)
+            for _ in range(gato_actors(config, task)):
+                work = (config, index, sources, self.board, self._shared_tokenizer, write)
+                self._add(
+                    f"Gato actor of {task.name}", GatoActor.options(num_cpus=config.actors.threads).remote(), work
+                )
+
     def add_evaluator(self) -> None:
         name = f"evaluator {sum(worker.name.startswith('evaluator') for worker in self._workers)}"
         actor = EvaluatorActor.options(num_cpus=self._config.evaluation.threads).remote()
         self._add(name, actor, (self._config, name, self.board, self._shared_tokenizer))
 
-    def end_experts(self) -> None:
-        """Kills the experts: nobody trains on what they would still write."""
-        for worker in self._workers:
-            if worker.name.startswith("expert"):
-                ray.kill(worker.actor)
-        self._workers = [worker for worker in self._workers if not worker.name.startswith("expert")]
+    def end_writers(self) -> None:
+        """Kills experts and Gato actors: nobody trains on what they would still write."""
+        writers = [worker for worker in self._workers if worker.name.startswith(("expert", "Gato actor"))]
+        for worker in writers:
+            ray.kill(worker.actor)
+        self._workers = [worker for worker in self._workers if worker not in writers]
 
     @property
     def learning(self) -> bool:
@@ -199,6 +228,7 @@ class System:
     def _cpus(self) -> float:
         config = self._config
         experts = len(config.tasks) * config.actors.copies * config.actors.threads
+        experts += sum(gato_actors(config, task) for task in config.tasks) * config.actors.threads
         evaluators = max(config.evaluation.actors, config.evaluation.final_actors) * config.evaluation.threads
         return experts + evaluators + config.learner.workers * config.learner.threads
 
@@ -225,9 +255,14 @@ def _learn(
 
     torch.set_num_threads(config.learner.threads)
     folder = RunFolder(root)
-    streams = _streams(config, tokenizer, address, seed=config.seed + min_version, rank=rank)
+    usage = Usage(list(config.weights))
+    streams = _streams(config, tokenizer, address, seed=config.seed + min_version, rank=rank, usage=usage)
     share = config.learner.batch // config.learner.workers
-    batches = MixtureBatches(streams, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
+    mixture = MixtureBatches(
+        streams, share, tokenizer.tensor_size, config.seed + 1009 * rank,
+        partial(source_shares, config.relabel), guide(board), usage,
+    )  # fmt: skip
+    batches = _counted(mixture, usage, Reporter(board, f"mixture/{rank}"))
     train(
         config,
         tokenizer,
@@ -241,15 +276,28 @@ def _learn(
         ray.get(board.finish_learning.remote())
 
 
-def _streams(config: RunConfig, tokenizer: Tokenizer, address: str, seed: int, rank: int) -> list[Stream]:
+def _counted(batches: Iterable[Batch], usage: Usage, report: Reporter) -> Iterator[Batch]:
+    """The same batches; what they were made of is told now and then."""
+    for batch in batches:
+        report(usage.figures())
+        yield batch
+
+
+def _open_writer(address: str, task: str, source: Source, should_stop: Callable[[], bool]) -> RowWriter:
+    return RowWriter(address, table_name(task, source), should_stop)
+
+
+def _streams(config: RunConfig, tokenizer: Tokenizer, address: str, seed: int, rank: int, usage: Usage) -> list[Stream]:
     """Replay tables, what of the tasks comes from disk, and corpora."""
     dataset = open_beside(config, tokenizer)
     shares = disk_shares(config, dataset)
     streams = []
     for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)):
-        if share < 1:
-            shape = row_shape(tokenizer.tasks[task.name], config.tokens.length)
-            streams.append(Stream(i, task.weight * (1 - share), table_rows(address, task.name, shape)))
+        shape = row_shape(tokenizer.tasks[task.name], config.tokens.length)
+        for source in (Source.EXPERT, *gato_sources(config, task)):
+            weight = task.weight * ((1 - share) if source is Source.EXPERT else 1.0)
+            rows = table_rows(address, table_name(task.name, source), shape, drawn=usage.reader())
+            streams.append(Stream(i, weight, rows, source))
     shares += [1.0] * len(config.corpora)
     for source in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
         chunks = source.open(rank, config.learner.workers)

@@ -145,8 +145,7 @@ class EpisodeChunks:
             lengths = segments["steps"][mine]
             places[mine] = at + np.cumsum(lengths) - lengths
             at += int(lengths.sum())
-        observations, _, targets = decode_steps(self._tokenizer.spec, pa.concat_tables(tables))
-        everything = self._tokenizer.encode(observations, targets)
+        everything = self._tokenizer.encode(*decode_steps(self._tokenizer.spec, pa.concat_tables(tables)))
         return [
             everything.take(slice(place, place + steps)) for place, steps in zip(places, segments["steps"], strict=True)
         ]

@@ -1,4 +1,4 @@
-"""The replay server: one Reverb table per task, with its signature, limits and sampling decided here together."""
+"""The replay server: a Reverb table per task and source, its signature, limits and sampling decided here together."""
 
 import os
 import sys
@@ -6,8 +6,19 @@ from typing import Any
 
 from gato_dist.config_sections import ReplayConfig
 from gato_dist.sequence import RowShape, row_bytes
+from gato_dist.sources import Source
 
 ROW = "row"
+
+
+def table_name(task: str, source: Source = Source.EXPERT) -> str:
+    """The table of a task's rows from one source; that of its expert bears the task's own name."""
+    return task if source is Source.EXPERT else f"{task}:{source}"
+
+
+def table_task(table: str) -> str:
+    """The task whose rows a table holds."""
+    return table.split(":", 1)[0]
 
 
 def import_reverb() -> Any:
@@ -45,7 +56,7 @@ def make_table(name: str, shape: RowShape, config: ReplayConfig) -> Any:
 
 
 def start_server(shapes: dict[str, RowShape], config: ReplayConfig) -> Any:
-    """A Reverb server with a table per task; its `port` is `config.port`, or a free one where that is 0.
+    """A Reverb server with a table per shape, by name; its `port` is `config.port`, or a free one where that is 0.
 
     Reverb binds every interface and authenticates nobody: keep it inside a private network.
     """

@@ -29,6 +29,7 @@ GROUND = {
         "signals",
         "statistics",
         "results",
+        "sources",
     )
 }
 WIRING = {
@@ -74,6 +75,9 @@ WIRING = {
         "expert_training",
         "generate",
         "model_table",
+        "relabelling",
+        "effort",
+        "usage_log",
     )
 }
 

@@ -65,9 +65,9 @@ class ReachScript:
         self._mujoco.mj_jacSite(self._model, self._data, whole, None, self._hand)
         return whole[:, self._speeds]
 
-    def label(self, observations: Observations) -> np.ndarray:
+    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
         """What the script would do in each of these states, whoever got there: float32 [N, 9]."""
-        return self.act(observations, {}, np.ones(len(observations[self._target]), bool))
+        return self.act(observations, {}, active)
 
     def describe(self) -> dict[str, Any]:
         return {"name": f"resolved rate {self._env}", "kind": "scripted", "gain": GAIN, "damping": DAMPING}

@@ -93,9 +93,12 @@ class TaskTokenizer:
         self.tensor_type = np.dtype(np.uint8 if compact and grids else np.float32)
         self.action_offset = vocabulary.action(spec.action.modality)
 
-    def encode(self, observations: Observations, actions: np.ndarray | None = None) -> StepTokens:
+    def encode(
+        self, observations: Observations, actions: np.ndarray | None = None, targets: np.ndarray | None = None
+    ) -> StepTokens:
         """T observations (a time axis or a batch of environments) and, if given, their actions [T, *shape].
 
+        targets: like actions; what is to be learned at each step, where that is not what was done.
         Without actions a step ends with its separator: the next token to predict is the first action's.
         Raises ValueError that names the task and the part for NaN, infinity or a value outside its range.
         """
@@ -107,8 +110,13 @@ class TaskTokenizer:
         token = np.concatenate([part.token for part in parts], axis=1)
         kind = np.concatenate([np.full(part.token.shape, part.kind, np.uint8) for part in parts], axis=1)
         local = (np.cumsum(valid, axis=1) - 1).astype(np.int16)
+        correction = np.zeros(token.shape, np.int16)
         if actions is not None:
             action_token, action_kind, action_local = self._encode_actions(actions, steps)
+            wanted = action_token
+            if targets is not None and not np.array_equal(targets, actions):
+                wanted, _, _ = self._encode_actions(targets, steps)
+            correction = np.concatenate([correction, (wanted - action_token).astype(np.int16)], axis=1)
             token = np.concatenate([token, action_token], axis=1)
             kind = np.concatenate([kind, action_kind], axis=1)
             local = np.concatenate([local, action_local], axis=1)
@@ -119,6 +127,7 @@ class TaskTokenizer:
             _beside(patches, steps),
             self.places,
             self._pad_tensors([part.tensor for part in parts if part.tensor is not None], steps),
+            correction,
         )  # fmt: skip
 
     def decode(self, steps: StepTokens) -> tuple[Observations, np.ndarray | None]:

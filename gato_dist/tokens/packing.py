@@ -141,7 +141,7 @@ class Packer:
 
     def _changing(self, steps: StepTokens, window: np.ndarray) -> np.ndarray:
         """Steps of windows with a change of action, and of the share of others that is kept: bool [T]."""
-        actions = np.where(steps.kind >= Kind.ACTION, steps.token, -1)
+        actions = np.where(steps.kind >= Kind.ACTION, steps.token + steps.correction, -1)
         changed = np.ones(len(steps), bool)
         changed[1:] = (actions[1:] != actions[:-1]).any(axis=1)
         keep = np.bincount(window, weights=changed) > 0

@@ -108,6 +108,12 @@ def _fill_tokens(out: dict[str, np.ndarray], streams: list[Stream], rows: list[R
         "loss_mask": (kind >= Kind.ACTION) & ~np.repeat(is_prompt, lengths),
     }.items():
         out[name].reshape(-1)[to] = values
+    if (correction := steps.correction.ravel()[at]).any():
+        # An action is shown as it was done to the steps that follow; where none does, only its own elements see it,
+        # and what leads them is what is to be learned.
+        followed = np.repeat(np.append(~begins[1:], False), lengths)
+        out["token"].reshape(-1)[to] += np.where(followed, 0, correction)
+        out["correction"].reshape(-1)[to] = np.where(followed, correction, 0)
 
 
 def _fill_rides(out: dict[str, np.ndarray], streams: list[Stream], rows: list[Row]) -> None:
