@@ -17,7 +17,7 @@ from gato_dist.sources import Guidance, Source
 from gato_dist.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from actors.relabel import Round
+    from actors.relabel import Rollouts, Round
 
 REPORT_SECONDS = 1.0
 IDLE_SECONDS = 0.5
@@ -175,7 +175,7 @@ class GatoActor:
                     return
 
     def _rounds(
-        self, config: RunConfig, board: ActorHandle, stop: Callable[[], bool], rollouts: Any
+        self, config: RunConfig, board: ActorHandle, stop: Callable[[], bool], rollouts: "Rollouts"
     ) -> "Iterator[Round]":
         """One after the other, each with the newest weights; none before there are any and the schedule begins."""
         while not stop():

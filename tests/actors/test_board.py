@@ -3,6 +3,7 @@
 import pytest
 
 from actors.board import Board, EvaluationJob, EvaluationResult
+from gato_dist.sources import Guidance
 
 
 def result_of(job: EvaluationJob) -> EvaluationResult:
@@ -81,3 +82,12 @@ def test_results_are_taken_once():
 def test_no_two_actors_get_the_same_seed_block():
     board = Board(["a"], 0.0, first_block=40)
     assert [board.claim_block() for _ in range(3)] == [40, 41, 42]
+
+
+def test_guidance_is_the_learners_progress_the_newest_version_and_the_drivers_factors():
+    board = Board(["a"], 0.0)
+    assert board.guidance() == Guidance(0.0, 0, None)
+    board.publish(4, 10, "weights")
+    board.report("learner", {"progress": 0.25})
+    board.guide((2.0,))
+    assert board.guidance() == Guidance(0.25, 4, (2.0,))
