@@ -19,7 +19,7 @@ from actors.rollout import EpisodeRecorder, rollout
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import make_env
-from gato_dist.episode import Episode, join_steps
+from gato_dist.episode import Episode, Provenance, join_steps
 from gato_dist.model.gato import Gato
 from gato_dist.ports import Labeller, Policy, State, VectorEnv
 from gato_dist.scores import expert_score_fraction, load_reference
@@ -132,7 +132,7 @@ def _deliver(
 class _Played:
     """The first episode of each environment from now on, and which of them lost their expert."""
 
-    def __init__(self, env: VectorEnv, source: Any) -> None:
+    def __init__(self, env: VectorEnv, source: Provenance) -> None:
         self._env, self._recorder = env, EpisodeRecorder(env, source)
         self._episodes: list[Episode] = []
         self._lost = np.zeros(len(env.seeds), bool)

@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from actors.ray_actors import (
     BoardActor,
@@ -49,6 +49,7 @@ from replay.usage import Usage
 from replay.writer import RowWriter
 
 MAX_RESTARTS = 5
+UNAVAILABLE_SECONDS = 3.0  # an actor that is still coming back refuses its work sooner than that
 ANSWER_SECONDS = 120.0
 # One thread for each of the libraries that would otherwise take every core in every process.
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
@@ -102,8 +103,10 @@ class _Worker:
     arguments: tuple
     work: Any = None
     failures: int = 0
+    started: float = 0.0
 
     def start(self) -> None:
+        self.started = time.monotonic()
         self.work = self.actor.run.remote(*self.arguments)
 
 
@@ -201,6 +204,9 @@ class System:
             try:
                 ray.get(worker.work)
             except RayActorError as error:
+                if isinstance(error, ActorUnavailableError) and time.monotonic() - worker.started < UNAVAILABLE_SECONDS:
+                    worker.start()
+                    continue
                 worker.failures += 1
                 if worker.failures > MAX_RESTARTS:
                     raise RunFailed(f"{worker.name} died {worker.failures} times: {_brief(error)}") from error

@@ -70,7 +70,7 @@ class MixtureBatches:
         """Of a batch's rows, of each stream as it stands now: float64 [streams], adding up to 1."""
         by_source = self._source_shares(guidance.progress)
         has = np.array([ready is None or ready.any for ready in self._ready])
-        part = self._weights * [by_source[stream.source] for stream in self._streams] * has
+        part = self._weights * [by_source.get(stream.source, 0.0) for stream in self._streams] * has
         many = int(self._tasks.max()) + 1
         # Where a task's schedule leaves nothing to what it has, that is its experts.
         empty = np.bincount(self._tasks, part, many) == 0
