@@ -1,12 +1,14 @@
-"""What the processes of a run tell one another: newest weights, evaluation jobs and results, figures, the stop sign.
+"""What the processes of a run tell one another: newest weights, evaluation jobs and results, figures, when to end.
 
 Plain Python, without Ray: `ray_actors.py` makes one actor of it, and every call to it is short.
 """
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from gato_dist.config_sections import EvaluationConfig
 from gato_dist.sources import Guidance
 
 
@@ -21,16 +23,20 @@ class WeightsNote:
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """Score one version on one task. final: the run's last version, scored with more episodes."""
+    """Score one version on one task. final: the run's last version, scored with more episodes. film: make a video."""
 
     task: str
     weights: WeightsNote
     final: bool
+    film: bool
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Returns of one job's episodes, in the order of their seeds, and their success: None where the task tells none."""
+    """Returns of one job's episodes, in the order of their seeds, and their success: None where the task tells none.
+
+    film: a GIF of the first episode, where one was asked for and the task could be drawn.
+    """
 
     task: str
     version: int
@@ -39,18 +45,21 @@ class EvaluationResult:
     successes: tuple[bool | None, ...]
     seconds: float
     final: bool
+    film: bytes | None = None
 
 
 class Board:
-    """tasks: what evaluators score. every_seconds: least time between two versions that are scored.
+    """tasks: what evaluators score, and settings how often. first_block: of the seed blocks for expert actors.
 
-    first_block: of the seed blocks that it hands to expert actors.
     Versions only grow: an older one than the newest is refused with ValueError.
     """
 
-    def __init__(self, tasks: list[str], every_seconds: float, first_block: int = 0) -> None:
+    def __init__(self, tasks: list[str], settings: EvaluationConfig, first_block: int = 0) -> None:
         self._next_block = first_block
-        self._tasks, self._every_seconds = tasks, every_seconds
+        self._tasks, self._settings = tasks, settings
+        self._queued = dict.fromkeys(tasks, float("-inf"))  # when each was last asked for
+        self._filmed = dict.fromkeys(tasks, time.monotonic())
+        self._scored: dict[int, WeightsNote] = {}
         self._weights: WeightsNote | None = None
         self._jobs: list[EvaluationJob] = []
         self._held: dict[str, EvaluationJob] = {}
@@ -59,6 +68,7 @@ class Board:
         self._results: list[EvaluationResult] = []
         self._figures: dict[str, dict[str, float]] = {}
         self._stopping = False
+        self._learning = True
         self._learner_done = False
         self._factors: tuple[float, ...] | None = None
 
@@ -83,7 +93,7 @@ class Board:
     def evaluate_finally(self) -> int:
         """Drops every job before it and queues every task for the newest weights; their version, or −1."""
         self._held, self._final = {}, True
-        return self._queue_round() if self._weights else -1
+        return self._queue_round(self._tasks) if self._weights else -1
 
     def next_job(self, evaluator: str) -> EvaluationJob | None:
         """The next task for this evaluator to score, or None: ask again later.
@@ -95,8 +105,8 @@ class Board:
             return self._held[evaluator]
         if not self._jobs and self._weights and not self._final:
             version, began = self._last_round
-            if self._weights.version > version and time.monotonic() - began >= self._every_seconds:
-                self._queue_round()
+            if self._weights.version > version and time.monotonic() - began >= self._settings.every_seconds:
+                self._queue_round(self._next_tasks())
         if not self._jobs:
             return None
         self._held[evaluator] = self._jobs.pop(0)
@@ -116,9 +126,16 @@ class Board:
         self._results.append(result)
 
     def take_results(self) -> list[EvaluationResult]:
-        """Results since the last call."""
+        """Results since the last call. The weights behind them can be had by `scored` until the next one."""
         taken, self._results = self._results, []
+        jobs = [*self._jobs, *self._held.values()]
+        needed = {job.weights.version for job in jobs} | {result.version for result in taken}
+        self._scored = {version: note for version, note in self._scored.items() if version in needed}
         return taken
+
+    def scored(self, version: int) -> WeightsNote | None:
+        """Weights that are being scored, or were a moment ago."""
+        return self._scored.get(version)
 
     def report(self, source: str, figures: dict[str, float]) -> None:
         """The newest figures of one process; its earlier ones are replaced."""
@@ -127,6 +144,13 @@ class Board:
     def figures(self) -> dict[str, dict[str, float]]:
         """The newest figures by process."""
         return dict(self._figures)
+
+    def end_learning(self) -> None:
+        """Asks the learner to end, and nobody else."""
+        self._learning = False
+
+    def learning_ends(self) -> bool:
+        return self._stopping or not self._learning
 
     def stop(self) -> None:
         """Asks every process to end."""
@@ -142,8 +166,28 @@ class Board:
     def learner_done(self) -> bool:
         return self._learner_done
 
-    def _queue_round(self) -> int:
+    def _next_tasks(self) -> list[str]:
+        """Those whose scores are oldest, as many as a round takes, and all that would be too old before the next."""
+        settings, now = self._settings, time.monotonic()
+        count = math.ceil(settings.share * len(self._tasks) - 1e-9)  # a tenth of thirty is three
+        bound = math.inf if settings.stale_seconds is None else settings.stale_seconds - settings.every_seconds
+        waited = {task: now - queued for task, queued in self._queued.items()}
+        longest = sorted(self._tasks, key=lambda task: -waited[task])
+        return longest[:count] + [task for task in longest[count:] if waited[task] > bound]
+
+    def _queue_round(self, tasks: list[str]) -> int:
         assert self._weights is not None
-        self._last_round = (self._weights.version, time.monotonic())
-        self._jobs = [EvaluationJob(task, self._weights, self._final) for task in self._tasks]
-        return self._weights.version
+        now, weights = time.monotonic(), self._weights
+        self._last_round = (weights.version, now)
+        self._scored[weights.version] = weights
+        self._queued |= dict.fromkeys(tasks, now)
+        self._jobs = [EvaluationJob(task, weights, self._final, self._films(task, now)) for task in tasks]
+        return weights.version
+
+    def _films(self, task: str, now: float) -> bool:
+        """The last weights, and others now and then: what plays at the beginning is not worth watching."""
+        every = self._settings.video_seconds
+        due = bool(every) and (self._final or now - self._filmed[task] >= every)
+        if due:
+            self._filmed[task] = now
+        return due

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from actors.experts.registry import make_expert, policy_provenance
+from actors.filming import Film, Filmed
 from actors.gato_policy import GatoPolicy
 from actors.rollout import episodes
 from gato_dist.config import RunConfig
@@ -14,7 +15,7 @@ from gato_dist.envs.registry import make_env
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
-from gato_dist.ports import State
+from gato_dist.ports import State, VectorEnv
 from gato_dist.seeds import evaluation_seeds, reference_seeds
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.steps import StepTokens
@@ -38,15 +39,23 @@ class Evaluator:
         self._tasks = {task.name: task for task in config.tasks}
         self._prompts: dict[str, StepTokens] = {}
 
-    def play(self, model: Gato, task: str, count: int, version: int) -> list[Episode]:
-        """`count` episodes by one version of the weights, in the order of their seeds: group by group."""
-        groups = evaluation_groups(count)
-        return [episode for seeds in groups for episode in self.play_group(model, task, seeds, version)]
+    def play(self, model: Gato, task: str, count: int, version: int, film: Film | None = None) -> list[Episode]:
+        """`count` episodes by one version of the weights, in the order of their seeds: group by group.
 
-    def play_group(self, model: Gato, task: str, seeds: list[int], version: int) -> list[Episode]:
-        """The first episode of each seed, all played together, in the order of their seeds."""
+        film: takes the first of them.
+        """
+        first, *others = evaluation_groups(count)
+        played = self.play_group(model, task, first, version, film)
+        return played + [episode for seeds in others for episode in self.play_group(model, task, seeds, version)]
+
+    def play_group(
+        self, model: Gato, task: str, seeds: list[int], version: int, film: Film | None = None
+    ) -> list[Episode]:
+        """The first episode of each seed, all played together, in the order of their seeds. film: takes the first."""
         policy = self.policy(model, task, seeds, version)
-        env = make_env(task, seeds, self._config.evaluation.threads)
+        env: VectorEnv = make_env(task, seeds, self._config.evaluation.threads)
+        if film is not None:
+            env = Filmed(env, film)
         try:
             played = list(episodes(env, policy, policy_provenance(task, policy, version), once=True))
         finally:

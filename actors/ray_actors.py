@@ -9,6 +9,7 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.board import Board, EvaluationJob, EvaluationResult
+from actors.filming import Film
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import EvaluationConfig
 from gato_dist.ports import State
@@ -34,10 +35,10 @@ class BoardActor(Board):
 class Polled:
     """The board's last answer to a question, asked in the background: calling it never blocks, and lags by a moment."""
 
-    def __init__(self, ask: Callable[[], Any], first: Any) -> None:
-        """ask: gives the reference of an answer. first: what holds until one has come."""
+    def __init__(self, ask: Any, first: Any) -> None:
+        """ask: the board's method that tells. first: what holds until an answer has come."""
         self._ask, self._last = ask, first
-        self._answer: Any = ask()
+        self._answer: Any = ask.remote()
         self._asked: float = time.monotonic()
 
     def __call__(self) -> Any:
@@ -45,19 +46,14 @@ class Polled:
             ready, _ = ray.wait([self._answer], timeout=0)
             if ready:
                 self._last = ray.get(self._answer)
-                self._answer = self._ask()
+                self._answer = self._ask.remote()
             self._asked = time.monotonic()
         return self._last
 
 
-def stop_sign(board: ActorHandle) -> Callable[[], bool]:
-    """Whether the board asks to stop."""
-    return Polled(board.stopping.remote, False)
-
-
 def guide(board: ActorHandle) -> Callable[[], Guidance]:
     """What the board says of the run's progress and mixture."""
-    return Polled(board.guidance.remote, Guidance())
+    return Polled(board.guidance, Guidance())
 
 
 class RayHost:
@@ -65,7 +61,7 @@ class RayHost:
 
     def __init__(self, board: ActorHandle) -> None:
         self._board = board
-        self.should_stop = stop_sign(board)
+        self.should_stop: Callable[[], bool] = Polled(board.learning_ends, False)
 
     def publish(self, version: int, step: int, weights: State) -> None:
         # Waits for the board: the learner must not end before its last weights are safe.
@@ -131,7 +127,7 @@ class ExpertActor:
         packer = Packer(
             tokenizer, config.tokens.length, task.window_steps, block, block << 32, task.keep_repeats, prompting
         )
-        stop = stop_sign(board)
+        stop = Polled(board.stopping, False)
         report = Reporter(board, f"expert/{task.name}/{copy}")
         with make_writer(task.name, stop) as writer:
             for figures in demonstrate(demonstrator, tokenizer, packer, writer.write):
@@ -162,7 +158,7 @@ class GatoActor:
         torch.set_num_threads(1)
         task = config.tasks[index]
         block: Any = ray.get(board.claim_block.remote())
-        stop = stop_sign(board)
+        stop = Polled(board.stopping, False)
         # A name of its own for every start: what those before it counted stays.
         report = Reporter(board, f"gato/{task.name}/{block}")
         rollouts = Rollouts(config, index, tokenizers, block, Source.RELABELLED in sources)
@@ -214,11 +210,15 @@ class EvaluatorActor:
         self._load(job)
         count = settings.final_episodes if job.final else settings.episodes
         began = time.monotonic()
-        played = self._evaluator.play(self._model, job.task, count, job.weights.version)
+        film = Film() if job.film else None
+        played = self._evaluator.play(self._model, job.task, count, job.weights.version, film)
         returns = tuple(episode.episode_return for episode in played)
         successes = tuple(episode.success for episode in played)
         seconds = time.monotonic() - began
-        return EvaluationResult(job.task, job.weights.version, job.weights.step, returns, successes, seconds, job.final)
+        return EvaluationResult(
+            job.task, job.weights.version, job.weights.step, returns, successes, seconds, job.final,
+            film.gif() if film else None,
+        )  # fmt: skip
 
     def _load(self, job: EvaluationJob) -> None:
         """Changes the weights only between jobs: an episode is played by one version."""

@@ -72,19 +72,22 @@ class EpisodeRecorder:
         active = step.active
         now = self._history.add(step)
         self._first[active & (self._first < 0)] = now
-        ended = [self._finish(i, now, bool(step.terminated[i])) for i in np.flatnonzero(active & step.done).tolist()]
+        done = np.flatnonzero(active & step.done).tolist()
+        if not done:
+            return []
+        clock, created = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        ended = [self._finish(i, now, bool(step.terminated[i]), clock, created) for i in done]
         going = self._first[self._first >= 0]
         self._history.forget(int(going.min()) if len(going) else now + 1)
         return ended
 
-    def _finish(self, i: int, now: int, terminated: bool) -> Episode:
+    def _finish(self, i: int, now: int, terminated: bool, clock: float, created: str) -> Episode:
         past = self._history.column(i, int(self._first[i]), now + 1)
         observations: Observations = {part.name: past[part.name] for part in self._spec.observations}
-        clock = time.monotonic()
         source = self._source
         provenance = Provenance(
             source.task, self._seeds[i], source.policy, source.policy_hash, self._episodes[i], source.weights_version,
-            source.versions, clock - self._began[i], datetime.now(UTC).isoformat(timespec="seconds"),
+            source.versions, clock - self._began[i], created,
         )  # fmt: skip
         self._first[i], self._began[i] = -1, clock
         self._episodes[i] += 1
@@ -92,15 +95,15 @@ class EpisodeRecorder:
         return Episode(
             observations,
             past[ACTIONS],
-            past[TARGETS],
-            past[REWARDS].astype(np.float32),
+            past.get(TARGETS, past[ACTIONS]),
+            past[REWARDS].astype(np.float32, copy=False),
             terminated,
             success,
             provenance,
         )
 
 
-# Columns of a history beside the observations, whose names hold no space.
+# Columns of a history beside the observations, whose names hold no space. Targets that are the actions have none.
 ACTIONS, TARGETS, REWARDS, SUCCESS = " actions", " targets", " rewards", " success"
 
 
@@ -117,7 +120,9 @@ class _History:
 
     def add(self, step: Transition) -> int:
         """Copies a step of every environment; returns its number."""
-        arrays = {ACTIONS: step.actions, TARGETS: step.targets, REWARDS: step.rewards, **step.observations}
+        arrays = {ACTIONS: step.actions, REWARDS: step.rewards, **step.observations}
+        if step.targets is not step.actions:
+            arrays[TARGETS] = step.targets
         if step.success is not None:
             arrays[SUCCESS] = step.success
         for name, values in arrays.items():

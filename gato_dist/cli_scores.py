@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gato_dist.cli_arguments import positive, temperature
+from gato_dist.cli_arguments import not_negative, positive, temperature
 
 
 def add_scores(commands: Any) -> None:
@@ -16,6 +16,10 @@ def add_scores(commands: Any) -> None:
     evaluate.add_argument(
         "--temperature", type=temperature, metavar="T", help="0: greedy; the checkpoint's own evaluation's by default"
     )
+    evaluate.add_argument(
+        "--prompt-tokens", type=not_negative, metavar="N",
+        help="of an expert's demonstration before every episode; 0: none; the checkpoint's own evaluation's by default",
+    )  # fmt: skip
     evaluate.add_argument("--out", type=Path, metavar="CSV", help="a new file, with the columns of a run's scores.csv")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="a new file: also success, episodes, aggregates")
     evaluate.set_defaults(command=_evaluate)
@@ -37,12 +41,12 @@ def add_scores(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int | None:
-    from gato_dist.measure import Request, evaluate_checkpoint
+    from gato_dist.measure import Manner, Request, evaluate_checkpoint
 
     evaluate_checkpoint(
         Request(
-            options.checkpoint, options.tasks, options.episodes, options.workers, options.temperature, options.out,
-            options.json,
+            options.checkpoint, options.tasks, options.episodes, options.workers,
+            Manner(options.temperature, options.prompt_tokens), options.out, options.json,
         )
     )  # fmt: skip
     return None

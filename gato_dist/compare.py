@@ -47,11 +47,11 @@ class Run:
         return {row.task: row for row in newest_rows(self.rows)}
 
     def curve(self, tasks: list[str], place: Callable[[int, int], float | None]) -> Points:
-        """(x, mean fraction over `tasks`) of each version that all of them were scored with.
+        """(x, mean fraction over `tasks`) of each point of `mean_curve`.
 
         place: x of (weights version, step); None where it is not known.
         """
-        points = [(place(version, step), mean) for version, (step, mean) in mean_curve(self.rows, tasks).items()]
+        points = [(place(point.version, point.step), point.mean) for point in mean_curve(self.rows, tasks)]
         return [(x, mean) for x, mean in points if x is not None]
 
 
@@ -171,6 +171,7 @@ def _page(runs: list[Run], common: list[str], head: list[str], lines: list[list[
         f"""<small>gato_dist: runs side by side</small><h1>{escape(names)}</h1>
 <p>Expert-score fraction, (score − random) / (expert − random), of each run's newest weights, with 95 % bootstrap
 intervals over the evaluation's episodes; they do not speak of other training runs. Means, curves and profiles are over
-the {len(common)} tasks that all runs were scored on.</p>
+the {len(common)} tasks that all runs were scored on. A curve has a point whenever all of them were scored anew: with
+one version of the weights, or, where tasks take turns, with several.</p>
 <h2>Scores</h2><section>{table_html(head, lines)}</section><h2>Curves</h2>{drawings}""",
     )

@@ -163,7 +163,7 @@ class LearnerConfig(Section):
     checkpoint_activations: bool = Field(False, description="compute activations twice rather than keep them")
     publish_seconds: float = Field(45.0, gt=0, description="least time between two broadcasts of the weights")
     checkpoint_seconds: float = Field(120.0, gt=0, description="least time between two checkpoints")
-    keep_checkpoints: Positive = Field(2, description="newest ones that stay; the best-scored one stays as well")
+    keep_checkpoints: Positive = Field(2, description="newest ones that stay; the best-scored weights stay besides")
 
 
 class ReplayConfig(Section):
@@ -260,6 +260,22 @@ class EvaluationConfig(Section):
         0, description="tokens of an expert's demonstration that lead every episode; at most half of tokens.length"
     )
     every_seconds: float = Field(150.0, ge=0, description="least time between two versions that are scored")
+    share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the tasks that a version is scored on, those with the oldest scores first",
+    )
+    stale_seconds: float | None = Field(
+        None, gt=0, description="tasks whose score would be older before the next version are scored as well"
+    )
+    stop_at: float | None = Field(None, description="mean fraction over tasks at which training ends early")
+    patience: Positive | None = Field(
+        None, description="means over all tasks, one after another, without a new best that end training early"
+    )
+    video_seconds: NotNegative = Field(
+        0, description="least time between two videos of a task for TensorBoard, the last weights' besides; 0: none"
+    )
     final_actors: Positive = Field(2, description="evaluators once training has ended")
     threads: Positive = 1
     niceness: NotNegative = Field(5, le=19, description="how far evaluators give way to the learner on a busy machine")

@@ -16,6 +16,8 @@ PACKAGES = ("gato-dist", "torch", "numpy", "ray", "dm-reverb", "envpool")
 class Cost:
     """env_steps: of experts and Gato actors; tokens, training_seconds: of the learner; seconds: wall time in all.
 
+    kwh: of the driver's processors (`energy.py`); None where any start did not tell.
+
     A start that was killed, and not interrupted, leaves only the learner's figures, which its checkpoint carries.
     """
 
@@ -24,6 +26,7 @@ class Cost:
     tokens: int = 0
     training_seconds: float = 0.0
     seconds: float = 0.0
+    kwh: float | None = None
     hardware: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -50,15 +53,17 @@ class CostMeter:
     def __init__(self, path: Path) -> None:
         self._path, self._before = path, Cost.load(path) or Cost()
 
-    def write(self, seconds: float, env_steps: float, learner: dict[str, float]) -> None:
-        """seconds, env_steps: of this start; learner: its newest figures, which count from the run's beginning."""
+    def write(self, seconds: float, env_steps: float, learner: dict[str, float], kwh: float | None) -> None:
+        """seconds, env_steps, kwh: of this start; learner: its newest figures, which count from the run's beginning."""
         before = self._before
+        known = 0.0 if not before.starts else before.kwh
         Cost(
             before.starts + 1,
             before.env_steps + int(env_steps),
             int(learner.get("tokens", before.tokens)),
             learner.get("seconds", before.training_seconds),
             before.seconds + seconds,
+            None if kwh is None or known is None else known + kwh,
             hardware(),
             installed_versions(),
         ).save(self._path)

@@ -11,7 +11,7 @@ from gato_dist.config_sections import TaskConfig
 from gato_dist.drift import Band, drift, labelled_episodes
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
-from gato_dist.measure import Job, Player, load_player, play
+from gato_dist.measure import Job, Manner, Player, load_player, play
 from gato_dist.model.gato import Gato
 from gato_dist.results import TaskResult
 from gato_dist.scores import load_reference
@@ -22,7 +22,7 @@ from gato_dist.teacher_forcing import Forced, agreement, following, force
 from learner.checkpoint import content_hash
 
 CONSOLE = make_console()
-SAMPLED = 1.0  # temperature
+GREEDY, SAMPLED = Manner(temperature=0.0), Manner(temperature=1.0)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def diagnose(checkpoint: Path, task: str, episodes: int) -> Diagnosis:
     InputError where the folder is no checkpoint or the task is none of its own.
     """
     content = content_hash(checkpoint) if checkpoint.is_dir() else ""
-    player = load_player(checkpoint, content, 0.0)
+    player = load_player(checkpoint, content, GREEDY)
     settings = next((each for each in player.config.tasks if each.name == task), None)
     if settings is None:
         names = ", ".join(each.name for each in player.config.tasks)
@@ -65,7 +65,10 @@ def diagnose(checkpoint: Path, task: str, episodes: int) -> Diagnosis:
         float(np.mean([episode.episode_return for episode in shown_by_expert])),
         _force(player, settings, shown_by_expert, player.model),
         _masked(player, settings, shown_by_expert),
-        {heat: _play(checkpoint.resolve(), content, heat, task, episodes) for heat in (0.0, SAMPLED)},
+        {
+            manner.temperature or 0.0: _play(checkpoint.resolve(), content, manner, task, episodes)
+            for manner in (GREEDY, SAMPLED)
+        },
         drift(spec, labelled, shown_by_expert),
     )
     _print(diagnosis, spec.action, episodes)
@@ -89,10 +92,10 @@ def _masked(player: Player, task: TaskConfig, episodes: list[Episode]) -> Forced
         model.config = before
 
 
-def _play(checkpoint: Path, content: str, temperature: float, task: str, episodes: int) -> TaskResult:
-    jobs = [Job(checkpoint, content, temperature, task, seeds) for seeds in evaluation_groups(episodes)]
+def _play(checkpoint: Path, content: str, manner: Manner, task: str, episodes: int) -> TaskResult:
+    jobs = [Job(checkpoint, content, manner, task, seeds) for seeds in evaluation_groups(episodes)]
     outcomes = [outcome for job in jobs for outcome in play(job)]
-    counters = load_player(checkpoint, content, temperature).counters
+    counters = load_player(checkpoint, content, manner).counters
     place = (counters.step, counters.weights_version, counters.tokens, counters.seconds)
     returns, successes = [each.score for each in outcomes], [each.success for each in outcomes]
     return TaskResult.of(place, task, returns, successes, load_reference(task))

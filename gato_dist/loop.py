@@ -8,15 +8,18 @@ from actors.board import EvaluationResult
 from gato_dist.config import RunConfig
 from gato_dist.cost import CostMeter
 from gato_dist.effort import factors
+from gato_dist.energy import EnergyMeter
 from gato_dist.run_folder import RunFolder
 from gato_dist.score_log import ScoreLog
-from gato_dist.scores import Reference
+from gato_dist.scores import MeanPoint, Reference
+from gato_dist.selection import Selection, span_text
 from gato_dist.signals import Interrupt
 from gato_dist.sources import Source
 from gato_dist.status import Status, View, new_tasks
 from gato_dist.system import System
 from gato_dist.usage_log import UsageLog, gato_episodes, rows_of
-from learner.checkpoint_folder import keep_best
+from learner.best import BestWeights
+from learner.checkpoint import Counters
 from replay.tables import table_task
 
 TICK_SECONDS = 1.0
@@ -50,15 +53,15 @@ class Loop:
         system: System,
         view: View,
         interrupt: Interrupt,
+        best: BestWeights,
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._config, self._system, self._view = config, system, view
         self._interrupt = interrupt
-        self._checkpoints = folder.checkpoints
         self._writer = SummaryWriter(str(folder.tensorboard))
         self.scores = ScoreLog(folder, self._writer, references)
-        self._cost = CostMeter(folder.cost)
+        self._cost, self._energy = CostMeter(folder.cost), EnergyMeter()
         self._usage = UsageLog(folder.usage, self._writer)
         self._began = time.monotonic()
         self._rates = _Rates()
@@ -67,6 +70,7 @@ class Loop:
             if name in self._status.tasks:
                 self._status.tasks[name].score = row
         self._scored = -1
+        self._best, self._selection = best, Selection(config.evaluation, best.fraction)
         self._figures: dict[str, dict[str, float]] = {}
         self._evaluation_seconds = 0.0
 
@@ -94,7 +98,8 @@ class Loop:
 
     def close(self) -> None:
         steps = sum(values["env_steps"] for values in _actors(self._figures).values())
-        self._cost.write(time.monotonic() - self._began, steps, self._figures.get("learner", {}))
+        learner = self._figures.get("learner", {})
+        self._cost.write(time.monotonic() - self._began, steps, learner, self._energy.kwh())
         self._usage.write()
         self._writer.close()
 
@@ -114,6 +119,7 @@ class Loop:
         import ray
 
         self._interrupt.check()
+        self._energy.kwh()
         self._system.check(self._view.note)
         board = self._system.board
         figures, newest, results = ray.get([board.figures.remote(), board.newest.remote(), board.take_results.remote()])
@@ -135,8 +141,10 @@ class Loop:
         self._status.tasks[result.task].score = self.scores.add(result, self._status.weights_version).row
         self._scored = max(self._scored, result.version)
         self._evaluation_seconds += result.seconds
-        self._keep_best(result.version)
         self._guide()
+        point = self.scores.newest_mean()
+        if point is not None and point.version == result.version:
+            self._weigh(point)
 
     def _guide(self) -> None:
         """Tells actors and learner how the mixture follows the scores: a function of scores.csv, resumed with it."""
@@ -149,14 +157,18 @@ class Loop:
         for name, factor in found.items():
             self._status.tasks[name].weight = weights[name] * factor
 
-    def _keep_best(self, version: int) -> None:
-        """Spares the checkpoint of the best mean fraction: of weights that were scored on every task and saved."""
-        rows = [row for row in self.scores.table.rows if row.weights_version == version]
-        fractions = [row.fraction for row in rows if row.fraction is not None]
-        if fractions and {row.task for row in rows} == {task.name for task in self._config.tasks}:
-            mean = sum(fractions) / len(fractions)
-            if best := keep_best(self._checkpoints, rows[0].step, mean):
-                self._view.note(f"best checkpoint: {best}, mean fraction {mean:.2f}")
+    def _weigh(self, point: MeanPoint) -> None:
+        """Keeps the weights of the best mean, and ends training where it has come far enough or no further."""
+        self.scores.draw_profile()
+        if self._selection.add(point) and (weights := self._system.scored_weights(point.version)) is not None:
+            tokens, seconds = self.scores.place(point.step)
+            skipped = self._status.skipped
+            path = self._best.keep(weights, Counters(point.step, tokens, seconds, point.version, skipped), point)
+            self._view.note(f"best weights: {path}, mean fraction {point.mean:.2f} ({span_text(point)})")
+        why = self._selection.why_end(point)
+        if why and self._system.learning:
+            self._view.note(f"training ends early: {why}")
+            self._system.end_learning()
 
     def _gather(self, figures: dict[str, dict[str, float]]) -> None:
         self._figures |= figures

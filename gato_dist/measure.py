@@ -11,7 +11,7 @@ from typing import Any
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from actors.evaluate import Evaluator, evaluation_groups
-from gato_dist.config import RunConfig
+from gato_dist.config import RunConfig, parse_config
 from gato_dist.errors import InputError
 from gato_dist.jobs import JobFailed, failure, run_jobs
 from gato_dist.model.gato import Gato
@@ -25,14 +25,22 @@ CONSOLE = make_console()
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How to play; None: as the run's own evaluation. temperature 0 is greedy, prompt_tokens 0 shows nothing before."""
+
+    temperature: float | None = None
+    prompt_tokens: int | None = None
+
+
+@dataclass(frozen=True)
 class Request:
-    """What to score, and where to keep it. temperature None: as the run's own evaluation; table, details: new files."""
+    """What to score, and where to keep it. table, details: new files."""
 
     checkpoint: Path
     tasks: str = "*"
     episodes: int = 50
     workers: int = 1
-    temperature: float | None = None
+    manner: Manner = Manner()
     table: Path | None = None
     details: Path | None = None
 
@@ -43,7 +51,7 @@ class Job:
 
     checkpoint: Path
     content: str
-    temperature: float | None
+    manner: Manner
     task: str
     seeds: list[int]
 
@@ -79,7 +87,7 @@ def evaluate_checkpoint(request: Request) -> list[TaskResult]:
             why = "exists already" if path.exists() else "its folder does not exist"
             raise InputError(f"{path}: {why}; give a new file in a folder that is there")
     content = content_hash(request.checkpoint) if request.checkpoint.is_dir() else ""
-    player = load_player(request.checkpoint, content, request.temperature)
+    player = load_player(request.checkpoint, content, request.manner)
     tasks = _matching(player.config, request.tasks)
     references = {task: load_reference(task) for task in tasks}
     played = _play_all(request, content, tasks)
@@ -103,7 +111,7 @@ def play(job: Job) -> list[Outcome]:
     """Runs one job."""
     import torch
 
-    player = load_player(job.checkpoint, job.content, job.temperature)
+    player = load_player(job.checkpoint, job.content, job.manner)
     # Sums are split among threads: another number of them may round otherwise.
     torch.set_num_threads(player.config.evaluation.threads)
     version = player.counters.weights_version
@@ -112,12 +120,13 @@ def play(job: Job) -> list[Outcome]:
 
 
 @lru_cache(maxsize=1)
-def load_player(checkpoint: Path, content: str, temperature: float | None) -> Player:
-    """A checkpoint with this content; kept for the next job. Raises InputError as `load_for_acting`."""
+def load_player(checkpoint: Path, content: str, manner: Manner) -> Player:
+    """A checkpoint with this content; kept for the next job. Raises InputError as `load_for_acting`, and for a prompt
+    that is longer than half a window."""
     config, tokenizer, model, counters = load_for_acting(checkpoint)
-    if temperature is not None:
-        evaluation = config.evaluation.model_copy(update={"temperature": temperature})
-        config = config.model_copy(update={"evaluation": evaluation})
+    changed = {key: value for key, value in asdict(manner).items() if value is not None}
+    plain = config.model_dump(mode="json")
+    config = parse_config(plain | {"evaluation": plain["evaluation"] | changed}, str(checkpoint))
     return Player(config, tokenizer, model, counters, Evaluator(config, tokenizer))
 
 
@@ -132,7 +141,7 @@ def _matching(config: RunConfig, glob: str) -> list[str]:
 def _play_all(request: Request, content: str, tasks: list[str]) -> dict[str, list[Outcome]]:
     path = request.checkpoint.resolve()
     groups = evaluation_groups(request.episodes)
-    jobs = [Job(path, content, request.temperature, task, seeds) for task in tasks for seeds in groups]
+    jobs = [Job(path, content, request.manner, task, seeds) for task in tasks for seeds in groups]
     played: dict[str, list[Outcome]] = {task: [] for task in tasks}
     failed: dict[str, InputError | JobFailed] = {}
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())

@@ -24,7 +24,8 @@ from gato_dist.cost import Cost
 from gato_dist.drawing import FONT, Points, escape, number_text, score_text
 from gato_dist.errors import InputError
 from gato_dist.profiles import SOME_TASKS, profile_svg
-from gato_dist.results import ALL_TASKS, EpisodeLog, TaskResult, aggregates
+from gato_dist.report_parts import TILE_STYLE, mean_curve_html, measured_text, tiles_html
+from gato_dist.results import ALL_TASKS, EpisodeLog, TaskResult, aggregates, human_sources
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import ScoreRow, ScoreTable
 from gato_dist.sources import Source
@@ -33,17 +34,22 @@ from gato_dist.usage_log import gato_episodes, histogram, read_usage, rows_of
 from replay.usage import BINS, bin_name
 
 LEARNED = 0.2  # the fraction that the summary counts tasks above
-STYLE = """:root{color-scheme:light dark;--page:#f6f8fa;--paper:#fff;--ink:#1f2328;--soft:#59636e;--grid:#d8dee4}
+STYLE = (
+    """:root{color-scheme:light dark;--page:#f6f8fa;--paper:#fff;--ink:#1f2328;--soft:#59636e;--grid:#d8dee4}
 @media(prefers-color-scheme:dark){:root{--page:#0d1117;--paper:#161b22;--ink:#e6edf3;--soft:#9aa4af;--grid:#30363d}}
 body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 FONT} h2{font-size:19px;margin:32px 0 8px}
-main{max-width:886px;margin:auto;padding:24px 16px} h1{margin:0;overflow-wrap:anywhere} small,th{color:var(--soft)}
+main{max-width:960px;margin:auto;padding:24px 16px} h1{margin:0;overflow-wrap:anywhere} small,th{color:var(--soft)}
 section{background:var(--paper);border:1px solid var(--grid);border-radius:8px;padding:12px;overflow-x:auto}
 svg{display:block;max-width:100%;height:auto;margin:auto} pre{font-size:13px;overflow-x:auto} summary{cursor:pointer}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
-th,td{padding:6px 8px;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap}
-th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere;min-width:120px}
+th,td{padding:6px 6px;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap}
+th{white-space:normal} td:first-child,th:first-child,.words td,.words th{text-align:left;white-space:normal}
+td:first-child{overflow-wrap:anywhere;min-width:150px} .words td{overflow-wrap:anywhere}
 svg .paper{fill:var(--paper)} svg .ink,svg .bold,svg .title{fill:var(--ink)} svg .soft{fill:var(--soft)}
-svg .grid{stroke:var(--grid)} svg .whisker{stroke:var(--ink)} svg .dotted{stroke:var(--soft)}""".replace("FONT", FONT)
+svg .grid{stroke:var(--grid)} svg .whisker{stroke:var(--ink)} svg .dotted{stroke:var(--soft)}
+""".replace("FONT", FONT)
+    + TILE_STYLE
+)
 
 
 def write_report(run: Path) -> Path:
@@ -55,9 +61,9 @@ def write_report(run: Path) -> Path:
     rows = read_rows(run)
     config = (run / "config.yaml").read_text("utf-8", errors="replace")
     folder = RunFolder(run)
-    results = results_of(rows, EpisodeLog(folder.episodes).read())
     scalars, cost = _read_scalars(folder.tensorboard), Cost.load(folder.cost)
-    page = _page(run.resolve().name, rows, results, config, scalars, cost, read_usage(folder.usage))
+    kept, usage = EpisodeLog(folder.episodes).read(), read_usage(folder.usage)
+    page = _page(run.resolve().name, rows, kept, config, scalars, cost, usage)
     partial = run / "report.html.partial"
     try:
         partial.write_text(page, "utf-8")
@@ -117,16 +123,16 @@ def _summary(rows: list[ScoreRow], scalars: dict[str, Points]) -> str:
 def _score_table(rows: list[ScoreRow], results: list[TaskResult]) -> str:
     """A line for every task. results: those of the lines' episodes, as far as they were kept."""
     found = {result.row.task: result for result in results}
-    head = ["Task", "Random", "Expert", "Gato, mean ± std", "Fraction", "95 % interval", "Episodes"]
+    head = ["Task", "Random", "Expert", "Gato, mean ± s.e.", "Fraction", "95 % interval", "Episodes"]
     success = any(result.success is not None for result in results)
     human = any(result.human_normalised is not None for result in results)
     lines = []
     for row in newest_rows(rows):
         measured = [number_text(value) for value in interval_of(row) or ()]
         fraction, interval = (measured[0], f"{measured[1]} … {measured[2]}") if measured else ("no expert", "–")
-        gato = f"{score_text(row.mean)} ± {score_text(row.std)}"
-        cells = [row.task, score_text(row.random), score_text(row.expert), gato, fraction, interval, str(row.episodes)]
         result = found.get(row.task)
+        gato = f"{score_text(row.mean)} ± {score_text(result.standard_error if result else None)}"
+        cells = [row.task, score_text(row.random), score_text(row.expert), gato, fraction, interval, str(row.episodes)]
         cells += [_percent(result.success if result else None)] * success
         cells += [number_text(result.human_normalised if result else None)] * human
         lines.append(cells)
@@ -138,7 +144,7 @@ def _aggregate_table(results: list[TaskResult]) -> str:
     success = any(each.success is not None for each in found)
     human = any(each.human_mean is not None for each in found)
     head = ["Suite", "Tasks", "Mean fraction", "Interquartile mean", "Above 50 %", "Above 80 %"]
-    head += [*["Success"] * success, *["Human-normalised, mean (median)"] * human, "No valid expert"]
+    head += [*["Success"] * success, *["Human-normalised, mean (median)"] * human]
     lines = []
     for each in found:
         cells = [each.name, str(each.tasks), estimate_text(each.mean), estimate_text(each.iqm)]
@@ -146,15 +152,15 @@ def _aggregate_table(results: list[TaskResult]) -> str:
         cells += [_percent(each.success)] * success
         norm = f"{number_text(each.human_mean)} ({number_text(each.human_median)})" if each.human_tasks else "–"
         cells += [norm] * human
-        lines.append([*cells, ", ".join(each.without_expert) or "–"])
+        lines.append(cells)
     return table_html(head, lines)
 
 
-def table_html(head: list[str], lines: list[list[str]]) -> str:
-    """Cells are escaped."""
+def table_html(head: list[str], lines: list[list[str]], words: bool = False) -> str:
+    """Cells are escaped. words: cells hold text, not figures."""
     first = "<tr>" + "".join(f"<th>{escape(name)}</th>" for name in head) + "</tr>"
     rest = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for cells in lines]
-    return "<table>" + "\n".join([first, *rest]) + "</table>"
+    return ('<table class="words">' if words else "<table>") + "\n".join([first, *rest]) + "</table>"
 
 
 def estimate_text(estimate: Estimate | None) -> str:
@@ -181,8 +187,18 @@ def _over_tasks(results: list[TaskResult]) -> str:
     return f"""<h2>Over tasks</h2><section>{_aggregate_table(results)}</section>
 <p><small>Every task counts the same. In brackets: 95 % intervals, from a bootstrap that draws each task's episodes
 anew. The interquartile mean leaves out the lowest and the highest quarter of all episodes (Agarwal et al. 2021).
-Human-normalised scores rest on published random and human scores.</small></p>
+{_human_note(results)} {_left_out(results)}</small></p>
 <section>{profile_svg(shown or series)}</section>"""
+
+
+def _human_note(results: list[TaskResult]) -> str:
+    sources = human_sources(results)
+    return f"Human-normalised: (score − random) / (human − random), both as {escape(sources)} has them." * bool(sources)
+
+
+def _left_out(results: list[TaskResult]) -> str:
+    names = [result.row.task for result in results if result.row.fraction is None]
+    return f"Left out of fractions, without a valid expert: {escape(', '.join(names))}." * bool(names)
 
 
 def _cost_table(cost: Cost | None) -> str:
@@ -192,12 +208,15 @@ def _cost_table(cost: Cost | None) -> str:
         ["Environment steps of actors", f"{cost.env_steps:,}"],
         ["Tokens learned", f"{cost.tokens:,}"],
         ["Training", duration_text(cost.training_seconds)],
-        ["Wall time, evaluation included", f"{duration_text(cost.seconds)} in {cost.starts} start(s)"],
-        ["Energy", "not measured"],
+        [
+            "Wall time, evaluation included",
+            f"{duration_text(cost.seconds)}, in {cost.starts} start{'s' * (cost.starts != 1)}",
+        ],
+        ["Energy", "not told by this machine" if cost.kwh is None else f"{cost.kwh:.3g} kWh, of processors alone"],
         ["Hardware of the driver", cost.hardware],
         ["Versions", ", ".join(f"{name} {version}" for name, version in cost.versions.items())],
     ]
-    return f"<h2>Cost and versions</h2><section>{table_html(['What', 'How much'], lines)}</section>"
+    return f"<h2>Cost and versions</h2><section>{table_html(['What', 'How much'], lines, words=True)}</section>"
 
 
 def _sources_part(counts: Counter[str]) -> str:
@@ -241,23 +260,26 @@ def duration_text(seconds: float) -> str:
 def _page(
     folder: str,
     rows: list[ScoreRow],
-    results: list[TaskResult],
+    kept: list[TaskResult],
     config: str,
     scalars: dict[str, Points],
     cost: Cost | None,
     usage: Counter[str],
 ) -> str:
+    results = results_of(rows, kept)
     found = re.search(r"^name:[ \t]*(\S.*)$", config, re.MULTILINE)
     title = found[1].strip().strip("'\"") if found else folder
     name = escape(title)
     body = f"""<small>gato_dist: report of a training run</small><h1>{name}</h1><p>{escape(_summary(rows, scalars))}</p>
+{tiles_html(rows, results, cost)}
 <p><small>One transformer learned all the tasks below from episodes of their experts. Its score on a task is given as
 the expert-score fraction, (score − random) / (expert − random): 0 is what random actions score, 1 what the expert
-does. Where the expert is no better than random, it is undefined. Intervals are bootstraps over the evaluation's
-episodes alone; the random and expert scores count as fixed.</small></p>
+does. Where the expert is no better than random, it is undefined. {escape(measured_text(rows, config))}
+Intervals are bootstraps over the evaluation's episodes alone; the random and expert scores count as fixed.</small></p>
 <h2>Where it stands</h2><section>{fraction_bars_svg(rows)}</section>
 {_over_tasks(results)}
-<h2>How it got there</h2><section>{learning_curves_svg(rows)}</section>
+<h2>How it got there</h2>{mean_curve_html(rows, kept)}
+<section>{learning_curves_svg(rows)}</section>
 <h2>Scores of the newest weights</h2><section>{_score_table(rows, results)}</section>
 <h2>Training</h2><section>{scalars_svg(scalars)}</section>
 {_sources_part(usage)}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.errors import InputError
-from gato_dist.scores import Reference, ScoreRow, load_external
+from gato_dist.scores import External, Reference, ScoreRow, load_external
 from gato_dist.statistics import (
     Estimate,
     interquartile_mean,
@@ -69,14 +69,28 @@ class TaskResult:
     @property
     def human_normalised(self) -> float | None:
         """(score − random) / (human − random), both published; None where nobody published them for the task."""
+        other = self._human
+        if other is None or other.human is None or other.random is None:
+            return None
+        return (self.row.mean - other.random) / (other.human - other.random)
+
+    @property
+    def human_source(self) -> str | None:
+        """Who published the random and human scores."""
+        return self._human.source if self._human else None
+
+    @property
+    def _human(self) -> External | None:
         for other in load_external(self.row.task):
             if other.human is not None and other.random is not None and other.human > other.random:
-                return (self.row.mean - other.random) / (other.human - other.random)
+                return other
         return None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: `from_dict` reads it back, and leaves out what follows from the rest."""
-        derived = {name: getattr(self, name) for name in ("standard_error", "success", "human_normalised")}
+        derived = {
+            name: getattr(self, name) for name in ("standard_error", "success", "human_normalised", "human_source")
+        }
         return asdict(self.row) | derived | {
             "tokens": self.tokens, "seconds": self.seconds, "returns": self.returns, "successes": self.successes,
         }  # fmt: skip
@@ -149,6 +163,11 @@ def profile(results: Sequence[TaskResult]) -> tuple[np.ndarray, np.ndarray, np.n
 def with_expert(results: Sequence[TaskResult]) -> list[TaskResult]:
     """Those whose fraction is defined."""
     return [result for result in results if result.row.fraction is not None]
+
+
+def human_sources(results: Sequence[TaskResult]) -> str:
+    """Who published what these are human-normalised by; empty where none is."""
+    return ", ".join(dict.fromkeys(result.human_source for result in results if result.human_source))
 
 
 def newest_results(results: Sequence[TaskResult]) -> list[TaskResult]:

@@ -23,6 +23,7 @@ from gato_dist.tokens.layout import observation_tokens
 from gato_dist.tokens.packing import min_step_tokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
+from learner.best import BestWeights
 from learner.checkpoint_folder import CheckpointFolder
 from learner.initial import initial_weights
 from replay.corpora.chunks import open_corpora
@@ -87,7 +88,8 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
         # Nothing is written before all that can be refused was.
         system.connect()
         folder.open(config)
-        return _turn(config, folder, references, system, interrupt, checkpoints.refused)
+        best = BestWeights(folder.checkpoints, config, tokenizer)
+        return _turn(config, folder, references, system, interrupt, best, checkpoints.refused)
 
 
 def _turn(
@@ -96,6 +98,7 @@ def _turn(
     references: dict[str, Reference],
     system: System,
     interrupt: Interrupt,
+    best: BestWeights,
     news: list[str],
 ) -> list[ScoreRow]:
     with View(folder.log) as view:
@@ -103,12 +106,11 @@ def _turn(
             view.note(line)
         if tasks := without_labels(config):
             view.note(f"no relabelling, since their experts cannot label: {', '.join(tasks)}")
-        loop = Loop(config, folder, references, system, view, interrupt)
+        loop = Loop(config, folder, references, system, view, interrupt, best)
         try:
             system.start(min_version=max((row.weights_version for row in loop.scores.table.rows), default=0))
             loop.learn()
             loop.evaluate_finally()
-            loop.scores.draw_profile()
         finally:
             system.stop(GRACE_SECONDS)
             loop.close()

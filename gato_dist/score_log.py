@@ -1,5 +1,6 @@
 """Where a run's results go as they come: scores.csv, episodes.jsonl and TensorBoard."""
 
+import io
 from typing import Any
 
 import numpy as np
@@ -8,15 +9,15 @@ from actors.board import EvaluationResult
 from gato_dist.profiles import profile_image
 from gato_dist.results import ALL_TASKS, EpisodeLog, TaskResult, with_expert
 from gato_dist.run_folder import RunFolder
-from gato_dist.scores import Reference, ScoreTable
+from gato_dist.scores import MeanPoint, Reference, ScoreTable, mean_curve
 
 
 class ScoreLog:
     """table: all lines of scores.csv. newest: the last result of each task since this start.
 
-    TensorBoard gets fraction/TASK, success/TASK and return/TASK as each comes, fraction_of_suite/SUITE once every task
-    of the suite is scored with one version, all by learner step; and the fractions by tokens learned, under
-    fraction_by_tokens/. TensorBoard itself shows either by wall time.
+    TensorBoard gets fraction/TASK, success/TASK, return/TASK and video/TASK as each comes, and fraction_of_suite/SUITE
+    with every point of its `mean_curve`, by learner step; fractions also by tokens learned and by seconds of training,
+    under fraction_by_tokens/, fraction_by_seconds/ and so on.
     """
 
     def __init__(self, folder: RunFolder, writer: Any, references: dict[str, Reference]) -> None:
@@ -33,10 +34,9 @@ class ScoreLog:
 
     def add(self, found: EvaluationResult, newest_version: int) -> TaskResult:
         """Keeps one result; newest_version: of the weights that are out by now."""
-        step, tokens, seconds = np.array(self._learned).T
-        place = tuple(float(np.interp(found.step, step, values)) for values in (tokens, seconds))
+        tokens, seconds = self.place(found.step)
         result = TaskResult.of(
-            (found.step, found.version, round(place[0]), place[1]), found.task, found.returns, found.successes,
+            (found.step, found.version, tokens, seconds), found.task, found.returns, found.successes,
             self._references[found.task],
         )  # fmt: skip
         self.table.append(result.row)
@@ -45,9 +45,21 @@ class ScoreLog:
         self._write(result)
         self._writer.add_scalar("weights/lag", newest_version - found.version, found.step)
         self._writer.add_scalar(f"seconds/evaluate/{found.task}", found.seconds, found.step)
-        for name, tasks in ((result.row.suite, self._suite(result.row.suite)), (ALL_TASKS, list(self._references))):
-            self._write_mean(name, tasks, result)
+        if found.film is not None:
+            write_gif(self._writer, f"video/{found.task}", found.film, found.step)
+        self._write_mean(result.row.suite, self._newest_mean(result.row.suite), result)
+        self._write_mean(ALL_TASKS, self.newest_mean(), result)
         return result
+
+    def place(self, step: int) -> tuple[int, float]:
+        """Tokens learned and seconds of training at a learner step, as near as the learner's reports tell."""
+        steps, *figures = np.array(self._learned).T
+        tokens, seconds = (float(np.interp(step, steps, values)) for values in figures)
+        return round(tokens), seconds
+
+    def newest_mean(self) -> MeanPoint | None:
+        """The last point of the mean over all tasks with a valid expert, earlier starts included."""
+        return self._newest_mean("")
 
     def draw_profile(self) -> None:
         """The performance profile of the newest results, as an image."""
@@ -56,28 +68,41 @@ class ScoreLog:
             step = max(result.row.step for result in results)
             self._writer.add_image("performance_profile", profile_image(results), step, dataformats="HWC")
 
-    def _suite(self, suite: str) -> list[str]:
-        return [task for task in self._references if task.split("/", 1)[0] == suite]
+    def _newest_mean(self, suite: str) -> MeanPoint | None:
+        """suite: "" for all of them."""
+        tasks = [
+            task for task, reference in self._references.items()
+            if task.startswith(f"{suite}/" * bool(suite)) and reference.expert.mean > reference.random.mean
+        ]  # fmt: skip
+        return (mean_curve(self.table.rows, tasks) or [None])[-1]
 
     def _write(self, result: TaskResult) -> None:
         row = result.row
         self._writer.add_scalar(f"return/{row.task}", row.mean, row.step)
         if row.fraction is not None:
-            self._writer.add_scalar(f"fraction/{row.task}", row.fraction, row.step)
-            self._writer.add_scalar(f"fraction_by_tokens/{row.task}", row.fraction, result.tokens)
+            self._write_fraction("fraction", row.task, row.fraction, result)
         if result.success is not None:
             self._writer.add_scalar(f"success/{row.task}", result.success, row.step)
 
-    def _write_mean(self, name: str, tasks: list[str], last: TaskResult) -> None:
-        """Once all have been scored with one version, and with as many episodes."""
-        done = [self.newest[task] for task in tasks if task in self.newest]
-        same = [each.row for each in done if (each.row.weights_version, each.row.episodes) == _round(last)]
-        fractions = [row.fraction for row in same if row.fraction is not None]
-        if len(same) == len(tasks) and fractions:
-            mean = float(np.mean(fractions))
-            self._writer.add_scalar(f"fraction_of_suite/{name}", mean, last.row.step)
-            self._writer.add_scalar(f"fraction_of_suite_by_tokens/{name}", mean, last.tokens)
+    def _write_mean(self, name: str, point: MeanPoint | None, last: TaskResult) -> None:
+        """Where `last` completed it."""
+        if point is None or point.version != last.row.weights_version or not point.even:
+            return
+        self._write_fraction("fraction_of_suite", name, point.mean, last)
+        if point.oldest < point.version:
+            self._writer.add_scalar(f"versions_behind/{name}", point.version - point.oldest, last.row.step)
+
+    def _write_fraction(self, tag: str, name: str, value: float, result: TaskResult) -> None:
+        self._writer.add_scalar(f"{tag}/{name}", value, result.row.step)
+        self._writer.add_scalar(f"{tag}_by_tokens/{name}", value, result.tokens)
+        self._writer.add_scalar(f"{tag}_by_seconds/{name}", value, round(result.seconds))
 
 
-def _round(result: TaskResult) -> tuple[int, int]:
-    return result.row.weights_version, result.row.episodes
+def write_gif(writer: Any, tag: str, gif: bytes, step: int) -> None:
+    """A moving picture among TensorBoard's images, which it shows as they are; `add_video` would encode it anew."""
+    from PIL import Image
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    width, height = Image.open(io.BytesIO(gif)).size
+    picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=picture)]), step)

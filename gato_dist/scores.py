@@ -185,10 +185,31 @@ def _number(text: str) -> float | None:
     return float(text) if text else None
 
 
-def mean_curve(rows: list[ScoreRow], tasks: list[str] | None = None) -> dict[int, tuple[int, float]]:
-    """Weights version → (step, mean fraction) of every version that all tasks were scored with, in the rows' order.
+@dataclass(frozen=True)
+class MeanPoint:
+    """Mean fraction over tasks, each with its newest score up to weights `version` (of learner step `step`).
 
-    tasks: those that count; by default all that have a valid expert. Of a task's rows of one version the last counts.
+    oldest: lowest version among those scores: `version` where all are of one, lower where versions are scored on a
+    share of the tasks each.
+    """
+
+    version: int
+    step: int
+    oldest: int
+    mean: float
+    rows: tuple[ScoreRow, ...]
+
+    @property
+    def even(self) -> bool:
+        """Whether every task was scored with as many episodes: not so while a last round is under way."""
+        return len({row.episodes for row in self.rows}) == 1
+
+
+def mean_curve(rows: list[ScoreRow], tasks: list[str] | None = None) -> list[MeanPoint]:
+    """A point whenever all tasks were scored since the point before: with one version, or with several in turn.
+
+    No score counts in two points. tasks: those that count; by default all that have a valid expert. Of a task's rows
+    of one version the last counts.
     """
     defined = [row for row in rows if row.fraction is not None]
     counted = set(tasks) if tasks is not None else {row.task for row in defined}
@@ -196,16 +217,16 @@ def mean_curve(rows: list[ScoreRow], tasks: list[str] | None = None) -> dict[int
     for row in defined:
         if row.task in counted:
             versions.setdefault(row.weights_version, {})[row.task] = row
-    whole = {version: list(each.values()) for version, each in versions.items() if len(each) == len(counted)}
-    return {
-        version: (each[0].step, float(np.mean([row.fraction for row in each if row.fraction is not None])))
-        for version, each in whole.items()
-    }
+    points, gathered = [], dict[str, ScoreRow]()
+    for version, scored in sorted(versions.items()):
+        gathered |= scored
+        if len(gathered) == len(counted):
+            points.append(_point(version, list(gathered.values())))
+            gathered = {}
+    return points
 
 
-def best_step(rows: list[ScoreRow]) -> tuple[int, float] | None:
-    """Learner step and mean fraction of the best version that every task was scored with; the first of equals.
-
-    None before there is one. It was chosen by these episodes, so its mean fraction on them flatters it.
-    """
-    return max(mean_curve(rows).values(), key=lambda point: (point[1], -point[0]), default=None)
+def _point(version: int, rows: list[ScoreRow]) -> MeanPoint:
+    mean = float(np.mean([row.fraction for row in rows if row.fraction is not None]))
+    step = max(row.step for row in rows)
+    return MeanPoint(version, step, min(row.weights_version for row in rows), mean, tuple(rows))

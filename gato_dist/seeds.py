@@ -18,6 +18,11 @@ def task_seed(task: str, seed: int) -> int:
     return zlib.crc32(task.encode()) << 32 | seed
 
 
+def teaches(seed: int) -> bool:
+    """Whether it is one of those on which experts show what Gato learns from."""
+    return seed < REFERENCE_START or DATASET_START <= seed < EVALUATION_START
+
+
 def expert_seeds(run_seed: int, block: int, count: int) -> list[int]:
     """Seeds of one expert actor's environments. block: a number that no other actor of the run was given."""
     first = (run_seed * 7919 + block) * BLOCK

@@ -72,12 +72,7 @@ class Rows:
         """The inverse of `to_bytes`. Raises ValueError for rows of another shape."""
         if data.shape[1] != row_bytes(shape):
             raise ValueError(f"rows of {data.shape[1]} bytes where {shape} has {row_bytes(shape)}")
-        arrays, start = {}, 0
-        for name, (dims, dtype) in cls.signature(shape).items():
-            stop = start + prod(dims) * dtype.itemsize
-            arrays[name] = data[:, start:stop].copy().view(dtype).reshape(len(data), *dims)
-            start = stop
-        return cls(**arrays)
+        return cls(**{name: array.copy() for name, array in _arrays_in(data, shape).items()})
 
     @classmethod
     def signature(cls, shape: RowShape) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
@@ -98,6 +93,27 @@ class Rows:
             "weights_version": ((2,), np.int32),
         }
         return {name: (dims, np.dtype(kind)) for name, (dims, kind) in layout.items()}
+
+
+class BlankRows(Rows):
+    """R rows of zeros, to be filled in place: their arrays lie as `to_bytes` wants them, which copies nothing."""
+
+    def __init__(self, count: int, shape: RowShape) -> None:
+        self._data = np.zeros((count, row_bytes(shape)), np.uint8)
+        super().__init__(**_arrays_in(self._data, shape))
+
+    def to_bytes(self) -> np.ndarray:
+        return self._data
+
+
+def _arrays_in(data: np.ndarray, shape: RowShape) -> dict[str, np.ndarray]:
+    """The arrays of rows as bytes [R, `row_bytes`], by name: views."""
+    arrays, start = {}, 0
+    for name, (dims, dtype) in Rows.signature(shape).items():
+        stop = start + prod(dims) * dtype.itemsize
+        arrays[name] = data[:, start:stop].view(dtype).reshape(len(data), *dims)
+        start = stop
+    return arrays
 
 
 def row_bytes(shape: RowShape) -> int:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gato_dist.config import RunConfig
-from gato_dist.results import Aggregate, TaskResult
+from gato_dist.results import Aggregate, TaskResult, human_sources
 from gato_dist.scores import ScoreRow
 from gato_dist.statistics import Estimate
 
@@ -150,6 +150,7 @@ def result_table(results: list[TaskResult]) -> Table:
         numbers = [_number(value, ",.2f") for value in (row.random, row.expert, row.mean, result.standard_error)]
         more = [_number(result.success, ".0%")] * success + [_number(result.human_normalised, ".2f")] * human
         table.add_row(row.task, str(row.episodes), *numbers, _fraction(row), _interval(row), *more)
+    table.caption = f"human-norm.: by random and human scores as {human_sources(results)} has them" if human else None
     return table
 
 

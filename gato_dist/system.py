@@ -30,6 +30,7 @@ from gato_dist.config import RunConfig
 from gato_dist.config_sections import RayConfig
 from gato_dist.disk import disk_shares, disk_sources, open_beside
 from gato_dist.errors import InputError
+from gato_dist.ports import State
 from gato_dist.relabelling import gato_actors, gato_sources
 from gato_dist.run_folder import RunFolder
 from gato_dist.sequence import Batch
@@ -138,7 +139,7 @@ class System:
         config, tokenizer = self._config, self._tokenizer
         self._shared_tokenizer = ray.put(tokenizer)
         names = [task.name for task in config.tasks]
-        self.board = BoardActor.remote(names, config.evaluation.every_seconds, self._folder.claim_seed_blocks())
+        self.board = BoardActor.remote(names, config.evaluation, self._folder.claim_seed_blocks())
         shapes = {
             table_name(task.name, source): row_shape(tokenizer.tasks[task.name], config.tokens.length)
             for task in config.tasks
@@ -214,6 +215,15 @@ class System:
             except RayTaskError as error:
                 raise _mendable(error) or RunFailed(f"{worker.name}: {_brief(error)}") from error
             worker.start()
+
+    def scored_weights(self, version: int) -> State | None:
+        """The weights behind results of the last moment; None where there is no such version."""
+        note = self._ask(self.board.scored.remote(version))
+        return self._ask(note.reference) if note else None
+
+    def end_learning(self) -> None:
+        """Asks the learner to write its last weights and checkpoint, and to return; evaluators go on."""
+        self.board.end_learning.remote()
 
     def replay_figures(self) -> dict[str, dict[str, int]]:
         return self._ask(self.replay.figures.remote(table_figures))

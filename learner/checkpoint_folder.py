@@ -1,6 +1,5 @@
-"""The `checkpoints/` of a run: written in the background, the newest few and the best kept, the damaged passed over."""
+"""The `checkpoints/` of a run: written in the background, the newest few kept, the damaged passed over."""
 
-import json
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +11,6 @@ from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import Snapshot, check_fits
 
 PARTIAL = ".partial"
-BEST = "best.json"
 
 
 class CheckpointFailed(RuntimeError):
@@ -20,7 +18,7 @@ class CheckpointFailed(RuntimeError):
 
 
 class CheckpointFolder:
-    """One folder a checkpoint, the newest `keep` of them, and the one that `best.json` names.
+    """One folder a checkpoint, the newest `keep` of them.
 
     One thread writes; what it raised is raised by the next call of `check`, `wait` or `save`.
     """
@@ -95,8 +93,6 @@ class CheckpointFolder:
             snapshot.write(partial)
             if final.exists():
                 final.rename(before)
-                if best_name(self.root) == final.name:
-                    (self.root / BEST).unlink()
             partial.rename(final)
             flush(self.root)
             self._prune(final)
@@ -109,38 +105,10 @@ class CheckpointFolder:
         """Keeps what was refused and lies ahead: the run has not come so far again."""
         self._refused.pop(newest, None)
         old = sorted(path for path in self._all() if path <= newest)
-        kept = {*[path for path in old if path not in self._refused][-self._keep :], self.root / best_name(self.root)}
+        kept = set([path for path in old if path not in self._refused][-self._keep :])
         for path in [*(path for path in old if path not in kept), *self.root.glob(f"step-*{PARTIAL}")]:
             shutil.rmtree(path)
 
 
-def best_name(root: Path) -> str:
-    """Name of the best-scored checkpoint in `checkpoints/`; empty where none was scored."""
-    return str(_read_best(root).get("checkpoint", ""))
-
-
-def keep_best(root: Path, step: int, fraction: float) -> Path | None:
-    """Names the checkpoint of `step` in `best.json` where it is there and scored better than the one named before it.
-
-    fraction: mean expert-score fraction over tasks. Returns its path where it is the best now.
-    """
-    path, before = root / _name(step), best_name(root)
-    better = not (before and (root / before).is_dir()) or fraction > _read_best(root).get("fraction", float("-inf"))
-    if not path.is_dir() or not better:
-        return None
-    partial = root / (BEST + PARTIAL)
-    partial.write_text(json.dumps({"checkpoint": path.name, "step": step, "fraction": fraction}))
-    partial.rename(root / BEST)
-    return path
-
-
 def _name(step: int) -> str:
     return f"step-{step:08d}"
-
-
-def _read_best(root: Path) -> dict:
-    try:
-        best = json.loads((root / BEST).read_text())
-    except (OSError, ValueError):
-        return {}
-    return best if isinstance(best, dict) else {}

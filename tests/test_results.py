@@ -7,7 +7,7 @@ import pytest
 
 from gato_dist.errors import InputError
 from gato_dist.results import EpisodeLog, TaskResult, aggregates, profile
-from gato_dist.scores import Reference, Score, best_step, mean_curve
+from gato_dist.scores import Reference, Score, mean_curve
 
 
 def reference(random: float, expert: float) -> Reference:
@@ -88,26 +88,41 @@ def rows(*entries: tuple[int, str, float]):
     return [result(task, [10 * fraction], version=version).row for version, task, fraction in entries]
 
 
-def test_the_best_version_is_one_that_every_task_was_scored_with():
+def curve(some, tasks=None) -> list[tuple[int, int, float]]:
+    return [(point.version, point.oldest, pytest.approx(point.mean)) for point in mean_curve(some, tasks)]
+
+
+def test_a_mean_waits_until_every_task_is_scored_with_one_version():
     some = rows((1, "a/one", 0.2), (1, "a/two", 0.4), (2, "a/one", 0.5), (2, "a/two", 0.6), (3, "a/one", 0.9))
-    assert mean_curve(some) == {1: (5, pytest.approx(0.3)), 2: (10, pytest.approx(0.55))}
-    assert best_step(some) == (10, pytest.approx(0.55))
+    assert curve(some) == [(1, 1, 0.3), (2, 2, 0.55)]
+    assert mean_curve(some)[1].step == 10
 
 
-def test_of_equals_the_first_is_best_and_of_a_versions_scores_the_last_counts():
-    assert best_step(rows((1, "a/one", 0.5), (2, "a/one", 0.5)))[0] == 5
-    assert best_step(rows((1, "a/one", 0.5), (2, "a/one", 0.9), (2, "a/one", 0.1))) == (5, 0.5)
+def test_where_versions_are_scored_in_turn_a_mean_tells_of_which_and_no_score_counts_twice():
+    turns = rows((1, "a/one", 0.2), (2, "a/two", 0.4), (3, "a/three", 0.6), (4, "a/one", 0.8), (5, "a/two", 0.9))
+    assert curve(turns) == [(3, 1, 0.4)]
+    last = rows((6, "a/one", 1.0), (6, "a/two", 0.7), (6, "a/three", 0.7))
+    assert curve(turns + last) == [(3, 1, 0.4), (6, 6, 0.8)]
 
 
-def test_nothing_scored_has_no_best():
-    assert best_step([]) is None
-    assert best_step([result("a/flat", [1.0], expert=0.0).row]) is None
+def test_a_version_that_was_left_off_halfway_does_not_blur_the_next_ones_mean():
+    some = rows((1, "a/one", 0.2), (2, "a/one", 0.5), (2, "a/two", 0.7))
+    assert curve(some) == [(2, 2, 0.6)]
+
+
+def test_of_a_versions_scores_the_last_counts():
+    assert curve(rows((1, "a/one", 0.5), (2, "a/one", 0.9), (2, "a/one", 0.1))) == [(1, 1, 0.5), (2, 2, 0.1)]
+
+
+def test_nothing_scored_has_no_mean():
+    assert mean_curve([]) == []
+    assert mean_curve([result("a/flat", [1.0], expert=0.0).row]) == []
 
 
 def test_a_curve_over_chosen_tasks_ignores_the_others():
     some = rows((1, "a/one", 0.2), (1, "a/two", 0.4), (2, "a/one", 0.5))
-    assert mean_curve(some, ["a/one"]) == {1: (5, 0.2), 2: (10, 0.5)}
-    assert mean_curve(some, []) == {}
+    assert curve(some, ["a/one"]) == [(1, 1, 0.2), (2, 2, 0.5)]
+    assert mean_curve(some, []) == []
 
 
 def test_equal_episodes_have_no_standard_error_and_one_has_none():

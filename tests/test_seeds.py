@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gato_dist.seeds import BLOCK, dataset_seeds, evaluation_seeds, expert_seeds, reference_seeds
+from gato_dist.seeds import BLOCK, dataset_seeds, evaluation_seeds, expert_seeds, reference_seeds, teaches
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10**7), st.integers(1, BLOCK), st.integers(1, 500), st.integers(0, 100))
@@ -15,6 +15,8 @@ def test_experts_never_see_a_world_that_is_scored(run, block, count, episodes, s
     collected = set(dataset_seeds(block, count, seed))
     assert not collected & (experts | set(evaluation_seeds(episodes)) | set(reference_seeds(episodes, seed)))
     assert all(0 <= s < 2**31 for s in experts)
+    assert all(map(teaches, experts | collected))
+    assert not any(map(teaches, evaluation_seeds(episodes) + reference_seeds(episodes, seed)))
 
 
 @given(st.integers(0, 1000), st.sets(st.integers(0, 100_000), min_size=2, max_size=2))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.envs.vector import EnvpoolVector, import_envpool
-from gato_dist.ports import VectorEnv
+from gato_dist.ports import TimeStep, VectorEnv
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import TaskEntry
 
@@ -35,33 +35,37 @@ def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
     missions = _Missions(import_envpool().minigrid.decode_mission)
 
     def adapt(observation: Any) -> dict[str, Any]:
-        texts = missions.read(observation["mission"])
+        texts = missions.read(observation["mission"], observation["elapsed_step"] == 0)
         return {"mission": texts, "direction": observation["direction"], "grid": observation["image"]}
 
-    return EnvpoolVector(entry.env, spec(entry), seeds, threads, entry.options, adapt, success="goal")
+    return _GridVector(entry.env, spec(entry), seeds, threads, entry.options, adapt, success="goal")
+
+
+class _GridVector(EnvpoolVector):
+    """Shows `adapt` which episodes begin."""
+
+    def _time_step(self, observation: Any, *given: Any) -> TimeStep:
+        return super()._time_step(observation | {"elapsed_step": given[-1]["elapsed_step"]}, *given)
 
 
 class _Missions:
-    """A mission stays the same for an episode: only rows that changed are decoded."""
+    """A mission stays the same for an episode: only those of new episodes are looked at.
+
+    envpool fills 512 bytes of mission in every step, on another core: to fetch them takes longer than all else here.
+    """
 
     def __init__(self, decode: Callable[[np.ndarray], Any]) -> None:
         self._decode = decode
-        self._seen: np.ndarray | None = None
         self._texts: list[str] = []
         self._known: dict[bytes, str] = {}
 
-    def read(self, missions: np.ndarray) -> list[str]:
-        """uint8 [N, B], texts padded with zeros."""
-        if self._seen is None:
-            changed, self._texts = np.arange(len(missions)), [""] * len(missions)
-        else:
-            changed = np.flatnonzero((missions != self._seen).any(axis=1))
-        if len(changed):
+    def read(self, missions: np.ndarray, begins: np.ndarray) -> list[str]:
+        """missions: uint8 [N, B], texts padded with zeros; begins: bool [N], true in all rows at first."""
+        if begins.any():
             # Lists that were handed out stay as they are.
-            self._texts = list(self._texts)
-            for row in changed:
+            self._texts = list(self._texts) or [""] * len(missions)
+            for row in np.flatnonzero(begins):
                 self._texts[row] = self._text(missions[row])
-            self._seen = missions.copy()
         return self._texts
 
     def _text(self, mission: np.ndarray) -> str:

@@ -36,13 +36,19 @@ class EnvpoolVector:
         self._env = import_envpool().make_gymnasium(
             env_id, num_envs=len(seeds), num_threads=threads, env_seed=self.seeds, render_mode="rgb_array", **options
         )
-        self._action_dtype = self._env.action_space.dtype
+        # Named in full: without the ids envpool reads all of its configuration to find them, at every step.
+        ids = np.arange(len(seeds), dtype=np.int32)
+        self._sent = {"env_id": ids, "players.env_id": ids}
+        sent = self._env.spec.action_array_spec
+        (self._action_name,) = sent.keys() - self._sent.keys()
+        self._action_dtype = sent[self._action_name].dtype
 
     def reset(self) -> TimeStep:
         return self.restart(np.arange(len(self.seeds)))
 
     def step(self, actions: np.ndarray) -> TimeStep:
-        return self._time_step(*self._env.step(np.ascontiguousarray(actions, self._action_dtype)))
+        actions = np.ascontiguousarray(actions, self._action_dtype)
+        return self._time_step(*self._env.step(self._sent | {self._action_name: actions}))
 
     def render(self, row: int, camera: int = -1) -> np.ndarray:
         """As `pictures.Rendering`; until it is called, drawing costs nothing. Raises RuntimeError without EGL."""

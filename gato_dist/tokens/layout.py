@@ -1,6 +1,7 @@
 """Where each kind of token lies in the vocabulary, and the order of a time step's tokens (paper, appendix B)."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -106,21 +107,22 @@ class TaskTokenizer:
         steps = len(parts[0].token)
         separator = np.full((steps, 1), self.vocabulary.separator, np.int32)
         parts.append(_Columns(separator, Kind.SEPARATOR))
-        valid = np.concatenate([part.valid_or_all() for part in parts], axis=1)
-        token = np.concatenate([part.token for part in parts], axis=1)
-        kind = np.concatenate([np.full(part.token.shape, part.kind, np.uint8) for part in parts], axis=1)
-        local = (np.cumsum(valid, axis=1) - 1).astype(np.int16)
-        correction = np.zeros(token.shape, np.int16)
+        seen = sum(part.token.shape[1] for part in parts)
         if actions is not None:
-            action_token, action_kind, action_local = self._encode_actions(actions, steps)
-            wanted = action_token
-            if targets is not None and not np.array_equal(targets, actions):
-                wanted, _, _ = self._encode_actions(targets, steps)
-            correction = np.concatenate([correction, (wanted - action_token).astype(np.int16)], axis=1)
-            token = np.concatenate([token, action_token], axis=1)
-            kind = np.concatenate([kind, action_kind], axis=1)
-            local = np.concatenate([local, action_local], axis=1)
-            valid = np.concatenate([valid, np.ones(action_token.shape, bool)], axis=1)
+            parts.append(self._encode_actions(actions, steps))
+        widths = [part.token.shape[1] for part in parts]
+        token = np.concatenate([part.token for part in parts], axis=1)
+        kind = np.tile(np.repeat(np.array([part.kind for part in parts], np.uint8), widths), (steps, 1))
+        valid, local = np.ones(token.shape, bool), np.empty(token.shape, np.int16)
+        for part, end in zip(parts, accumulate(widths), strict=True):
+            if part.valid is not None:
+                valid[:, end - part.token.shape[1] : end] = part.valid
+        np.cumsum(valid[:, :seen], axis=1, out=local[:, :seen])
+        local[:, :seen] -= 1
+        local[:, seen:] = np.arange(token.shape[1] - seen)
+        correction = np.zeros(token.shape, np.int16)
+        if actions is not None and targets is not None and not np.array_equal(targets, actions):
+            correction[:, seen:] = self._encode_actions(targets, steps).token - token[:, seen:]
         patches = [part.patches for part in parts if part.patches is not None]
         return StepTokens(
             token, kind, local, valid,
@@ -188,7 +190,7 @@ class TaskTokenizer:
         counts = self.spec.action.num_values or (BINS,) * self.spec.action.size
         return [(self.action_offset, self.action_offset + count) for count in counts]
 
-    def _encode_actions(self, actions: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _encode_actions(self, actions: np.ndarray, steps: int) -> "_Columns":
         action = self.spec.action
         flat = np.asarray(actions).reshape(steps, action.size)
         if action.modality is Modality.DISCRETE:
@@ -200,8 +202,7 @@ class TaskTokenizer:
             except ValueError as error:
                 raise ValueError(f"{self.spec.name}, action: {error}") from error
             kind = Kind.ACTION_CONTINUOUS
-        local = np.broadcast_to(np.arange(action.size, dtype=np.int16), bins.shape)
-        return bins + self.action_offset, np.full(bins.shape, kind, np.uint8), local
+        return _Columns(bins + self.action_offset, kind)
 
     def _encode_part(self, part: ObservationSpec, values: np.ndarray | list[str]) -> "_Columns":
         if part.modality is Modality.TEXT:
@@ -255,9 +256,6 @@ class _Columns:
     valid: np.ndarray | None = None
     patches: np.ndarray | None = None
     tensor: np.ndarray | None = None
-
-    def valid_or_all(self) -> np.ndarray:
-        return np.ones(self.token.shape, bool) if self.valid is None else self.valid
 
 
 def _beside(patches: list[np.ndarray], steps: int) -> np.ndarray:

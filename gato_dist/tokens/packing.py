@@ -92,17 +92,17 @@ class Packer:
                 f"{self._task}: a step holds {int(lengths.max())} tokens, more than tokens.length {self._shape.length}"
             )
         plan = _Plan(self._pending)
-        cuts, rows, stop = [], [], 0
-        for count in counts:
-            start, stop = stop, stop + count
-            order, window = self._cut(steps, start, stop)
-            episode = np.full(len(order), self._next_episode)
-            self._next_episode += 1
+        cuts, rows, start = [], [], 0
+        # A row's prompt is drawn before the episodes behind it are there; without prompts all are planned at once.
+        for together in [[count] for count in counts] if self._prompting.share else [counts]:
+            stop = start + sum(together)
+            order, window, episode = self._cut_all(steps, start, together)
             cuts.append((order, window, episode))
             plan.add(lengths[order], episode)
             rows += self._complete(plan)
             # Only afterwards: the episode must not prompt itself.
             self.remember(self._next_episode - 1, steps.take(slice(start, stop)), ends)
+            start = stop
         order, window, episode = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
         version = np.full(len(order), weights_version, np.int32)
         stream = Stream(steps, order, lengths[order], window, episode, version)
@@ -124,6 +124,14 @@ class Packer:
         row = Row(0, len(stream.order), self._prompt_of(int(stream.episode[0]), int(stream.lengths[0])))
         self._open_prompt, self._drawn = None, False
         return self._pack([stream], [row])
+
+    def _cut_all(self, steps: StepTokens, start: int, counts: Sequence[int]) -> tuple[np.ndarray, ...]:
+        """`_cut` for episodes that follow one another from `start`, and the number of each step's episode."""
+        stops = start + np.cumsum(counts)
+        cuts = [self._cut(steps, stop - count, stop) for stop, count in zip(stops.tolist(), counts, strict=True)]
+        order, window = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
+        first, self._next_episode = self._next_episode, self._next_episode + len(counts)
+        return order, window, np.repeat(np.arange(first, self._next_episode), [len(kept) for kept, _ in cuts])
 
     def _cut(self, steps: StepTokens, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """The episode's steps in the order in which they fill rows, int64 [S], and the window of each, int64 [S]."""
@@ -152,9 +160,9 @@ class Packer:
         """The rows that the plan's steps fill."""
         rows = []
         while len(plan.ends):
-            prompt = self._prompt_of(int(plan.episode[0]), int(plan.ends[0]))
+            prompt = self._prompt_of(int(plan.episode[0]), int(plan.ends[0]) - plan.before)
             room = self._shape.length - (int(prompt.lengths.sum()) if prompt else 0)
-            count = int(np.searchsorted(plan.ends, room, side="right"))
+            count = int(np.searchsorted(plan.ends, plan.before + room, side="right"))
             if count == len(plan.ends):
                 break
             rows.append(Row(plan.first, plan.first + count, prompt))
@@ -189,23 +197,24 @@ class Packer:
 class _Plan:
     """The steps that no row has yet. ends int64 [S]: tokens up to each step's end; episode int64 [S].
 
-    first: how many steps stood before them.
+    first, before: how many steps stood before them, and their tokens, which `ends` counts as well.
     """
 
     def __init__(self, pending: Stream | None) -> None:
-        self.first = 0
+        self.first = self.before = 0
         self.ends = np.zeros(0, np.int64) if pending is None else np.cumsum(pending.lengths)
         self.episode = np.zeros(0, np.int64) if pending is None else pending.episode
 
     def add(self, lengths: np.ndarray, episode: np.ndarray) -> None:
-        before = self.ends[-1] if len(self.ends) else 0
+        before = self.ends[-1] if len(self.ends) else self.before
         self.ends = np.concatenate([self.ends, before + np.cumsum(lengths)])
         self.episode = np.concatenate([self.episode, episode])
 
     def drop(self, count: int) -> None:
         """The first `count` steps have their row."""
         self.first += count
-        self.ends, self.episode = self.ends[count:] - self.ends[count - 1], self.episode[count:]
+        self.before = int(self.ends[count - 1])
+        self.ends, self.episode = self.ends[count:], self.episode[count:]
 
 
 def cut_prompt(episode: StepTokens, tokens: int, random: np.random.Generator | None) -> StepTokens | None:

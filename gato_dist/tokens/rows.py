@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gato_dist.kinds import Kind
-from gato_dist.sequence import Rows, RowShape
+from gato_dist.sequence import BlankRows, Rows, RowShape
 from gato_dist.tokens.steps import StepTokens
 
 
@@ -50,19 +50,18 @@ class Row:
 
 def fill_rows(streams: list[Stream], rows: list[Row], shape: RowShape, first_item: int) -> Rows:
     """Rows that follow one another in the streams, which follow one another. item_id counts from `first_item`."""
-    layout = Rows.signature(shape).items()
-    out = {name: np.zeros((len(rows), *dims), dtype) for name, (dims, dtype) in layout}
-    out["segment"][:] = -1
-    out["item_id"] += np.arange(first_item, first_item + len(rows))
+    out = BlankRows(len(rows), shape)
+    out.segment[:] = -1
+    out.item_id[:] = np.arange(first_item, first_item + len(rows))
     version, starts = np.concatenate([stream.version for stream in streams]), [row.start for row in rows]
-    out["weights_version"][:, 0] = np.minimum.reduceat(version[: rows[-1].stop], starts)
-    out["weights_version"][:, 1] = np.maximum.reduceat(version[: rows[-1].stop], starts)
+    out.weights_version[:, 0] = np.minimum.reduceat(version[: rows[-1].stop], starts)
+    out.weights_version[:, 1] = np.maximum.reduceat(version[: rows[-1].stop], starts)
     _fill_tokens(out, streams, rows)
     _fill_rides(out, streams, rows)
-    return Rows(**out)
+    return out
 
 
-def _fill_tokens(out: dict[str, np.ndarray], streams: list[Stream], rows: list[Row]) -> None:
+def _fill_tokens(out: Rows, streams: list[Stream], rows: list[Row]) -> None:
     """All that stands at positions. What is chosen of the streams and prompts are [S] steps, row by row."""
     prompts = [row.prompt for row in rows if row.prompt is not None]
     sources = [*(stream.steps for stream in streams), *prompts]
@@ -93,47 +92,43 @@ def _fill_tokens(out: dict[str, np.ndarray], streams: list[Stream], rows: list[R
     row_begin = np.cumsum(led + own) - (led + own)
     segment -= segment[row_begin][row_of]
 
-    width, length = steps.token.shape[1], out["token"].shape[1]
-    at = (index[:, None] * width + np.arange(width))[steps.valid[index]]
-    ends = np.cumsum(lengths)
-    tokens = np.diff(ends[row_begin + led + own - 1], prepend=0)
-    to = np.arange(len(at)) + np.repeat(np.arange(len(rows)) * length - np.cumsum(tokens) + tokens, tokens)
-    kind = steps.kind.ravel()[at]
-    for name, values in {
-        "token": steps.token.ravel()[at],
-        "kind": kind,
-        "local_position": steps.local_position.ravel()[at],
-        "segment": np.repeat(segment.astype(np.int16), lengths),
-        "step": np.repeat(step.astype(np.int16), lengths),
-        "loss_mask": (kind >= Kind.ACTION) & ~np.repeat(is_prompt, lengths),
-    }.items():
-        out[name].reshape(-1)[to] = values
-    if (correction := steps.correction.ravel()[at]).any():
+    # Masks of long runs: numpy copies a run at once, an index for each token takes three times as long.
+    real = steps.valid.take(index, axis=0)
+    filled = np.arange(out.token.shape[1]) < np.add.reduceat(lengths, row_begin)[:, None]
+    kind = steps.kind.take(index, axis=0)[real]
+    out.token[filled] = steps.token.take(index, axis=0)[real]
+    out.kind[filled] = kind
+    out.local_position[filled] = steps.local_position.take(index, axis=0)[real]
+    out.segment[filled] = np.repeat(segment.astype(np.int16), lengths)
+    out.step[filled] = np.repeat(step.astype(np.int16), lengths)
+    out.loss_mask[filled] = (kind >= Kind.ACTION) & ~np.repeat(is_prompt, lengths)
+    if steps.correction.any():
         # An action is shown as it was done to the steps that follow; where none does, only its own elements see it,
         # and what leads them is what is to be learned.
+        correction = steps.correction.take(index, axis=0)[real]
         followed = np.repeat(np.append(~begins[1:], False), lengths)
-        out["token"].reshape(-1)[to] += np.where(followed, 0, correction)
-        out["correction"].reshape(-1)[to] = np.where(followed, correction, 0)
+        out.token[filled] += np.where(followed, 0, correction)
+        out.correction[filled] = np.where(followed, correction, 0)
 
 
-def _fill_rides(out: dict[str, np.ndarray], streams: list[Stream], rows: list[Row]) -> None:
+def _fill_rides(out: Rows, streams: list[Stream], rows: list[Row]) -> None:
     """Patches, places and tensors: by far the most bytes, so they are copied once."""
     places = streams[0].steps.places
-    for number, row in enumerate(rows):
+    starts = np.cumsum([0, *(len(stream.order) for stream in streams)]).tolist()
+    rides = [(name, room) for name in ("patches", "tensors") if (room := getattr(out, name)).shape[1]]
+    for number, row in enumerate(rows if rides else []):
         parts = [] if row.prompt is None else [(row.prompt, np.arange(len(row.prompt)))]
-        before = 0
-        for stream in streams:
-            chosen = stream.order[max(0, row.start - before) : max(0, row.stop - before)]
-            parts.append((stream.steps, chosen))
-            before += len(stream.order)
+        for stream, start in zip(streams, starts, strict=False):
+            if row.start < start + len(stream.order) and row.stop > start:
+                parts.append((stream.steps, stream.order[max(0, row.start - start) : row.stop - start]))
         filled = 0
         for steps, chosen in parts:
-            for name in ("patches", "tensors"):
+            for name, room in rides:
                 values = getattr(steps, name)
-                if len(chosen) and (each := values.shape[1]):
-                    room = out[name][number, filled * each : (filled + len(chosen)) * each]
-                    # Clipping spares the copy through which numpy would notice an index that is out of range.
-                    np.take(values, chosen, axis=0, out=room.reshape(len(chosen), *values.shape[1:]), mode="clip")
+                each = values.shape[1]
+                slots = room[number, filled * each : (filled + len(chosen)) * each]
+                # Clipping spares the copy through which numpy would notice an index that is out of range.
+                values.take(chosen, axis=0, out=slots.reshape(len(chosen), *values.shape[1:]), mode="clip")
             filled += len(chosen)
         if len(places):
-            out["places"][number, : filled * len(places)] = np.tile(places, (filled, 1, 1))
+            out.places[number, : filled * len(places)] = np.tile(places, (filled, 1, 1))

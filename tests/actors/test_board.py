@@ -1,9 +1,17 @@
 """The board's promises, without Ray."""
 
+import math
+
 import pytest
 
+import actors.board
 from actors.board import Board, EvaluationJob, EvaluationResult
+from gato_dist.config_sections import EvaluationConfig
 from gato_dist.sources import Guidance
+
+
+def often(**keys) -> EvaluationConfig:
+    return EvaluationConfig(every_seconds=0.0, **keys)
 
 
 def result_of(job: EvaluationJob) -> EvaluationResult:
@@ -18,7 +26,7 @@ def score(board: Board, evaluator: str) -> EvaluationJob:
 
 
 def test_versions_only_grow():
-    board = Board(["a"], 0.0)
+    board = Board(["a"], often())
     board.publish(3, 10, "weights")
     for version in (3, 2):
         with pytest.raises(ValueError, match="does not follow 3"):
@@ -27,7 +35,7 @@ def test_versions_only_grow():
 
 
 def test_a_round_scores_every_task_of_one_version():
-    board = Board(["a", "b"], 0.0)
+    board = Board(["a", "b"], often())
     assert board.next_job("one") is None
     board.publish(1, 0, "one")
     first = score(board, "one")
@@ -38,7 +46,7 @@ def test_a_round_scores_every_task_of_one_version():
 
 
 def test_a_version_is_scored_once_and_rounds_keep_their_distance():
-    board = Board(["a"], 3600.0)
+    board = Board(["a"], EvaluationConfig(every_seconds=3600.0))
     board.publish(1, 0, "one")
     assert score(board, "one").weights.version == 1
     board.publish(2, 5, "two")
@@ -46,7 +54,7 @@ def test_a_version_is_scored_once_and_rounds_keep_their_distance():
 
 
 def test_the_final_round_drops_what_was_queued_and_comes_once():
-    board = Board(["a", "b"], 0.0)
+    board = Board(["a", "b"], often())
     board.publish(1, 0, "one")
     late = board.next_job("one")
     board.publish(2, 5, "two")
@@ -59,7 +67,7 @@ def test_the_final_round_drops_what_was_queued_and_comes_once():
 
 def test_an_evaluator_that_died_takes_its_job_up_again():
     """Else the last round would wait for ever for the job that died with it."""
-    board = Board(["a", "b"], 0.0)
+    board = Board(["a", "b"], often())
     board.publish(1, 0, "one")
     board.evaluate_finally()
     lost = board.next_job("one")
@@ -71,7 +79,7 @@ def test_an_evaluator_that_died_takes_its_job_up_again():
 
 
 def test_results_are_taken_once():
-    board = Board(["a"], 0.0)
+    board = Board(["a"], often())
     board.publish(1, 0, "one")
     result = result_of(board.next_job("one"))
     board.post_result("one", result)
@@ -80,14 +88,98 @@ def test_results_are_taken_once():
 
 
 def test_no_two_actors_get_the_same_seed_block():
-    board = Board(["a"], 0.0, first_block=40)
+    board = Board(["a"], often(), first_block=40)
     assert [board.claim_block() for _ in range(3)] == [40, 41, 42]
 
 
 def test_guidance_is_the_learners_progress_the_newest_version_and_the_drivers_factors():
-    board = Board(["a"], 0.0)
+    board = Board(["a"], often())
     assert board.guidance() == Guidance(0.0, 0, None)
     board.publish(4, 10, "weights")
     board.report("learner", {"progress": 0.25})
     board.guide((2.0,))
     assert board.guidance() == Guidance(0.25, 4, (2.0,))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only when a test says so."""
+    now = [1000.0]
+    monkeypatch.setattr(actors.board.time, "monotonic", lambda: now[0])
+    return now
+
+
+def play_round(board: Board, version: int) -> list[str]:
+    board.publish(version, version, f"weights {version}")
+    asked = []
+    while (job := board.next_job("one")) is not None:
+        board.post_result("one", result_of(job))
+        asked.append(job.task)
+    return asked
+
+
+@pytest.mark.parametrize(("tasks", "share"), [(5, 0.4), (3, 0.5), (30, 0.1), (4, 1.0), (7, 0.01)])
+def test_a_share_of_the_tasks_takes_turns_and_none_waits_longer_than_a_whole_turn(clock, tasks, share):
+    names = [f"task {i}" for i in range(tasks)]
+    board, last, per_turn = Board(names, often(share=share)), dict.fromkeys(names, 0), math.ceil(share * tasks - 1e-9)
+    for version in range(1, 40):
+        clock[0] += 10
+        asked = play_round(board, version)
+        assert len(asked) == per_turn
+        last |= dict.fromkeys(asked, version)
+        assert version - min(last.values()) <= math.ceil(tasks / per_turn)
+
+
+def test_no_score_gets_older_than_its_bound_whatever_the_share(clock):
+    board = Board(["a", "b", "c", "d"], EvaluationConfig(every_seconds=10.0, share=0.25, stale_seconds=20.0))
+    scored = dict.fromkeys("abcd", clock[0])
+    for version in range(1, 20):
+        scored |= dict.fromkeys(play_round(board, version), clock[0])
+        clock[0] += 10
+        assert version == 1 or clock[0] - min(scored.values()) <= 20.0
+
+
+def test_a_rotating_share_does_not_hold_for_the_final_round(clock):
+    board = Board(["a", "b", "c"], often(share=0.3))
+    play_round(board, 1)
+    board.publish(2, 2, "last")
+    board.evaluate_finally()
+    assert [score(board, "one").task for _ in range(3)] == ["a", "b", "c"]
+
+
+def test_weights_can_be_had_while_they_are_scored_and_until_the_results_were_dealt_with():
+    board = Board(["a", "b"], often())
+    board.publish(1, 0, "one")
+    score(board, "one")
+    second = board.next_job("one")
+    board.publish(2, 5, "two")
+    assert [result.version for result in board.take_results()] == [1]
+    assert board.scored(1).reference == "one"
+    board.post_result("one", result_of(second))
+    board.take_results()
+    assert board.scored(1).reference == "one"
+    board.take_results()
+    assert board.scored(1) is None
+
+
+def test_videos_keep_their_distance_and_the_last_weights_are_always_filmed(clock):
+    board = Board(["a"], often(video_seconds=100))
+    filmed = []
+    for version in range(1, 25):
+        clock[0] += 10
+        board.publish(version, version, "weights")
+        filmed += [version] * score(board, "one").film
+    assert filmed == [10, 20]
+    board.evaluate_finally()
+    assert board.next_job("one").film
+    other = Board(["a"], often())
+    other.publish(1, 1, "weights")
+    other.evaluate_finally()
+    assert not other.next_job("one").film
+
+
+def test_learning_can_end_while_the_rest_goes_on():
+    board = Board(["a"], often())
+    assert not board.learning_ends()
+    board.end_learning()
+    assert (board.learning_ends(), board.stopping()) == (True, False)

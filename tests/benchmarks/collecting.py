@@ -13,6 +13,7 @@ import argparse
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
@@ -68,19 +69,19 @@ def serve(shape: Any, config: ReplayConfig, port: Any) -> None:
     server.stop()
 
 
-def raw(task: str) -> Iterator[int]:
-    """Yields environment steps taken by envpool alone: no adapting, no flags read."""
-    env = make_env(task, list(range(ENVS)), max_steps=STEPS)
+def raw(task: str, first: int = 0, envs: int = ENVS, threads: int = 1) -> Iterator[int]:
+    """Yields environment steps taken by envpool alone: no adapting, no flags read. first: of the seeds."""
+    env = make_env(task, list(range(first, first + envs)), threads, max_steps=STEPS)
     policy, pool = Drawn(env), env._env  # type: ignore[attr-defined]
     pool.reset()
     while True:
         pool.step(np.ascontiguousarray(policy.act({}, {}, np.ones(0)), pool.action_space.dtype))
-        yield ENVS
+        yield envs
 
 
-def stepped(task: str, then: Callable[[VectorEnv, Transition], Any]) -> Iterator[int]:
+def stepped(task: str, then: Callable[[VectorEnv, Transition], Any], first: int = 0) -> Iterator[int]:
     """Yields environment steps of the rollout, each handed on to `then`."""
-    env = make_env(task, list(range(ENVS)), max_steps=STEPS)
+    env = make_env(task, list(range(first, first + ENVS)), max_steps=STEPS)
     for step in rollout(env, Drawn(env)):
         then(env, step)
         yield int(step.active.sum())
@@ -126,8 +127,8 @@ def make_tokenizer(task: str) -> TaskTokenizer:
     return Tokenizer([spec], text, "disjoint", "compact", {task: statistics}).tasks[task]
 
 
-def stages(task: str, port: int, seconds: float) -> dict[str, Spent]:
-    """What each stage comes to when it is added to those before it."""
+def stages(task: str, port: int, first: int = 0) -> Iterator[dict[str, Iterator[int]]]:
+    """Environment steps of each stage added to those before it, while the writer is open. first: of the seeds."""
     from replay.writer import RowWriter
 
     tokenizer, source = make_tokenizer(task), Provenance(task, 0, "drawn", "")
@@ -155,30 +156,53 @@ def stages(task: str, port: int, seconds: float) -> dict[str, Spent]:
 
         def whole(stage: Callable[[Gathering, VectorEnv, Transition], Iterator[Any]]) -> Iterator[int]:
             gathering = Gathering()
-            return stepped(task, lambda env, step: deque(stage(gathering, env, step), maxlen=0))
+            return stepped(task, lambda env, step: deque(stage(gathering, env, step), maxlen=0), first)
 
-        works: dict[str, Iterator[int]] = {
-            "envpool alone": raw(task),
-            "rollout": stepped(task, lambda env, step: None),
-            "+ recording": stepped(task, record),
+        yield {
+            "envpool alone": raw(task, first),
+            "rollout": stepped(task, lambda env, step: None, first),
+            "+ recording": stepped(task, record, first),
             "+ tokens": whole(tokens),
             "+ packing": whole(rows),
             "+ Reverb": whole(replay),
         }
-        return in_turns(works, seconds)
+
+
+@contextmanager
+def replay_server(task: str) -> Iterator[int]:
+    """The port of a replay server in a process of its own."""
+    here, there = get_context("spawn").Pipe()
+    config = ReplayConfig(size=500, ahead=10**6, samples_per_insert=1.0, min_size=1)
+    shapes = {task: row_shape(make_tokenizer(task), LENGTH)}
+    server = get_context("spawn").Process(target=serve, args=(shapes, config, there), daemon=True)
+    server.start()
+    try:
+        yield here.recv()
+    finally:
+        here.send("stop")
+        server.join(10)
 
 
 def measure(task: str, seconds: float) -> dict[str, Spent]:
-    """`stages` with a replay server of their own."""
-    shape = row_shape(make_tokenizer(task), LENGTH)
-    here, there = get_context("spawn").Pipe()
-    config = ReplayConfig(size=500, ahead=10**6, samples_per_insert=1.0, min_size=1)
-    server = get_context("spawn").Process(target=serve, args=({task: shape}, config, there), daemon=True)
-    server.start()
-    spent = stages(task, here.recv(), seconds)
-    here.send("stop")
-    server.join(10)
-    return spent
+    """What each stage comes to when it is added to those before it."""
+    with replay_server(task) as port, contextmanager(stages)(task, port) as works:
+        return in_turns(works, seconds)
+
+
+def report(task: str, spent: dict[str, Spent]) -> float:
+    """Prints the table of a task; returns the share."""
+    print(f"{task}: {ENVS} environments, one environment thread")
+    alone = before = spent["envpool alone"].cpu_us
+    costs = {}
+    for name, each in spent.items():
+        costs[name], before = each.cpu_us - before, each.cpu_us
+        print(
+            f"  {name:14} {alone / each.cpu_us:5.0%} {each.cpu_us:8.2f} µs a step, + {costs[name]:6.2f}"
+            f"   {each.steps / each.wall:9,.0f} steps/s by the clock"
+        )
+    slowest = max(list(costs)[1:], key=costs.__getitem__)
+    print(f"  slowest stage beside the environments: {slowest.removeprefix('+ ')}", flush=True)
+    return alone / before
 
 
 def main() -> None:
@@ -186,19 +210,10 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--seconds", type=float, default=6.0, help="of each stage")
     options = parser.parse_args()
-    for task in options.tasks.split(","):
-        spent = measure(task, options.seconds)
-        print(f"{task}: {ENVS} environments, one environment thread")
-        alone = before = spent["envpool alone"].cpu_us
-        costs = {}
-        for name, each in spent.items():
-            costs[name], before = each.cpu_us - before, each.cpu_us
-            print(
-                f"  {name:14} {alone / each.cpu_us:5.0%} {each.cpu_us:8.2f} µs a step, + {costs[name]:6.2f}"
-                f"   {each.steps / each.wall:9,.0f} steps/s by the clock"
-            )
-        slowest = max(list(costs)[1:], key=costs.__getitem__)
-        print(f"  slowest stage beside the environments: {slowest.removeprefix('+ ')}")
+    shares = {task: report(task, measure(task, options.seconds)) for task in options.tasks.split(",")}
+    levels = [share for task, share in shares.items() if task.startswith("babyai/")]
+    if len(levels) > 1:
+        print(f"median of {len(levels)} levels of BabyAI: {np.median(levels):.0%}")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
 """What every suite promises, on real environments."""
 
 from ctypes.util import find_library
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from actors.experts.registry import find_kind, make_expert
 from actors.rollout import episodes
+from gato_dist.envs import procgen
 from gato_dist.envs.babyai import _Missions
 from gato_dist.envs.pictures import draw_picture
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.envs.vector import channels_last
 from gato_dist.errors import InputError
 from gato_dist.scores import load_reference
+from gato_dist.seeds import dataset_seeds, evaluation_seeds, expert_seeds
 from gato_dist.specs import Modality
-from gato_dist.tasks import task_table
+from gato_dist.tasks import task_entry, task_table
 from gato_dist.tokens.packing import min_step_tokens
 
 TASKS = [
@@ -175,8 +178,41 @@ def test_a_mission_is_decoded_once_and_lists_handed_out_stay():
         return np.frombuffer(b"".join(text.encode().ljust(16, b"\0") for text in texts), np.uint8).reshape(-1, 16)
 
     missions = _Missions(decode)
-    first = missions.read(rows("open a door", "go to a key"))
-    second = missions.read(rows("go to a key", "go to a key"))
+    first = missions.read(rows("open a door", "go to a key"), np.array([True, True]))
+    second = missions.read(rows("go to a key", "not looked at"), np.array([True, False]))
     assert (first, second) == (["open a door", "go to a key"], ["go to a key"] * 2)
-    assert missions.read(rows("open a door", "go to a key")) == first
+    assert missions.read(rows("open a door", "go to a key"), np.array([True, True])) == first
     assert decoded == ["open a door", "go to a key"]
+
+
+def first_worlds(task: str, seeds: list[int]) -> list:
+    env = make_env(task, seeds, 1)
+    try:
+        first = env.reset()
+        return first.info["level_seed"].tolist() if "level_seed" in first.info else list(first.observations["grid"])
+    finally:
+        env.close()
+
+
+def test_procgen_is_scored_on_levels_that_no_expert_shows():
+    taught, held_out = (expert_seeds(1, 0, 16) + dataset_seeds(0, 16), evaluation_seeds(32))
+    assert max(first_worlds("procgen/coinrun", taught)) < 2**30 <= min(first_worlds("procgen/coinrun", held_out))
+
+
+def test_a_bound_on_procgens_levels_is_the_experts_alone(tmp_path):
+    entry = replace(task_entry("procgen/coinrun"), options={"num_levels": 200})
+    assert procgen.levels(entry, 5) == {"start_level": 0, "num_levels": 200}
+    assert procgen.levels(entry, evaluation_seeds(1)[0]) == procgen.HELD_OUT
+    with pytest.raises(InputError, match="held out"):
+        procgen.levels(replace(entry, options={"num_levels": 200, "start_level": 2**30}), 5)
+
+
+def test_sokoban_is_scored_on_levels_that_no_expert_shows(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    taught, held_out = (
+        {grid[..., 1].tobytes() for grid in first_worlds("sokoban/boxoban", seeds)}
+        for seeds in (expert_seeds(1, 0, 500), evaluation_seeds(500))
+    )
+    assert not taught & held_out
+    assert len(taught) > 300
+    assert 80 < len(held_out) <= 100

@@ -1,5 +1,6 @@
 """The whole circle as a user runs it: the command, its folder, its exit codes, and what it leaves behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gato_dist.scores import ScoreTable
+from gato_dist.scores import ScoreTable, mean_curve
+from learner.checkpoint import load_for_acting
 
 COMMAND = Path(sys.executable).parent / "gato-dist"
 
@@ -54,8 +56,10 @@ def test_the_circle_turns_and_leaves_a_whole_run_folder(small, tmp_path):
         "config.yaml", "checkpoints", "replay", "tensorboard", "scores.csv", "episodes.jsonl", "cost.json",
         "report.html", "log.txt",
     } <= {path.name for path in run.iterdir()}  # fmt: skip
-    assert (run / "checkpoints/best.json").is_file()
     rows = ScoreTable.read(run / "scores.csv")
+    best = json.loads((run / "checkpoints/best.json").read_text())
+    assert load_for_acting(run / "checkpoints" / best["checkpoint"])[3].weights_version == best["weights_version"]
+    assert best["fraction"] == pytest.approx(max(point.mean for point in mean_curve(rows)), abs=1e-4)
     last = max(row.weights_version for row in rows)
     assert {row.task for row in rows if row.weights_version == last} == {
         "metaworld/reach-v3", "procgen/coinrun", "babyai/go-to-red-ball-grey"

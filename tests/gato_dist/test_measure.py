@@ -1,17 +1,19 @@
 """A checkpoint's scores come again: at any time, on any number of workers, and as the run itself measured them."""
 
 import csv
+import io
 import json
 
 import pytest
 import torch
 
 from actors.evaluate import GROUP, Evaluator, evaluation_groups
+from actors.filming import MOST_FRAMES, MOST_PIXELS, Film
 from gato_dist import measure
 from gato_dist.cli import main
 from gato_dist.config import parse_config
 from gato_dist.errors import InputError
-from gato_dist.measure import Request, evaluate_checkpoint
+from gato_dist.measure import Manner, Request, evaluate_checkpoint, load_player
 from gato_dist.model.gato import Gato
 from gato_dist.run import make_tokenizer
 from gato_dist.scores import ScoreTable, load_reference
@@ -21,6 +23,7 @@ from learner.checkpoint_folder import CheckpointFolder
 from learner.optim import make_optimizer
 
 pytest.importorskip("envpool")
+Image = pytest.importorskip("PIL.Image")
 BALL, POLE = "babyai/go-to-red-ball-grey", "mujoco/inverted-pendulum"
 SMALL = {"width": 32, "layers": 2, "heads": 2, "key_size": 16, "feed_forward": 64, "patch_channels": 8}
 
@@ -47,7 +50,7 @@ def test_episodes_are_cut_into_groups_in_the_order_of_seeds():
 def test_two_workers_find_what_one_does(checkpoint, monkeypatch):
     """Sampled, which shows more than greedy: every draw must be the same."""
     monkeypatch.setattr("actors.evaluate.GROUP", 2)
-    alone, together = (evaluate_checkpoint(Request(checkpoint, BALL, 5, workers, 1.0)) for workers in (1, 2))
+    alone, together = (evaluate_checkpoint(Request(checkpoint, BALL, 5, workers, Manner(1.0))) for workers in (1, 2))
     assert alone == together
     assert len(alone[0].returns) == 5
 
@@ -63,12 +66,35 @@ def test_a_checkpoint_reproduces_what_the_run_measured(checkpoint):
 def test_another_temperature_plays_otherwise_and_is_written_down(checkpoint, tmp_path):
     out = tmp_path / "hot.json"
     greedy = evaluate_checkpoint(Request(checkpoint, POLE, 4))
-    hot = evaluate_checkpoint(Request(checkpoint, POLE, 4, temperature=1.5, details=out))
+    hot = evaluate_checkpoint(Request(checkpoint, POLE, 4, manner=Manner(temperature=1.5), details=out))
     assert greedy[0].returns != hot[0].returns
     told = json.loads(out.read_text())
     assert told["evaluation"]["temperature"] == 1.5
     assert tuple(told["tasks"][0]["returns"]) == hot[0].returns
     assert told["aggregates"][0]["name"] == "mujoco"
+
+
+def test_a_demonstration_can_lead_every_episode_from_the_checkpoint_alone(checkpoint, tmp_path, capsys):
+    out = tmp_path / "led.json"
+    evaluate_checkpoint(Request(checkpoint, POLE, 1, manner=Manner(prompt_tokens=32), details=out))
+    assert json.loads(out.read_text())["evaluation"]["prompt_tokens"] == 32
+    for tokens in (0, 32):
+        player = load_player(checkpoint, "", Manner(prompt_tokens=tokens))
+        led = player.evaluator.policy(player.model, POLE, [5], 1).describe()["prompt_tokens"]
+        assert (led > 0) == (tokens > 0)
+    assert main(["evaluate", str(checkpoint), "--tasks", POLE, "--prompt-tokens", "65"]) == 2
+    assert "evaluation.prompt_tokens: 65 is more than half of tokens.length 128" in capsys.readouterr().err
+
+
+def test_filming_an_episode_changes_nothing_about_it(checkpoint):
+    config, tokenizer, model, _ = load_for_acting(checkpoint)
+    film, evaluator = Film(), Evaluator(config, tokenizer)
+    filmed = evaluator.play(model, BALL, 3, 1, film)
+    plain = evaluator.play(model, BALL, 3, 1)
+    assert [each.episode_return for each in filmed] == [each.episode_return for each in plain]
+    gif = Image.open(io.BytesIO(film.gif()))
+    assert max(gif.size) <= MOST_PIXELS
+    assert 1 < gif.n_frames <= min(MOST_FRAMES, len(filmed[0].actions))
 
 
 def test_the_table_has_a_runs_columns_and_is_never_overwritten(checkpoint, tmp_path, capsys):

@@ -153,7 +153,7 @@ def test_the_summary_counts_tasks_clearly_above_random(tmp_path: Path) -> None:
 
 def test_the_table_gives_scores_as_measured(tmp_path: Path) -> None:
     page = page_of(make_run(tmp_path, [row(), row("ale/none", None)]))
-    assert "<td>ale/boxing</td><td>0</td><td>10</td><td>5 ± 1</td><td>0.50</td><td>0.40 … 0.60</td><td>8</td>" in page
+    assert "<td>ale/boxing</td><td>0</td><td>10</td><td>5 ± –</td><td>0.50</td><td>0.40 … 0.60</td><td>8</td>" in page
     assert "<td>no expert</td><td>–</td>" in page
 
 
@@ -231,14 +231,32 @@ def test_a_run_whose_episodes_were_not_kept_has_no_aggregates(tmp_path: Path) ->
 
 def test_the_cost_is_that_of_all_starts(tmp_path: Path) -> None:
     run = make_run(tmp_path, [row()])
-    CostMeter(run / "cost.json").write(3000.0, 500, {"tokens": 70.0, "seconds": 40.0})
-    CostMeter(run / "cost.json").write(900.0, 100, {"tokens": 90.0, "seconds": 61.0})
+    CostMeter(run / "cost.json").write(3000.0, 500, {"tokens": 70.0, "seconds": 40.0}, 0.25)
+    CostMeter(run / "cost.json").write(900.0, 100, {"tokens": 90.0, "seconds": 61.0}, 0.5)
     page = page_of(run)
     assert "<td>Environment steps of actors</td><td>600</td>" in page
     assert "<td>Tokens learned</td><td>90</td>" in page
     assert "<td>1 min 1 s</td>" in page
-    assert "<td>1 h 5 min in 2 start(s)</td>" in page
+    assert "<td>1 h 5 min, in 2 starts</td>" in page
+    assert "<td>0.75 kWh, of processors alone</td>" in page
     assert "python 3." in page
+
+
+def test_the_page_says_at_a_glance_how_well_it_plays_and_how_that_was_measured(tmp_path: Path) -> None:
+    config = "name: small\nevaluation: {temperature: 0.4, prompt_tokens: 0}\n"
+    rows = [row("ale/boxing", 0.9, step=300), row("ale/none", None, step=300), row("ale/pong", 0.3, step=200)]
+    run = make_run(tmp_path, rows, config)
+    for each in rows:
+        EpisodeLog(run / "episodes.jsonl").append(TaskResult(each, (4.0, 6.0), None, 700, 3.0))
+    CostMeter(run / "cost.json").write(5400.0, 281_244, {"tokens": 1.26e9, "seconds": 40.0}, None)
+    page = page_of(run).replace("\n", " ")
+    tiles = re.findall(r"<div><b>(.*?)</b><span>(.*?)</span></div>", page)
+    assert [value for value, _ in tiles] == ["0.60", "1 of 2", "1 of 2", "1.26 billion", "281 thousand", "90 min"]
+    assert "played 8 times in worlds" in page
+    assert "actions sampled at temperature 0.4 and no demonstration" in page
+    assert "newest scores are of weights versions 2 to 3" in page
+    assert "<td>5 ± 1</td>" in page, "s.e. of 4 and 6"
+    assert "without a valid expert: ale/none" in page
 
 
 def test_a_damaged_cost_is_refused_by_name(tmp_path: Path) -> None:

@@ -1,5 +1,10 @@
 """A run's results, where they go: files whose lines match, and TensorBoard by step and by tokens."""
 
+import io
+import sys
+from dataclasses import replace
+from types import ModuleType, SimpleNamespace
+
 import pytest
 
 from actors.board import EvaluationResult
@@ -8,13 +13,17 @@ from gato_dist.run_folder import RunFolder
 from gato_dist.score_log import ScoreLog
 from gato_dist.scores import Reference, Score, ScoreTable
 
-pytest.importorskip("PIL.Image")
+Image = pytest.importorskip("PIL.Image")
+# TensorBoard's own switch: without it, it imports TensorFlow, which takes seconds.
+sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
 
 
 class Writer:
     def __init__(self) -> None:
         self.scalars: dict[str, tuple[float, int]] = {}
         self.images: list[tuple] = []
+        self.summaries: list[tuple] = []
+        self.file_writer = SimpleNamespace(add_summary=lambda *words: self.summaries.append(words))
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         self.scalars[tag] = (value, step)
@@ -46,21 +55,40 @@ def test_a_result_is_placed_between_two_reports_of_the_learner(parts):
     assert (result.tokens, result.seconds) == (2000, 6.0)
     assert writer.scalars["fraction/a/x"] == (0.4, 15)
     assert writer.scalars["fraction_by_tokens/a/x"] == (0.4, 2000)
+    assert writer.scalars["fraction_by_seconds/a/x"] == (0.4, 6)
     assert writer.scalars["success/a/x"] == (1.0, 15)
     assert writer.scalars["weights/lag"] == (2, 15)
 
 
-def test_a_suites_mean_waits_for_all_of_its_tasks_with_one_version(parts):
+def test_a_suites_mean_waits_for_all_of_its_tasks_and_tells_how_far_apart_their_versions_are(parts):
     log, writer, _ = parts
     log.add(found("a/x", 4.0), 1)
+    log.add(found("b/none", 1.0), 1)
+    assert not [tag for tag in writer.scalars if "of_suite" in tag]
     log.add(found("a/y", 9.0, version=2), 2)
-    assert "fraction_of_suite/a" not in writer.scalars
-    log.add(found("a/x", 5.0, version=2), 2)
-    assert writer.scalars["fraction_of_suite/a"] == (pytest.approx(0.7), 15)
-    assert "fraction_of_suite/all tasks" not in writer.scalars
-    log.add(found("b/none", 1.0, version=2), 2)
-    assert writer.scalars["fraction_of_suite/all tasks"] == (pytest.approx(0.7), 15)
+    assert writer.scalars["fraction_of_suite/a"] == (pytest.approx(0.65), 15)
+    assert writer.scalars["fraction_of_suite/all tasks"] == (pytest.approx(0.65), 15)
+    assert writer.scalars["versions_behind/a"] == (1, 15)
     assert "fraction_of_suite/b" not in writer.scalars
+
+
+def test_a_suites_mean_of_one_version_is_not_told_to_be_behind(parts):
+    log, writer, _ = parts
+    for task, score in (("a/x", 5.0), ("a/y", 9.0)):
+        log.add(found(task, score, version=2), 2)
+    assert writer.scalars["fraction_of_suite_by_tokens/a"] == (pytest.approx(0.7), 2000)
+    assert "versions_behind/a" not in writer.scalars
+
+
+def test_a_film_goes_to_tensorboard_as_it_is(parts):
+    log, writer, _ = parts
+    gif = io.BytesIO()
+    Image.new("P", (48, 32)).save(gif, "GIF", save_all=True, append_images=[Image.new("P", (48, 32), 1)])
+    log.add(replace(found("a/x", 4.0), film=gif.getvalue()), 1)
+    ((summary, step),) = writer.summaries
+    (kept,) = summary.value
+    assert (kept.tag, step) == ("video/a/x", 15)
+    assert (kept.image.width, kept.image.height, kept.image.encoded_image_string) == (48, 32, gif.getvalue())
 
 
 def test_both_files_hold_a_line_a_result(parts):

@@ -14,11 +14,13 @@ from gato_dist.cli import main
 from gato_dist.config import parse_config
 from gato_dist.errors import InputError
 from gato_dist.run_folder import RunFolder
+from gato_dist.scores import MeanPoint
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
+from learner.best import BestWeights
 from learner.checkpoint import Counters, Snapshot, build_model, data_position, export, load_for_acting, read_contents
-from learner.checkpoint_folder import CheckpointFailed, CheckpointFolder, keep_best
+from learner.checkpoint_folder import CheckpointFailed, CheckpointFolder
 from learner.train import Learner, train
 from tests.fakes import BUTTONS
 from tests.learner.test_train import FakeHost, make_batch, make_config, make_tokenizer
@@ -180,16 +182,23 @@ def test_an_error_of_the_writer_ends_the_run(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_newest_and_the_best_scored_stay(tmp_path):
-    small_folder(tmp_path, 1, 2)
-    assert keep_best(tmp_path, 1, 0.5) == tmp_path / "step-00000001"
-    assert keep_best(tmp_path, 2, 0.4) is None
-    assert keep_best(tmp_path, 7, 0.9) is None, "no such checkpoint"
-    small_folder(tmp_path, 3, 4)
-    assert {path.name for path in tmp_path.glob("step-*")} == {"step-00000001", "step-00000003", "step-00000004"}
-    assert keep_best(tmp_path, 4, 0.6) == tmp_path / "step-00000004"
-    small_folder(tmp_path, 5)
-    assert {path.name for path in tmp_path.glob("step-*")} == {"step-00000004", "step-00000005"}
+def test_the_best_scored_weights_stay_until_better_ones_come(tmp_path):
+    small_folder(tmp_path, 1)
+    config, tokenizer, model, _ = load_for_acting(tmp_path / "step-00000001")
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    best = BestWeights(tmp_path, config, tokenizer)
+    assert best.fraction == float("-inf")
+    for version, mean in ((3, 0.5), (7, 0.8)):
+        kept = best.keep(weights, Counters(version, 10, 1.0, version), MeanPoint(version, version, 2, mean, ()))
+        small_folder(tmp_path, 10 + version, 11 + version)
+    assert [path.name for path in tmp_path.glob("best-*")] == [kept.name] == ["best-v000007.safetensors"]
+    assert BestWeights(tmp_path, config, tokenizer).fraction == 0.8
+    assert json.loads((tmp_path / "best.json").read_text())["oldest_version"] == 2
+    _, _, acting, counters = load_for_acting(kept)
+    assert counters.weights_version == 7
+    assert all(torch.equal(tensor, acting.state_dict()[name]) for name, tensor in model.state_dict().items())
+    kept.unlink()
+    assert best.fraction == float("-inf"), "a note without its weights names nothing"
 
 
 def test_an_exported_file_acts_as_the_checkpoint_does(tmp_path, capsys):
