@@ -175,7 +175,8 @@ class GatoActor:
     ) -> "Iterator[Round]":
         """One after the other, each with the newest weights; none before there are any and the schedule begins."""
         while not stop():
-            guidance, newest = ray.get([board.guidance.remote(), board.newest.remote()])
+            answers: Any = ray.get([board.guidance.remote(), board.newest.remote()])
+            guidance, newest = answers
             if newest is None or guidance.progress < config.relabel.start:
                 time.sleep(IDLE_SECONDS)
                 continue

@@ -315,9 +315,9 @@ def _streams(config: RunConfig, tokenizer: Tokenizer, address: str, seed: int, r
             rows = table_rows(address, table_name(task.name, source), shape, drawn=usage.reader())
             streams.append(Stream(i, weight, rows, source))
     shares += [1.0] * len(config.corpora)
-    for source in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
-        chunks = source.open(rank, config.learner.workers)
-        streams.append(Stream(source.task, source.weight * shares[source.task], map(chunks, count())))
+    for each in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
+        chunks = each.open(rank, config.learner.workers)
+        streams.append(Stream(each.task, each.weight * shares[each.task], map(chunks, count())))
     return [stream for stream in streams if stream.weight]
 
 

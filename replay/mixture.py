@@ -75,7 +75,7 @@ class MixtureBatches:
         # Where a task's schedule leaves nothing to what it has, that is its experts.
         empty = np.bincount(self._tasks, part, many) == 0
         part = np.where(empty[self._tasks], self._weights * self._expert, part)
-        of_task = np.bincount(self._tasks, self._weights * self._expert, many)
+        of_task: np.ndarray = np.bincount(self._tasks, self._weights * self._expert, many)
         if guidance.factors is not None:
             of_task = of_task * guidance.factors[:many]
         shares = part / np.bincount(self._tasks, part, many)[self._tasks] * of_task[self._tasks]
