@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.config_sections import EvaluationConfig
+from gato_dist.sources import Guidance
 
 MOST_USES = 1000  # newest ones whose delays are kept
 
@@ -79,6 +80,7 @@ class Board:
         self._stopping = False
         self._learning = True
         self._learner_done = False
+        self._factors: tuple[float, ...] | None = None
 
     def publish(self, version: int, step: int, reference: Any, published: float) -> None:
         """A new version of the weights; the reference to the one before is dropped."""
@@ -92,6 +94,15 @@ class Board:
     def used(self, delay: float) -> None:
         """An actor acts with a version from now on. delay: seconds since it was published, by the wall clock."""
         self._delays.append(delay)
+
+    def guide(self, factors: tuple[float, ...]) -> None:
+        """By which the weight of each of the mixture's tasks is multiplied from now on."""
+        self._factors = factors
+
+    def guidance(self) -> Guidance:
+        """Progress as the learner last told it."""
+        progress = self._figures.get("learner", {}).get("progress", 0.0)
+        return Guidance(progress, self._weights.version if self._weights else 0, self._factors)
 
     def evaluate_finally(self) -> int:
         """Drops every job before it and queues every task for the newest weights; their version, or −1."""

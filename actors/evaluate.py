@@ -1,8 +1,10 @@
 """Scores a policy on a task: the first episode of each held-out seed."""
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 
 from actors.experts.registry import make_expert, policy_provenance
 from actors.filming import Film, Filmed
@@ -14,7 +16,7 @@ from gato_dist.envs.registry import make_env
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
-from gato_dist.ports import VectorEnv
+from gato_dist.ports import State, VectorEnv
 from gato_dist.seeds import evaluation_seeds, reference_seeds
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.steps import StepTokens
@@ -22,6 +24,14 @@ from gato_dist.tokens.tokenizer import Tokenizer
 
 REFERENCE_BATCH = 16
 GROUP = 16  # episodes of an evaluation that play together
+
+
+def load_state(model: Gato, state: State) -> None:
+    """Weights as they were published, into a model."""
+    # Arrays from the object store are read-only; loading copies them, once.
+    with warnings.catch_warnings(action="ignore"):
+        tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    model.load_state_dict(tensors)
 
 
 class Evaluator:

@@ -2,21 +2,24 @@
 
 import os
 import time
-import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.actor import ActorHandle
 
-from actors.board import Board, EvaluationJob, EvaluationResult, WeightsNote
+from actors.board import Board, EvaluationJob, EvaluationResult
 from actors.filming import Film
 from actors.publisher import Publisher
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import EvaluationConfig
 from gato_dist.ports import State
 from gato_dist.seeds import expert_seeds
+from gato_dist.sources import Guidance, Source
 from gato_dist.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from actors.relabel import Rollouts, Round
 
 REPORT_SECONDS = 1.0
 IDLE_SECONDS = 0.5
@@ -30,24 +33,28 @@ class BoardActor(Board):
         super().publish(version, step, ray.put(reference), published)
 
 
-class StopSign:
-    """Asks the board whether to stop, in the background: calling it never blocks, and lags by a moment."""
+class Polled:
+    """The board's last answer to a question, asked in the background: calling it never blocks, and lags by a moment."""
 
-    def __init__(self, ask: Any) -> None:
-        """ask: the board's method that tells."""
-        self._ask = ask
+    def __init__(self, ask: Any, first: Any) -> None:
+        """ask: the board's method that tells. first: what holds until an answer has come."""
+        self._ask, self._last = ask, first
         self._answer: Any = ask.remote()
         self._asked: float = time.monotonic()
-        self._stopped: bool = False
 
-    def __call__(self) -> bool:
-        if not self._stopped and time.monotonic() - self._asked > IDLE_SECONDS:
+    def __call__(self) -> Any:
+        if time.monotonic() - self._asked > IDLE_SECONDS:
             ready, _ = ray.wait([self._answer], timeout=0)
             if ready:
-                self._stopped = ray.get(self._answer)
+                self._last = ray.get(self._answer)
                 self._answer = self._ask.remote()
             self._asked = time.monotonic()
-        return self._stopped
+        return self._last
+
+
+def guide(board: ActorHandle) -> Callable[[], Guidance]:
+    """What the board says of the run's progress and mixture."""
+    return Polled(board.guidance, Guidance())
 
 
 class RayHost:
@@ -56,7 +63,7 @@ class RayHost:
     def __init__(self, board: ActorHandle) -> None:
         self._board = board
         self._publisher = Publisher(self._send)
-        self.should_stop = StopSign(board.learning_ends)
+        self.should_stop: Callable[[], bool] = Polled(board.learning_ends, False)
 
     def publish(self, version: int, step: int, weights: State) -> None:
         self._publisher.publish(version, step, weights, time.time())
@@ -72,7 +79,7 @@ class RayHost:
         self._board.report.remote("learner", metrics)
 
 
-class _Reporter:
+class Reporter:
     """Sends a process's figures to the board, at most once a second."""
 
     def __init__(self, board: ActorHandle, source: str) -> None:
@@ -82,17 +89,6 @@ class _Reporter:
         if time.monotonic() - self._sent >= REPORT_SECONDS:
             self._sent = time.monotonic()
             self._board.report.remote(self._source, dict(figures))
-
-
-def take_up(model: Any, weights: WeightsNote) -> None:
-    """Fetches a version, and loads it into a Gato in place."""
-    import torch
-
-    state = ray.get(weights.reference)
-    # Arrays from the object store are read-only; loading copies them, once.
-    with warnings.catch_warnings(action="ignore"):
-        tensors = {name: torch.from_numpy(array) for name, array in state.items()}
-    model.load_state_dict(tensors)
 
 
 @ray.remote(num_cpus=0)
@@ -143,13 +139,63 @@ class ExpertActor:
         packer = Packer(
             tokenizer, config.tokens.length, task.window_steps, block, block << 32, task.keep_repeats, prompting
         )
-        stop = StopSign(board.stopping)
-        report = _Reporter(board, f"expert/{task.name}/{copy}")
+        stop = Polled(board.stopping, False)
+        report = Reporter(board, f"expert/{task.name}/{copy}")
         with make_writer(task.name, stop) as writer:
             for figures in demonstrate(demonstrator, tokenizer, packer, writer.write):
                 report(figures)
                 if stop():
                     return
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class GatoActor:
+    """Rolls out the newest weights in one task, its expert beside them; `run` returns when the board says stop."""
+
+    def run(
+        self,
+        config: RunConfig,
+        index: int,
+        sources: list[Source],
+        board: ActorHandle,
+        tokenizers: Tokenizer,
+        make_writer: Callable[[str, Callable[[], bool]], Any],
+    ) -> None:
+        """index: of the task in the config. sources: that it writes; make_writer: a row writer for (table, stop)."""
+        import torch
+
+        from actors.relabel import Rollouts, open_sinks, relabel
+
+        os.nice(config.relabel.niceness)
+        torch.set_num_threads(1)
+        task = config.tasks[index]
+        block: Any = ray.get(board.claim_block.remote())
+        stop = Polled(board.stopping, False)
+        # A name of its own for every start: what those before it counted stays.
+        report = Reporter(board, f"gato/{task.name}/{block}")
+        rollouts = Rollouts(config, index, tokenizers, block, Source.RELABELLED in sources)
+        rounds = self._rounds(config, board, stop, rollouts)
+        tokenizer = tokenizers.tasks[task.name]
+        with open_sinks(config, task, tokenizer, sources, block, stop, make_writer) as sinks:
+            for figures in relabel(rollouts.env, rollouts.labeller, rounds, tokenizer, sinks, rollouts.random):
+                report(figures)
+                if stop():
+                    return
+
+    def _rounds(
+        self, config: RunConfig, board: ActorHandle, stop: Callable[[], bool], rollouts: "Rollouts"
+    ) -> "Iterator[Round]":
+        """One after the other, each with the newest weights; none before there are any and the schedule begins."""
+        while not stop():
+            answers: Any = ray.get([board.guidance.remote(), board.newest.remote()])
+            guidance, newest = answers
+            if newest is None or guidance.progress < config.relabel.start:
+                time.sleep(IDLE_SECONDS)
+                continue
+            if newest.version != rollouts.version:
+                rollouts.load(newest.version, ray.get(newest.reference))
+                board.used.remote(time.time() - newest.published)
+            yield rollouts.round(guidance.progress)
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -193,6 +239,8 @@ class EvaluatorActor:
         """Changes the weights only between jobs: an episode is played by one version. Whether it did."""
         if job.weights.version == self._version:
             return False
-        take_up(self._model, job.weights)
+        from actors.evaluate import load_state
+
+        load_state(self._model, ray.get(job.weights.reference))
         self._version = job.weights.version
         return True

@@ -17,6 +17,7 @@ SCALARS = {
     "actors/env_steps_per_second": "Environment steps per second",
     "replay/tokens_in_per_second": "Tokens into replay per second",
     "weights/lag": "Weights lag (versions)",
+    "sequences/relabelled": "Share of relabelled sequences",
 }
 
 
@@ -97,6 +98,26 @@ def distributions_svg(tasks: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> st
         _histogram(drawing, 0, y + 12, "return", returns[np.isfinite(returns)], PALETTE[0])
         _histogram(drawing, 430, y + 12, "steps", lengths, PALETTE[2])
     return drawing.svg(54 + 190 * len(tasks), "Returns and lengths of episodes")
+
+
+def bars_svg(histograms: dict[str, list[tuple[str, int]]]) -> str:
+    """A standalone SVG: of each title its counts by the name of their bin, as shares of their sum, two abreast."""
+    drawing = Drawing()
+    for place, (title, counts) in enumerate(histograms.items()):
+        x, y = 430 * (place % 2), 36 + 190 * (place // 2)
+        most, total = max(count for _, count in counts), sum(count for _, count in counts)
+        shown = counts[: 1 + max(index for index, (_, count) in enumerate(counts) if count)]
+        width = 346 / len(shown)
+        up = Scale(0.0, most / total, y + 146, y + 34)
+        drawing.text(x + 16, y + 20, title, "bold")
+        for index, (name, count) in enumerate(shown):
+            left = x + 64 + index * width
+            shape = f'x="{left + 1:.1f}" y="{up(count / total)}" width="{width - 2:.1f}"'
+            shape += f' height="{up(0.0) - up(count / total):.1f}"'
+            drawing.parts.append(f'<rect {shape} fill="{PALETTE[place]}" fill-opacity=".8"/>')
+            drawing.text(left + width / 2, up.start + 16, name, "soft", "middle")
+            drawing.text(left + width / 2, up(count / total) - 4, f"{count / total:.0%}", "soft", "middle")
+    return drawing.svg(40 + 190 * math.ceil(len(histograms) / 2), "Age and use of sequences from replay")
 
 
 def _bar(drawing: Drawing, row: ScoreRow, y: float, scale: Scale, colour: str) -> None:

@@ -15,9 +15,11 @@ from gato_dist.config_sections import (
     DataConfig,
     EvaluationConfig,
     LearnerConfig,
+    MixtureConfig,
     ModelConfig,
     NotNegative,
     RayConfig,
+    RelabelConfig,
     ReplayConfig,
     Section,
     TaskConfig,
@@ -43,6 +45,8 @@ class RunConfig(Section):
     replay: ReplayConfig = ReplayConfig()
     data: DataConfig = DataConfig()
     actors: ActorsConfig = ActorsConfig()
+    relabel: RelabelConfig = RelabelConfig()
+    mixture: MixtureConfig = MixtureConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     ray: RayConfig = RayConfig()
 

@@ -36,6 +36,10 @@ class TaskConfig(Section):
     noise: float = Field(0.0, ge=0, lt=1, description="share of steps at which the expert's action is disturbed")
     noise_steps: Positive = Field(1, description="steps that a disturbance lasts")
     keep_repeats: Share = Field(1.0, description="share kept of windows whose actions only repeat the step before")
+    relabel_actors: NotNegative | None = Field(None, description="`relabel.actors` for this task")
+    relabel_steps: Positive | None = Field(
+        None, description="Gato actors' episodes are cut after so many steps; by the task alone where not given"
+    )
 
     @model_validator(mode="after")
     def _known(self) -> "TaskConfig":
@@ -224,6 +228,49 @@ class ActorsConfig(Section):
         10, le=19, description="how far expert actors give way to the learner on a busy machine"
     )
     resources: Reserved = {}
+
+
+class RelabelConfig(Section):
+    """Gato actors: they roll out the newest weights, and the task's expert says what it would have done (DAgger).
+
+    All of it follows the run's progress, as the learning rate does: the share of its steps or minutes that is over.
+    """
+
+    actors: NotNegative = Field(
+        0, description="Gato actors of each task whose expert can label; 0: demonstrations alone"
+    )
+    start: Share = Field(
+        0.1, description="progress at which Gato begins to act; never before the first weights are out"
+    )
+    until: Share = Field(0.4, description="progress at which both shares below are at their floors; linear from start")
+    expert_episodes: Share = Field(
+        0.1, description="β's floor: share of Gato actors' episodes that the expert acts itself; it falls from 1"
+    )
+    demonstrations: Share = Field(
+        0.3, description="floor of demonstrations' share of a task's sequences; it falls from 1"
+    )
+    self_return: float | None = Field(
+        None, gt=0, description="expert-score fraction from which on Gato's episodes teach its own actions; none: off"
+    )
+    self_share: Share = Field(0.25, description="share of such episodes in the sequences that are no demonstrations")
+    niceness: NotNegative = Field(
+        10, le=19, description="how far Gato actors give way to the learner on a busy machine"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "RelabelConfig":
+        if self.until < self.start:
+            raise ValueError(f"relabel.until {self.until} lies before relabel.start {self.start}")
+        return self
+
+
+class MixtureConfig(Section):
+    """How much of the learner's sequences each task is given."""
+
+    adaptive: bool = Field(
+        False, description="more to tasks that lag behind their experts and still gain; else `weight` alone decides"
+    )
+    floor: Share = Field(0.25, description="with `adaptive`, the least part of its own weight that a task may be left")
 
 
 class EvaluationConfig(Section):

@@ -15,7 +15,7 @@ PACKAGES = ("gato-dist", "torch", "numpy", "ray", "dm-reverb", "envpool")
 
 @dataclass
 class Cost:
-    """env_steps: of experts; tokens, training_seconds: of the learner; seconds: wall time, evaluation included.
+    """env_steps: of experts and Gato actors; tokens, training_seconds: of the learner; seconds: wall time in all.
 
     kwh: of the driver's processors (`energy.py`); None where any start did not tell.
 

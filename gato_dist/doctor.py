@@ -40,7 +40,8 @@ def examine_json() -> int:
 
 def findings() -> Iterator[Finding]:
     """All of them, the quick ones first. A check that itself fails is a finding too."""
-    for check in (*LIBRARY_CHECKS, *MACHINE_CHECKS, *NETWORK_CHECKS, *SELF_TESTS):
+    checks: tuple[Check, ...] = (*LIBRARY_CHECKS, *MACHINE_CHECKS, *NETWORK_CHECKS, *SELF_TESTS)
+    for check in checks:
         yield from _found(check)
 
 

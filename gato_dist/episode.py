@@ -34,7 +34,7 @@ class Episode:
     observations: per part [T, ...] (text: T strings); actions [T, *action shape]; rewards float32 [T].
     terminated: the task ended by itself; otherwise it was cut off (truncated).
     success: whether the task reported success at any step, None where it reports none.
-    targets: like actions; what the policy would rather have done where something disturbed it: what is learned.
+    targets: like actions; what the expert would have done at each step, whoever acted there: what is learned.
     """
 
     observations: Observations
@@ -87,12 +87,13 @@ class Gathering:
         return group
 
 
-def join_steps(episodes: list[Episode]) -> tuple[Observations, np.ndarray]:
-    """Observations and targets of episodes of one task, one behind the other."""
+def join_steps(episodes: list[Episode]) -> tuple[Observations, np.ndarray, np.ndarray]:
+    """Observations, actions and targets of episodes of one task, one behind the other."""
     if len(episodes) == 1:
-        return episodes[0].observations, episodes[0].targets
+        return episodes[0].observations, episodes[0].actions, episodes[0].targets
     observations: Observations = {}
     for name, part in episodes[0].observations.items():
         parts = [episode.observations[name] for episode in episodes]
         observations[name] = list(chain.from_iterable(parts)) if isinstance(part, list) else np.concatenate(parts)
-    return observations, np.concatenate([episode.targets for episode in episodes])
+    actions, targets = (np.concatenate([getattr(each, name) for each in episodes]) for name in ("actions", "targets"))
+    return observations, actions, targets

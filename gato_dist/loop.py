@@ -1,21 +1,26 @@
 """The driver's loop: what the parts of a live run report goes to the view, TensorBoard and scores.csv."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from actors.board import EvaluationResult
 from gato_dist.config import RunConfig
 from gato_dist.cost import CostMeter
+from gato_dist.effort import factors
 from gato_dist.energy import EnergyMeter
 from gato_dist.run_folder import RunFolder
 from gato_dist.score_log import ScoreLog
 from gato_dist.scores import MeanPoint, Reference
 from gato_dist.selection import Selection, span_text
 from gato_dist.signals import Interrupt
+from gato_dist.sources import Source
 from gato_dist.status import Status, View, new_tasks
 from gato_dist.system import System
+from gato_dist.usage_log import UsageLog, gato_episodes, rows_of
 from learner.best import BestWeights
 from learner.checkpoint import Counters
+from replay.tables import table_task
 
 TICK_SECONDS = 1.0
 
@@ -57,6 +62,7 @@ class Loop:
         self._writer = SummaryWriter(str(folder.tensorboard))
         self.scores = ScoreLog(folder, self._writer, references)
         self._cost, self._energy = CostMeter(folder.cost), EnergyMeter()
+        self._usage = UsageLog(folder.usage, self._writer)
         self._began = time.monotonic()
         self._rates = _Rates()
         self._status = Status(tasks=new_tasks(config))
@@ -70,6 +76,7 @@ class Loop:
 
     def learn(self) -> None:
         """Until the learner has returned."""
+        self._guide()
         while self._system.learning:
             self._tick()
             time.sleep(TICK_SECONDS)
@@ -79,7 +86,7 @@ class Loop:
         """Until every task is scored with the last weights."""
         import ray
 
-        self._system.end_experts()
+        self._system.end_writers()
         for _ in range(self._config.evaluation.final_actors - self._config.evaluation.actors):
             self._system.add_evaluator()
         version = ray.get(self._system.board.evaluate_finally.remote())
@@ -90,19 +97,20 @@ class Loop:
             time.sleep(TICK_SECONDS if missing else 0)
 
     def close(self) -> None:
-        steps = sum(values["env_steps"] for name, values in self._figures.items() if name.startswith("expert/"))
+        steps = sum(values["env_steps"] for values in _actors(self._figures).values())
         learner = self._figures.get("learner", {})
         self._cost.write(time.monotonic() - self._began, steps, learner, self._energy.kwh())
+        self._usage.write()
         self._writer.close()
 
     def where_time_went(self) -> str:
         """Seconds of this start, added up over processes; the learner's since the run began."""
-        experts = [values for name, values in self._figures.items() if name.startswith("expert/")]
         learner = self._figures.get("learner", {})
-        play, encode, write = (sum(v[f"{name}_seconds"] for v in experts) for name in ("play", "encode", "write"))
+        acting = _actors(self._figures).values()
+        play, encode, write = (sum(v[f"{name}_seconds"] for v in acting) for name in ("play", "encode", "write"))
         trained, waited = (learner.get(name, 0.0) for name in ("seconds", "wait_seconds"))
         return (
-            f"seconds: experts and environments {play:.0f}, tokens {encode:.0f}, waiting on replay {write:.0f}; "
+            f"seconds: actors and environments {play:.0f}, tokens {encode:.0f}, waiting on replay {write:.0f}; "
             f"learner {trained:.0f}, of which waiting for batches {waited:.0f}; "
             f"evaluation {self._evaluation_seconds:.0f}; in all {time.monotonic() - self._began:.0f}"
         )
@@ -133,9 +141,21 @@ class Loop:
         self._status.tasks[result.task].score = self.scores.add(result, self._status.weights_version).row
         self._scored = max(self._scored, result.version)
         self._evaluation_seconds += result.seconds
+        self._guide()
         point = self.scores.newest_mean()
         if point is not None and point.version == result.version:
             self._weigh(point)
+
+    def _guide(self) -> None:
+        """Tells actors and learner how the mixture follows the scores: a function of scores.csv, resumed with it."""
+        if not self._config.mixture.adaptive:
+            return
+        tasks = {task.name: task.weight for task in self._config.tasks}
+        found = factors(self.scores.table.rows, tasks, self._config.mixture.floor)
+        weights = self._config.weights
+        self._system.board.guide.remote(tuple(found.get(name, 1.0) for name in weights))
+        for name, factor in found.items():
+            self._status.tasks[name].weight = weights[name] * factor
 
     def _weigh(self, point: MeanPoint) -> None:
         """Keeps the weights of the best mean, and ends training where it has come far enough or no further."""
@@ -164,19 +184,35 @@ class Loop:
             status.learner_tokens_per_second = learner.get("tokens_per_second", status.learner_tokens_per_second)
         if weights := figures.get("weights"):
             status.use_p50, status.use_p99 = weights["use_p50"], weights["use_p99"]
-        experts = {name: values for name, values in figures.items() if name.startswith("expert/")}
-        status.env_steps_per_second = sum(self._rates(f"{n}/env", v["env_steps"]) for n, v in experts.items())
-        status.tokens_in_per_second = sum(self._rates(f"{n}/tokens", v["tokens"]) for n, v in experts.items())
+        acting = _actors(figures)
+        status.env_steps_per_second = sum(self._rates(f"{n}/env", v["env_steps"]) for n, v in acting.items())
+        status.tokens_in_per_second = sum(self._rates(f"{n}/tokens", v["tokens"]) for n, v in acting.items())
         for name, task in status.tasks.items():
             task.loss = learner.get(f"loss/{name}", task.loss)
-            task.episodes = int(sum(v["episodes"] for n, v in experts.items() if n.startswith(f"expert/{name}/")))
+            task.episodes = int(sum(v["episodes"] for n, v in acting.items() if n.startswith(f"expert/{name}/")))
+        self._gather_usage(figures)
+
+    def _gather_usage(self, figures: dict[str, dict[str, float]]) -> None:
+        self._usage.update(figures)
+        self._usage.save(self._status.seconds, self._status.step)
+        counts, status = self._usage.counts, self._status
+        status.sequences = {source: sum(rows_of(counts, source).values()) for source in Source}
+        status.beta = min((v["beta"] for n, v in figures.items() if n.startswith("gato/")), default=None)
+        for kind in ("episodes", "dropped", "imitated"):
+            for name, count in gato_episodes(counts, kind).items():
+                status.tasks[name].gato[kind] = count
 
     def _gather_replay(self, tables: dict[str, dict[str, int]], figures: dict[str, dict[str, float]]) -> None:
         out = 0.0
+        inserted: Counter[str] = Counter()
         for name, table in tables.items():
-            self._status.tasks[name].fill = table["size"] / self._config.replay.size
-            written = sum(v["tokens"] for n, v in figures.items() if n.startswith(f"expert/{name}/"))
-            tokens_per_row = written / max(table["inserted"], 1)
+            inserted[table_task(name)] += table["inserted"]
+            if name in self._status.tasks:
+                self._status.tasks[name].fill = table["size"] / self._config.replay.size
+        for name, table in tables.items():
+            task = table_task(name)
+            written = sum(v["tokens"] for n, v in _actors(figures).items() if n.split("/", 1)[1].startswith(f"{task}/"))
+            tokens_per_row = written / max(inserted[task], 1)
             out += self._rates(f"{name}/sampled", table["sampled"]) * tokens_per_row
         self._status.tokens_out_per_second = out
 
@@ -195,6 +231,13 @@ class Loop:
         }
         scalars |= {f"loss/{name}": task.loss for name, task in status.tasks.items()}
         scalars |= {f"replay_fill/{name}": task.fill for name, task in status.tasks.items()}
+        scalars |= {f"mixture/{name}": task.weight for name, task in status.tasks.items()}
+        scalars["actors/beta"] = status.beta
         for name, value in scalars.items():
             if value is not None:
                 self._writer.add_scalar(name, value, status.step)
+
+
+def _actors(figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Those of experts and Gato actors."""
+    return {name: values for name, values in figures.items() if name.startswith(("expert/", "gato/"))}

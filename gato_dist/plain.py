@@ -13,7 +13,8 @@ def read_as(kind: type[T], data: Any) -> T:
 
     Raises ValueError where a key is missing or a value is of another type; numbers may stand as text.
     """
-    return _adapter(kind).validate_python(data)
+    adapter: TypeAdapter = _adapter(kind)  # type: ignore[arg-type]  # classes are hashable
+    return adapter.validate_python(data)
 
 
 @cache

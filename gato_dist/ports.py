@@ -41,7 +41,9 @@ class VectorEnv(Protocol):
     spec: TaskSpec
     seeds: list[int]
 
-    def reset(self) -> TimeStep: ...
+    def reset(self) -> TimeStep:
+        """A new episode in every environment; its first begins with the first world of its seed."""
+        ...
 
     def step(self, actions: np.ndarray) -> TimeStep:
         """actions: [N, *action shape]."""
@@ -71,10 +73,14 @@ class Labeller(Protocol):
     """A policy that also says what it would have done on someone else's rollout.
 
     One that follows its environments by the actions done there has a method `played(actions)` as well, and is told.
+    One that may find nothing to do has `lost`, bool [N]: where it has not known what to say since the last reset.
     """
 
-    def label(self, observations: Observations) -> np.ndarray:
-        """Actions [N, *action shape] for observations [N, ...] of all environments; none of them is taken."""
+    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
+        """Actions [N, *action shape] for observations [N, ...]; none of them is taken.
+
+        Rows where `active` is false may hold anything.
+        """
         ...
 
 

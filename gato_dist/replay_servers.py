@@ -7,10 +7,12 @@ import ray
 
 from actors.ray_actors import ReplayActor
 from gato_dist.config import RunConfig
+from gato_dist.relabelling import gato_sources
+from gato_dist.sequence import RowShape
 from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from replay.shards import shard_of, start_shard
-from replay.tables import admit, table_figures
+from replay.tables import admit, table_figures, table_name
 
 
 class ReplayServers:
@@ -20,11 +22,23 @@ class ReplayServers:
         self._config, self._copies, replay = config, config.actors.copies, config.replay
         self._admitted = self._networks()
         shapes = {task.name: row_shape(tokenizer.tasks[task.name], config.tokens.length) for task in config.tasks}
-        placed: Any = ReplayActor.options(num_cpus=replay.cpus, resources=replay.resources)
+        actor: Any = ReplayActor
+        placed = actor.options(num_cpus=replay.cpus, resources=replay.resources)
         starts = [
-            partial(start_shard, shard, shapes, replay, self._copies, self._admitted) for shard in range(replay.shards)
+            partial(start_shard, shard, shapes, replay, self._copies, self._admitted, self._whole(shard, shapes))
+            for shard in range(replay.shards)
         ]
         self._actors = [placed.remote(start) for start in starts]
+
+    def _whole(self, shard: int, shapes: dict[str, RowShape]) -> dict[str, RowShape]:
+        """Tables that lie on one server: what Gato actors write goes where the first expert of their task writes."""
+        shards, tasks = self._config.replay.shards, enumerate(self._config.tasks)
+        mine = [task for index, task in tasks if shard_of(index, 0, self._copies, shards) == shard]
+        return {
+            table_name(task.name, source): shapes[task.name]
+            for task in mine
+            for source in gato_sources(self._config, task)
+        }
 
     def addresses(self) -> list[Any]:
         """References of each server's host:port."""

@@ -4,6 +4,7 @@ import html
 import math
 import re
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import numpy as np
 
 from gato_dist.charts import (
     SCALARS,
+    bars_svg,
     fraction_bars_svg,
     interval_of,
     learning_curves_svg,
@@ -26,7 +28,10 @@ from gato_dist.report_parts import TILE_STYLE, mean_curve_html, measured_text, t
 from gato_dist.results import ALL_TASKS, EpisodeLog, TaskResult, aggregates, human_sources
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import ScoreRow, ScoreTable
+from gato_dist.sources import Source
 from gato_dist.statistics import Estimate
+from gato_dist.usage_log import gato_episodes, histogram, read_usage, rows_of
+from replay.usage import BINS, bin_name
 
 LEARNED = 0.2  # the fraction that the summary counts tasks above
 STYLE = (
@@ -51,13 +56,14 @@ def write_report(run: Path) -> Path:
     """Writes report.html into a run folder, from the other files there; returns its path.
 
     The page replaces an older one whole or not at all. Raises InputError where scores.csv or config.yaml is missing, or
-    a file cannot be read. A missing tensorboard folder, episodes.jsonl or cost.json only leaves its part out.
+    a file cannot be read. A missing tensorboard folder, episodes.jsonl, cost.json or usage.json leaves its part out.
     """
     rows = read_rows(run)
     config = (run / "config.yaml").read_text("utf-8", errors="replace")
     folder = RunFolder(run)
     scalars, cost = _read_scalars(folder.tensorboard), Cost.load(folder.cost)
-    page = _page(run.resolve().name, rows, EpisodeLog(folder.episodes).read(), config, scalars, cost)
+    kept, usage = EpisodeLog(folder.episodes).read(), read_usage(folder.usage)
+    page = _page(run.resolve().name, rows, kept, config, scalars, cost, usage)
     partial = run / "report.html.partial"
     try:
         partial.write_text(page, "utf-8")
@@ -196,7 +202,7 @@ def _cost_table(cost: Cost | None) -> str:
     if cost is None:
         return ""
     lines = [
-        ["Environment steps of experts", f"{cost.env_steps:,}"],
+        ["Environment steps of actors", f"{cost.env_steps:,}"],
         ["Tokens learned", f"{cost.tokens:,}"],
         ["Training", duration_text(cost.training_seconds)],
         [
@@ -208,6 +214,38 @@ def _cost_table(cost: Cost | None) -> str:
         ["Versions", ", ".join(f"{name} {version}" for name, version in cost.versions.items())],
     ]
     return f"<h2>Cost and versions</h2><section>{table_html(['What', 'How much'], lines, words=True)}</section>"
+
+
+def _sources_part(counts: Counter[str]) -> str:
+    """Which sequences were learned from; nothing where all of them are demonstrations that were not counted."""
+    by_source = {source: rows_of(counts, source) for source in Source}
+    tasks = dict.fromkeys(task for rows in by_source.values() for task in rows)
+    if not tasks:
+        return ""
+    acts = bool(gato_episodes(counts, "episodes"))
+    kinds = {
+        "Gato's episodes": "episodes",
+        "Of those imitated": "imitated",
+        "Expert's beside": "led",
+        "Dropped": "dropped",
+    }
+    lines = []
+    for task in tasks:
+        total = sum(rows.get(task, 0) for rows in by_source.values())
+        cells = [f"{rows.get(task, 0):,} ({rows.get(task, 0) / max(total, 1):.0%})" for rows in by_source.values()]
+        gato = [f"{gato_episodes(counts, kind).get(task, 0):,}" for kind in kinds.values()] * acts
+        lines.append([task, *cells, *gato])
+    head = ["Task", "Demonstrations", "Relabelled", "Its own", *list(kinds) * acts]
+    bars = {
+        "reuse": "How often a sequence had been drawn, this time too",
+        "lag": "Weights versions behind the learner's",
+    }
+    shown = {title: histogram(counts, name) for name, title in bars.items() if histogram(counts, name)}
+    named = {title: [(bin_name(i), found.get(i, 0)) for i in range(BINS)] for title, found in shown.items()}
+    return f"""<h2>What was learned from</h2><section>{table_html(head, lines)}</section>
+<p><small>Sequences by source: demonstrations; Gato's rollouts with the expert's actions as what is learned; Gato's own
+good episodes. An episode is dropped where the expert did not know what to do.</small></p>
+<section>{bars_svg(named)}</section>"""
 
 
 def duration_text(seconds: float) -> str:
@@ -223,6 +261,7 @@ def _page(
     config: str,
     scalars: dict[str, Points],
     cost: Cost | None,
+    usage: Counter[str],
 ) -> str:
     results = results_of(rows, kept)
     found = re.search(r"^name:[ \t]*(\S.*)$", config, re.MULTILINE)
@@ -240,6 +279,7 @@ Intervals are bootstraps over the evaluation's episodes alone; the random and ex
 <section>{learning_curves_svg(rows)}</section>
 <h2>Scores of the newest weights</h2><section>{_score_table(rows, results)}</section>
 <h2>Training</h2><section>{scalars_svg(scalars)}</section>
+{_sources_part(usage)}
 {_cost_table(cost)}
 <h2>Configuration</h2><section><details><summary>Every key of the run, resolved</summary>
 <pre>{html.escape(config)}</pre></details></section>

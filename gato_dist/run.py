@@ -10,6 +10,7 @@ from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.loop import Loop
+from gato_dist.relabelling import without_labels
 from gato_dist.report import write_report
 from gato_dist.results import aggregates
 from gato_dist.run_folder import RunFolder
@@ -103,6 +104,8 @@ def _turn(
     with View(folder.log) as view:
         for line in news:
             view.note(line)
+        if tasks := without_labels(config):
+            view.note(f"no relabelling, since their experts cannot label: {', '.join(tasks)}")
         loop = Loop(config, folder, references, system, view, interrupt, best)
         try:
             system.start(min_version=max((row.weights_version for row in loop.scores.table.rows), default=0))

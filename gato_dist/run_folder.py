@@ -12,7 +12,7 @@ BLOCKS_PER_START = 4096
 
 
 class RunFolder:
-    """`root` and what lies in it: configuration, checkpoints, replay, scores and their episodes, cost, report, log."""
+    """`root` and what lies in it: config, checkpoints, replay, scores and their episodes, cost, usage, report, log."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -21,6 +21,7 @@ class RunFolder:
         self.tensorboard = root / "tensorboard"
         self.scores = root / "scores.csv"
         self.cost = root / "cost.json"
+        self.usage = root / "usage.json"
         self.episodes = root / "episodes.jsonl"
         self.log = root / "log.txt"
 

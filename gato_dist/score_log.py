@@ -74,7 +74,8 @@ class ScoreLog:
             task for task, reference in self._references.items()
             if task.startswith(f"{suite}/" * bool(suite)) and reference.expert.mean > reference.random.mean
         ]  # fmt: skip
-        return (mean_curve(self.table.rows, tasks) or [None])[-1]
+        curve = mean_curve(self.table.rows, tasks)
+        return curve[-1] if curve else None
 
     def _write(self, result: TaskResult) -> None:
         row = result.row

@@ -29,8 +29,10 @@ class Rows:
     """R rows of one task, each with one or more segments: windows of an episode that do not see one another.
 
     token int32, kind uint8, local_position int16, segment int16 (−1: padding), step int16 (inside the segment),
-    loss_mask bool: all [R, L]. patches uint8 [R, P, 16, 16, 3], places uint8 [R, P, 2, 2], tensors float32
-    or uint8 [R, N, D]: zero-padded, consumed in order by the positions that need them.
+    loss_mask bool, correction int16: all [R, L]. patches uint8 [R, P, 16, 16, 3], places uint8 [R, P, 2, 2], tensors
+    float32 or uint8 [R, N, D]: zero-padded, consumed in order by the positions that need them.
+    correction: the token that the loss asks for less the one that is shown; 0 but where an action was not what is to be
+    learned, and a later step of its window sees it.
     item_id int64 [R]; weights_version int32 [R, 2]: lowest and highest that acted in the row (−1: an expert).
     """
 
@@ -40,6 +42,7 @@ class Rows:
     segment: np.ndarray
     step: np.ndarray
     loss_mask: np.ndarray
+    correction: np.ndarray
     patches: np.ndarray
     places: np.ndarray
     tensors: np.ndarray
@@ -82,6 +85,7 @@ class Rows:
             "segment": (length, np.int16),
             "step": (length, np.int16),
             "loss_mask": (length, np.bool_),
+            "correction": (length, np.int16),
             "patches": ((count, 16, 16, 3), np.uint8),
             "places": ((count, 2, 2), np.uint8),
             "tensors": (tensors, shape.tensor_type),
@@ -119,7 +123,8 @@ def row_bytes(shape: RowShape) -> int:
 
 @dataclass
 class Batch:
-    """B rows of several tasks. token, kind, local_position, segment, step, position, loss_mask: [B, L] as in `Rows`.
+    """B rows of several tasks. token, kind, local_position, segment, step, position, loss_mask, correction: [B, L] as
+    in `Rows`.
 
     position int16: index inside the segment. patches uint8 [ΣP, 16, 16, 3], places uint8 [ΣP, 2, 2] and tensors
     float32 [ΣN, D] are those of all rows, in the order of the positions that consume them.
@@ -134,6 +139,7 @@ class Batch:
     step: np.ndarray
     position: np.ndarray
     loss_mask: np.ndarray
+    correction: np.ndarray
     patches: np.ndarray
     places: np.ndarray
     tensors: np.ndarray
@@ -223,7 +229,8 @@ def collate(parts: list[tuple[int, Rows]], tensor_size: int) -> Batch:
         tensors.append(np.pad(ride.astype(np.float32, copy=False), ((0, 0), (0, tensor_size - ride.shape[1]))))
     return Batch(
         stack("token"), kind, stack("local_position"), segment, stack("step"), segment_positions(segment),
-        stack("loss_mask"), np.concatenate(patches), np.concatenate(places), np.concatenate(tensors),
+        stack("loss_mask"), stack("correction"),
+        np.concatenate(patches), np.concatenate(places), np.concatenate(tensors),
         stack("weights_version"), np.concatenate([np.full(len(rows), task, np.int16) for task, rows in parts]),
     )  # fmt: skip
 

@@ -22,12 +22,18 @@ WIDTH = 120
 
 @dataclass
 class TaskStatus:
-    """fill: share of the replay table in use, None for what is read from disk; score: the newest, if there is one."""
+    """fill: share of the experts' replay table in use, None for what is read from disk; score: the newest, if any.
+
+    gato: episodes of Gato actors, dropped and imitated ones, where there are such actors; weight: in the mixture, where
+    it follows the scores.
+    """
 
     fill: float | None = 0.0
     episodes: int = 0
     loss: float | None = None
     score: ScoreRow | None = None
+    gato: dict[str, int] = field(default_factory=dict)
+    weight: float | None = None
 
 
 def new_tasks(config: RunConfig, live: bool = True) -> dict[str, TaskStatus]:
@@ -41,7 +47,8 @@ class Status:
     """Rates are per second, over the last moments. lag: versions between the newest weights and the last scored.
 
     skipped: batches without a finite gradient. publish_seconds: that the last broadcast held the learner up; use_p50,
-    use_p99: from a broadcast to the weights' use by an actor.
+    use_p99: from a broadcast to the weights' use by an actor. sequences: learned from, by
+    source; beta: the share of Gato actors' episodes that the expert acts in, None where there is no such actor.
     """
 
     phase: str = "starting"
@@ -59,6 +66,8 @@ class Status:
     publish_seconds: float | None = None
     use_p50: float | None = None
     use_p99: float | None = None
+    sequences: dict[str, int] = field(default_factory=dict)
+    beta: float | None = None
     tasks: dict[str, TaskStatus] = field(default_factory=dict)
 
     def line(self) -> str:
@@ -78,6 +87,7 @@ class Status:
                 f"weights v{self.weights_version} lag {self.lag}{_use(self)}",
                 f"fraction {fractions}",
             ]
+        parts += _relabelled(self)
         if read:
             parts.append(f"{'corpora' if played else 'losses'} {' '.join(read)}")
         return " | ".join(parts)
@@ -96,6 +106,21 @@ def _env_rates(status: Status) -> str:
     )
 
 
+def _relabelled(status: Status) -> list[str]:
+    """What Gato actors did and what of it was learned from; nothing where there are none."""
+    if status.beta is None:
+        return []
+    total = max(sum(status.sequences.values()), 1)
+    shares = ", ".join(f"{source} {count / total:.0%}" for source, count in status.sequences.items() if count)
+    played, dropped = (
+        sum(task.gato.get(kind, 0) for task in status.tasks.values()) for kind in ("episodes", "dropped")
+    )
+    lost = f", {dropped:,} dropped" if dropped else ""
+    return [
+        f"Gato actors {played:,} episodes{lost}, β {status.beta:.2f}" + (f" | learned from {shares}" if shares else "")
+    ]
+
+
 def render(status: Status) -> Group:
     """The live view: rates, then a row for every task."""
     live = any(task.fill is not None for task in status.tasks.values())
@@ -107,16 +132,22 @@ def render(status: Status) -> Group:
             f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
             f"out {status.tokens_out_per_second:,.0f} · {learner}",
             f"weights version {status.weights_version}, last scored {status.lag} behind{_use(status)}",
+            *_relabelled(status),
         ]
     else:
         lines.append(learner)
     head = Text.assemble((f"{status.phase} ", "bold"), "\n".join(lines))
     table = Table(box=None, pad_edge=False)
-    for name in ("task", "replay", "episodes", "loss", "fraction", "95 % interval"):
+    acts = any(task.gato for task in status.tasks.values())
+    weighed = any(task.weight is not None for task in status.tasks.values())
+    more = [*["Gato's", "dropped"] * acts, *["weight"] * weighed]
+    for name in ("task", "replay", "episodes", *more, "loss", "fraction", "95 % interval"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for name, task in status.tasks.items():
+        gato = [f"{task.gato[kind]:,}" if kind in task.gato else "–" for kind in ("episodes", "dropped")] * acts
+        gato += [_number(task.weight, ".2f")] * weighed
         fill, episodes = ("–", "–") if task.fill is None else (f"{task.fill:.0%}", f"{task.episodes:,}")
-        table.add_row(name, fill, episodes, _loss(task.loss), _fraction(task.score), _interval(task.score))
+        table.add_row(name, fill, episodes, *gato, _loss(task.loss), _fraction(task.score), _interval(task.score))
     return Group(head, table)
 
 

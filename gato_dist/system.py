@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -11,19 +11,22 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, RayHost
+from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, GatoActor, RayHost, Reporter, guide
 from gato_dist.config import RunConfig
 from gato_dist.connect import STORE_BYTES, RunFailed, connect, last_line
 from gato_dist.disk import disk_shares, disk_sources, open_beside
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
 from gato_dist.ports import State
+from gato_dist.relabelling import gato_actors, gato_sources
 from gato_dist.replay_servers import ReplayServers
 from gato_dist.run_folder import RunFolder
+from gato_dist.sequence import Batch
 from gato_dist.signals import Interrupt
+from gato_dist.sources import Source, source_shares
 from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint_folder import CheckpointFolder
@@ -32,10 +35,14 @@ from learner.ray_train import fit
 from learner.train import train
 from replay.corpora.chunks import open_corpora
 from replay.mixture import MixtureBatches, Stream
-from replay.shards import shard_rows, sum_figures
+from replay.sampler import table_rows
+from replay.shards import shard_of, shard_rows, sum_figures
+from replay.tables import table_name
+from replay.usage import Usage
 from replay.writer import RowWriter
 
 MAX_RESTARTS = 5
+UNAVAILABLE_SECONDS = 3.0  # an actor that is still coming back refuses its work sooner than that
 COPIES = 4  # of the weights in the object store: sent, kept, the version before while someone reads it, and room
 ANSWER_SECONDS = 120.0
 PLACE_SECONDS = 1800.0
@@ -50,13 +57,15 @@ class _Worker:
     arguments: tuple
     work: Any = None
     failures: int = 0
+    started: float = 0.0
 
     def start(self) -> None:
+        self.started = time.monotonic()
         self.work = self.actor.run.remote(*self.arguments)
 
 
 class System:
-    """Board, replay, learner, experts and evaluators of one run; `check` surfaces what died."""
+    """Board, replay, learner, experts, Gato actors and evaluators of one run; `check` surfaces what died."""
 
     def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder, interrupt: Interrupt) -> None:
         self._config, self._tokenizer, self._folder, self._interrupt = config, tokenizer, folder, interrupt
@@ -95,6 +104,7 @@ class System:
                 own = {"num_cpus": config.actors.threads, "resources": config.actors.resources}
                 actor = ExpertActor.options(**own).remote()
                 self._add(f"expert of {task.name}", actor, work)
+        self._add_gato_actors(addresses)
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
         job = partial(_learn, config, tokenizer, addresses, self._folder.root.absolute(), self.board, min_version)
@@ -103,18 +113,28 @@ class System:
         remote_fit = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(fit)
         self._learner = remote_fit.remote(job, learner.workers, learner.gpu, learner.threads, notes, learner.resources)
 
+    def _add_gato_actors(self, addresses: list[str]) -> None:
+        config = self._config
+        own = {"num_cpus": config.actors.threads, "resources": config.actors.resources}
+        for index, task in enumerate(config.tasks):
+            write = partial(_open_writer, addresses[self.replay.shard_of(index, 0)], task.name)
+            sources = gato_sources(config, task)
+            for _ in range(gato_actors(config, task)):
+                work = (config, index, sources, self.board, self._shared_tokenizer, write)
+                self._add(f"Gato actor of {task.name}", GatoActor.options(**own).remote(), work)
+
     def add_evaluator(self) -> None:
         name = f"evaluator {sum(worker.name.startswith('evaluator') for worker in self._workers)}"
         evaluation = self._config.evaluation
         actor = EvaluatorActor.options(num_cpus=evaluation.threads, resources=evaluation.resources).remote()
         self._add(name, actor, (self._config, name, self.board, self._shared_tokenizer))
 
-    def end_experts(self) -> None:
-        """Kills the experts: nobody trains on what they would still write."""
-        for worker in self._workers:
-            if worker.name.startswith("expert"):
-                ray.kill(worker.actor)
-        self._workers = [worker for worker in self._workers if not worker.name.startswith("expert")]
+    def end_writers(self) -> None:
+        """Kills experts and Gato actors: nobody trains on what they would still write."""
+        writers = [worker for worker in self._workers if worker.name.startswith(("expert", "Gato actor"))]
+        for worker in writers:
+            ray.kill(worker.actor)
+        self._workers = [worker for worker in self._workers if worker not in writers]
 
     @property
     def learning(self) -> bool:
@@ -137,6 +157,9 @@ class System:
             try:
                 ray.get(worker.work)
             except RayActorError as error:
+                if isinstance(error, ActorUnavailableError) and time.monotonic() - worker.started < UNAVAILABLE_SECONDS:
+                    worker.start()
+                    continue
                 worker.failures += 1
                 if worker.failures > MAX_RESTARTS:
                     raise RunFailed(f"{worker.name} died {worker.failures} times: {last_line(error)}") from error
@@ -176,6 +199,7 @@ class System:
     def _cpus(self) -> float:
         config = self._config
         experts = len(config.tasks) * config.actors.copies * config.actors.threads
+        experts += sum(gato_actors(config, task) for task in config.tasks) * config.actors.threads
         evaluators = max(config.evaluation.actors, config.evaluation.final_actors) * config.evaluation.threads
         servers = config.replay.shards * config.replay.cpus
         return experts + evaluators + servers + config.learner.workers * config.learner.threads
@@ -221,9 +245,14 @@ def _learn(
 
     torch.set_num_threads(config.learner.threads)
     folder = RunFolder(root)
-    streams = _streams(config, tokenizer, addresses, seed=config.seed + min_version, rank=rank)
+    usage = Usage(list(config.weights))
+    streams = _streams(config, tokenizer, addresses, config.seed + min_version, rank, usage)
     host, share = RayHost(board), config.learner.batch // config.learner.workers
-    batches = MixtureBatches(streams, share, tokenizer.tensor_size, seed=config.seed + 1009 * rank)
+    mixture = MixtureBatches(
+        streams, share, tokenizer.tensor_size, config.seed + 1009 * rank,
+        partial(source_shares, config.relabel), guide(board), usage,
+    )  # fmt: skip
+    batches = _counted(mixture, usage, Reporter(board, f"mixture/{rank}"))
     train(
         config,
         tokenizer,
@@ -238,20 +267,38 @@ def _learn(
         ray.get(board.finish_learning.remote())
 
 
-def _streams(config: RunConfig, tokenizer: Tokenizer, addresses: list[str], seed: int, rank: int) -> list[Stream]:
+def _counted(batches: Iterable[Batch], usage: Usage, report: Reporter) -> Iterator[Batch]:
+    """The same batches; what they were made of is told now and then."""
+    for batch in batches:
+        report(usage.figures())
+        yield batch
+
+
+def _open_writer(address: str, task: str, source: Source, should_stop: Callable[[], bool]) -> RowWriter:
+    return RowWriter(address, table_name(task, source), should_stop)
+
+
+def _streams(
+    config: RunConfig, tokenizer: Tokenizer, addresses: list[str], seed: int, rank: int, usage: Usage
+) -> list[Stream]:
     """Replay tables, what of the tasks comes from disk, and corpora."""
     dataset = open_beside(config, tokenizer)
     shares = disk_shares(config, dataset)
     streams = []
     for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)):
+        shape = row_shape(tokenizer.tasks[task.name], config.tokens.length)
         if share < 1:
-            shape = row_shape(tokenizer.tasks[task.name], config.tokens.length)
-            rows = shard_rows(addresses, i, task.name, shape, config.actors.copies, rank)
+            rows = shard_rows(addresses, i, task.name, shape, config.actors.copies, rank, usage.reader)
             streams.append(Stream(i, task.weight * (1 - share), rows))
+        for source in gato_sources(config, task):
+            # Where the first of the task's experts writes.
+            address = addresses[shard_of(i, 0, config.actors.copies, len(addresses))]
+            rows = table_rows(address, table_name(task.name, source), shape, drawn=usage.reader())
+            streams.append(Stream(i, task.weight, rows, source))
     shares += [1.0] * len(config.corpora)
-    for source in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
-        chunks = source.open(rank, config.learner.workers)
-        streams.append(Stream(source.task, source.weight * shares[source.task], map(chunks, count())))
+    for each in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
+        chunks = each.open(rank, config.learner.workers)
+        streams.append(Stream(each.task, each.weight * shares[each.task], map(chunks, count())))
     return [stream for stream in streams if stream.weight]
 
 

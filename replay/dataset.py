@@ -153,8 +153,7 @@ class EpisodeChunks:
             places[mine] = at + np.cumsum(lengths) - lengths
             at += int(lengths.sum())
         try:
-            observations, _, targets = decode_steps(self._tokenizer.spec, pa.concat_tables(tables))
-            everything = self._tokenizer.encode(observations, targets)
+            everything = self._tokenizer.encode(*decode_steps(self._tokenizer.spec, pa.concat_tables(tables)))
         except (*DAMAGED, pa.ArrowException) as error:
             names = ", ".join(str(self._parquets[shard]) for shard in np.unique(segments["shard"]))
             raise InputError(f"{names}: its steps are not its task's: {brief(error)}") from error

@@ -280,7 +280,8 @@ def _episode(
     actions = _numbers(row[f"{spec.action.modality}_actions"])
     actions = actions.astype(dtypes.get(" action", actions.dtype)).reshape(steps, *spec.action.shape)
     if known:
-        ended, success = read_as(bool, known["terminated"]), read_as(bool | None, known["success"])  # type: ignore[arg-type]
+        ended = read_as(bool, known["terminated"])
+        success = None if known["success"] is None else read_as(bool, known["success"])
         source = read_as(Provenance, known["provenance"])
         return Episode(observations, actions, actions, rewards, ended, success, source)
     return Episode(observations, actions, actions, rewards, False, None, Provenance(spec.name, -1, "jat", "", index))

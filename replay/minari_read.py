@@ -92,7 +92,7 @@ def _episodes(found: Any, spec: TaskSpec, metadata: dict[str, Any]) -> Iterator[
         aims = infos.get("target")
         targets = actions if aims is None or OURS not in known else np.asarray(aims)[1:].astype(actions.dtype)
         ours = json.loads(known[OURS]) if OURS in known else {}
-        success = read_as(bool | None, ours["success"]) if ours else _success(infos)
+        success = _success(infos) if not ours else None if ours["success"] is None else read_as(bool, ours["success"])
         provenance = read_as(Provenance, ours["provenance"]) if ours else _numbered(source, known, index)
         rewards = np.asarray(data.rewards, np.float32).reshape(count)
         ended = bool(np.any(data.terminations))

@@ -1,7 +1,9 @@
 """Reads rows of one table of a replay server, in blocks."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from queue import Empty, Queue
 
 import numpy as np
 
@@ -9,12 +11,19 @@ from gato_dist.sequence import Rows, RowShape
 from replay.tables import ROW, import_reverb
 
 BLOCK = 16
+AHEAD = 4  # blocks
 
 
-def table_rows(address: str, table: str, shape: RowShape, block: int = BLOCK) -> Iterator[Rows]:
+def table_rows(
+    address: str,
+    table: str,
+    shape: RowShape,
+    block: int = BLOCK,
+    drawn: Callable[[np.ndarray], None] = lambda times: None,
+) -> Iterator[Rows]:
     """Uniform samples of a table, `block` rows at a time, without end. Waits for the table's first rows.
 
-    shape: of the table's rows.
+    shape: of the table's rows. drawn: told of every block how often each row was sampled so far, this time too.
     """
     reverb = import_reverb()
     import tensorflow as tf
@@ -25,6 +34,7 @@ def table_rows(address: str, table: str, shape: RowShape, block: int = BLOCK) ->
         address, table, max_in_flight_samples_per_worker=2 * block, num_workers_per_iterator=1
     )
     for sample in dataset.batch(block, drop_remainder=True).as_numpy_iterator():
+        drawn(sample.info.times_sampled)
         yield Rows.from_bytes(sample.data[ROW], shape)
 
 
@@ -44,6 +54,47 @@ class RowStream:
             self._rest = slice_rows(block, count, len(block)) if len(block) > count else None
             count -= len(parts[-1])
         return join_rows(parts)
+
+
+class ReadyRows:
+    """As many rows as there are at once, from an iterator of blocks that a thread reads ahead: nobody waits for it."""
+
+    def __init__(self, blocks: Iterator[Rows]) -> None:
+        self._queue: Queue[Rows | BaseException] = Queue(AHEAD)
+        self._rest: Rows | None = None
+        # A daemon: whoever stops taking rows leaves it waiting for room.
+        threading.Thread(target=self._read, args=(blocks,), name="rows", daemon=True).start()
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a row. Raises what reading raised."""
+        if self._rest is None:
+            try:
+                found = self._queue.get_nowait()
+            except Empty:
+                return False
+            if isinstance(found, BaseException):
+                raise found
+            self._rest = found
+        return True
+
+    def take(self, count: int) -> Rows:
+        """The next rows, `count` at the most. Raises ValueError where there is none."""
+        parts: list[Rows] = []
+        while count and self.any:
+            block = self._rest
+            assert block is not None
+            parts.append(slice_rows(block, 0, count))
+            self._rest = slice_rows(block, count, len(block)) if len(block) > count else None
+            count -= len(parts[-1])
+        return join_rows(parts)
+
+    def _read(self, blocks: Iterator[Rows]) -> None:
+        try:
+            for block in blocks:
+                self._queue.put(block)
+        except BaseException as error:
+            self._queue.put(error)
 
 
 def slice_rows(rows: Rows, start: int, stop: int) -> Rows:

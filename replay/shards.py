@@ -1,7 +1,9 @@
 """One replay over several servers: who writes where and who reads what, decided by the configuration alone."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from gato_dist.config_sections import ReplayConfig
 from gato_dist.sequence import Rows, RowShape
@@ -23,29 +25,42 @@ def shards_of(task: int, copies: int, shards: int) -> list[int]:
 
 
 def start_shard(
-    shard: int, shapes: dict[str, RowShape], config: ReplayConfig, copies: int, networks: Sequence[str] = ()
+    shard: int,
+    shapes: dict[str, RowShape],
+    config: ReplayConfig,
+    copies: int,
+    networks: Sequence[str] = (),
+    whole: Mapping[str, RowShape] | None = None,
 ) -> Any:
     """Server number `shard`, with the tables that some expert writes there; it listens at `config.port` + shard.
 
     shapes: of every task's rows, in the run's order. copies: experts of a task. Limits of a table are for all its
-    servers together: each keeps its experts' share of them.
+    servers together: each keeps its experts' share of them. whole: of further tables, which lie on this server alone.
     """
     writers = {name: shards_of(task, copies, config.shards).count(shard) for task, name in enumerate(shapes)}
     shares = {name: count / copies for name, count in writers.items() if count}
     own = config.model_copy(update={"port": config.port and config.port + shard})
-    return start_server({name: shapes[name] for name in shares}, own, networks, shares)
+    kept = {name: shapes[name] for name in shares} | dict(whole or {})
+    return start_server(kept, own, networks, dict.fromkeys(kept, 1.0) | shares)
 
 
 def shard_rows(
-    addresses: Sequence[str], task: int, table: str, shape: RowShape, copies: int, reader: int
+    addresses: Sequence[str],
+    task: int,
+    table: str,
+    shape: RowShape,
+    copies: int,
+    reader: int,
+    drawn: Callable[[], Callable[[np.ndarray], None]] = lambda: lambda times: None,
 ) -> Iterator[Rows]:
     """Uniform samples of a table that lies on several servers, in blocks, without end.
 
     Servers take turns, each as often as experts write there, so that every row is as likely as any other. reader: a
-    number that differs among the processes that read; they begin with different servers.
+    number that differs among the processes that read; they begin with different servers. drawn: makes for each server
+    what is told of its rows (`table_rows`).
     """
     order = shards_of(task, copies, len(addresses))
-    sources = {shard: table_rows(addresses[shard], table, shape) for shard in order}
+    sources = {shard: table_rows(addresses[shard], table, shape, drawn=drawn()) for shard in dict.fromkeys(order)}
     first = reader % copies
     return take_turns([sources[shard] for shard in order[first:] + order[:first]])
 

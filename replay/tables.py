@@ -1,4 +1,4 @@
-"""The replay server: one Reverb table per task, with its signature, limits and sampling decided here together."""
+"""The replay server: a Reverb table per task and source, its signature, limits and sampling decided here together."""
 
 import math
 import os
@@ -9,8 +9,19 @@ from typing import Any
 from gato_dist.config_sections import ReplayConfig
 from gato_dist.listening import answer_only
 from gato_dist.sequence import RowShape, row_bytes
+from gato_dist.sources import Source
 
 ROW = "row"
+
+
+def table_name(task: str, source: Source = Source.EXPERT) -> str:
+    """The table of a task's rows from one source; that of its expert bears the task's own name."""
+    return task if source is Source.EXPERT else f"{task}:{source}"
+
+
+def table_task(table: str) -> str:
+    """The task whose rows a table holds."""
+    return table.split(":", 1)[0]
 
 
 def import_reverb() -> Any:
@@ -59,7 +70,7 @@ def start_server(
     networks: Sequence[str] = (),
     shares: Mapping[str, float] | None = None,
 ) -> Any:
-    """A Reverb server with a table per task; its `port` is `config.port`, or a free one where that is 0.
+    """A Reverb server with a table per shape, by name; its `port` is `config.port`, or a free one where that is 0.
 
     Reverb itself binds every interface and authenticates nobody. Here this machine and `networks` alone reach it.
     shares: of each table, what this server keeps; all of it where not given.

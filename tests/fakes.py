@@ -62,7 +62,7 @@ class CountingEnv:
         self._resetting = np.zeros(len(lengths), bool)
 
     def reset(self) -> TimeStep:
-        self._step[:] = 0
+        self._step[:], self._resetting[:] = 0, False
         return self._now(np.zeros(len(self.seeds)), np.zeros(len(self.seeds), bool))
 
     def step(self, actions: np.ndarray) -> TimeStep:

@@ -32,6 +32,7 @@ GROUND = {
         "statistics",
         "results",
         "scaling",
+        "sources",
     )
 }
 WIRING = {
@@ -90,6 +91,9 @@ WIRING = {
         "doctor_network",
         "doctor_tests",
         "finding",
+        "relabelling",
+        "effort",
+        "usage_log",
     )
 }
 

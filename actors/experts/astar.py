@@ -59,24 +59,29 @@ def _path(came: dict, state: Any) -> list[Any]:
 class PlanFollower:
     """Plays the plan of each of N environments to its end, then plans again; plans at once where it was disturbed.
 
-    plan: the actions to take in environment i, at least one, which shows the observations.
+    plan: the actions to take in environment i, which shows the observations; none where there is no way.
+    stuck: what is done there, before it looks again.
     """
 
-    def __init__(self, num_envs: int, plan: Callable[[int, Observations], list[int]]) -> None:
-        self._plan = plan
+    def __init__(
+        self, num_envs: int, plan: Callable[[int, Observations], list[int] | None], stuck: Callable[[], int]
+    ) -> None:
+        self._plan, self._stuck = plan, stuck
+        self.lost = np.zeros(num_envs, bool)
         self._left: list[list[int]] = [[] for _ in range(num_envs)]
         self._chosen = np.zeros(num_envs, np.int64)
 
     def reset(self, env_ids: np.ndarray) -> None:
         for i in env_ids:
             self._left[i] = []
+        self.lost[env_ids] = False
 
     def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
         """int64 [N]; 0 in rows that are not active."""
         actions = np.zeros(len(active), np.int64)
         for i in np.flatnonzero(active):
             if not self._left[i]:
-                self._left[i] = self._plan(i, observations)
+                self._left[i] = self._plan(i, observations) or [self._stuck()]
             actions[i] = self._left[i].pop(0)
         self._chosen = actions.copy()
         return actions
@@ -86,6 +91,14 @@ class PlanFollower:
         for i in np.flatnonzero(actions != self._chosen):
             self._left[i] = []
 
-    def label(self, observations: Observations) -> np.ndarray:
-        """What it would do now in each environment, whoever acts there: int64 [N]; none of these plans is followed."""
-        return np.array([self._plan(i, observations)[0] for i in range(len(self._left))], np.int64)
+    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
+        """What it would do now in each environment, whoever acts there: int64 [N]; none of these plans is followed.
+
+        Where it found no way once it does not look again: most worlds that were spoilt stay so, and that takes longest.
+        """
+        actions = np.zeros(len(active), np.int64)
+        for i in np.flatnonzero(active):
+            plan = None if self.lost[i] else self._plan(i, observations)
+            self.lost[i] = not plan
+            actions[i] = plan[0] if plan else self._stuck()
+        return actions

@@ -70,18 +70,23 @@ class BabyAIBotExpert:
             self._lost.add(i)
             return self._env.envs[i].actions.done
 
+    @property
+    def lost(self) -> np.ndarray:
+        """Environments whose bot has lost its way since the last reset: bool [N]."""
+        return np.isin(np.arange(len(self._bots)), list(self._lost))
+
     def played(self, actions: np.ndarray) -> None:
         """What was done [N] in place of what `act` returned: the bot plans on from there."""
         for i, action in enumerate(actions):
             if self._last[i] is not None:
                 self._last[i] = self._env.envs[i].actions(int(action))
 
-    def label(self, observations: Observations) -> np.ndarray:
+    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
         """What the bot would do now in each of its environments, whoever acts there: int64 [N].
 
         Tell it every action with `played`, and every new episode with `reset`: it follows the environments by those.
         """
-        return self.act(observations, {}, np.ones(len(self._bots), bool))
+        return self.act(observations, {}, active)
 
     def describe(self) -> dict[str, Any]:
         from importlib.metadata import version

@@ -51,7 +51,7 @@ class CheckpointExpert:
         """[N, *action shape]: int64, or float32 within the action's bounds."""
         return self._choose(self._see(observations, self._stacks[0]), active if not self._deterministic else None)
 
-    def label(self, observations: Observations) -> np.ndarray:
+    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
         """The most likely actions [N, *action shape] for observations [N, ...], whoever acts.
 
         A pure function of the observations, unless the network sees a stack of frames: then it needs every step of

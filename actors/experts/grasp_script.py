@@ -63,8 +63,8 @@ class Scene:
     @property
     def grip(self) -> np.ndarray:
         """The hand's axes [3, 3] for a grip: fingers down, closing along the brick's first axis, the near way round."""
-        across = self.brick_frame[:, 0] * [1, 1, 0]
-        across /= np.linalg.norm(across) + 1e-9
+        across = self.brick_frame[:, 0] * np.array([1.0, 1.0, 0.0])
+        across = across / (np.linalg.norm(across) + 1e-9)
         if across @ self.frame[:, 0] < 0:
             across = -across
         down = np.array([0.0, 0.0, -1.0])

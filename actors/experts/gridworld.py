@@ -66,7 +66,7 @@ class GridworldPlanner(PlanFollower):
     """Plans in each environment of a `MinigridVector`, which it looks into; where there is no way it does nothing."""
 
     def __init__(self, env: MinigridVector, nodes: int = 200_000) -> None:
-        super().__init__(len(env.envs), lambda i, _: World(env.envs[i]).plan(nodes) or [DONE])
+        super().__init__(len(env.envs), lambda i, _: World(env.envs[i]).plan(nodes), lambda: DONE)
         self._nodes = nodes
 
     def describe(self) -> dict[str, Any]:

@@ -35,9 +35,9 @@ class ReachScript:
             actions[i, :6] = self.arm.speeds(self.arm.jacobian(angles[i])[:3], GAIN * way[i], DAMPING)
         return actions
 
-    def label(self, observations: Observations) -> np.ndarray:
+    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
         """What the script would do in each of these states, whoever got there: float32 [N, 9]."""
-        return self.act(observations, {}, np.ones(len(observations[self._target]), bool))
+        return self.act(observations, {}, active)
 
     def describe(self) -> dict[str, Any]:
         return {"name": f"resolved rate {self._env}", "kind": "scripted", "gain": GAIN, "damping": DAMPING}

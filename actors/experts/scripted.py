@@ -37,9 +37,9 @@ class MetaWorldScript:
                 actions[i] = np.clip(self._script.get_action(observations["state"][i]), -1.0, 1.0)
         return actions
 
-    def label(self, observations: Observations) -> np.ndarray:
+    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
         """What the script would do in each of these states, whoever got there: float32 [N, 4]."""
-        return self.act(observations, {}, np.ones(len(observations["state"]), bool))
+        return self.act(observations, {}, active)
 
     def describe(self) -> dict[str, Any]:
         from importlib.metadata import version

@@ -87,13 +87,12 @@ class SokobanPlanner(PlanFollower):
     """
 
     def __init__(self, env: str, num_envs: int, seed: int, weight: float = 2.0, nodes: int = 100_000) -> None:
-        super().__init__(num_envs, self._solve)
+        super().__init__(num_envs, self._solve, lambda: int(self._random.integers(len(MOVES))))
         self._weight, self._nodes = weight, nodes
         self._random = np.random.default_rng(seed)
 
     def describe(self) -> dict[str, Any]:
         return {"name": "sokoban A*", "kind": "astar", "weight": self._weight, "nodes": self._nodes}
 
-    def _solve(self, i: int, observations: Observations) -> list[int]:
-        plan = Level(np.asarray(observations["grid"][i])).plan(self._weight, self._nodes)
-        return plan or [int(self._random.integers(len(MOVES)))]
+    def _solve(self, i: int, observations: Observations) -> list[int] | None:
+        return Level(np.asarray(observations["grid"][i])).plan(self._weight, self._nodes)

@@ -40,10 +40,9 @@ class CallableExpert:
             raise ValueError(f"{self._name}: actions of shape {actions.shape}, {self._spec.name} needs {wanted}")
         return actions
 
-    def label(self, observations: Observations) -> np.ndarray:
+    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
         """The same call: a policy that keeps a state must see every step either way."""
-        count = len(next(iter(observations.values())))
-        return self.act(observations, {}, np.ones(count, bool))
+        return self.act(observations, {}, active)
 
     def describe(self) -> dict[str, Any]:
         return {"name": self._name, "kind": "callable", "source": self._source}

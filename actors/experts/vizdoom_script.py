@@ -156,9 +156,9 @@ class VizdoomScript:
         self._numbers[active] += 1
         return actions
 
-    def label(self, observations: Observations) -> np.ndarray:
+    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
         """What the script would do at each of these frames, whoever got there: int64 [N]. Call it at every step."""
-        return self.act(observations, {}, np.ones(len(self._numbers), bool))
+        return self.act(observations, {}, active)
 
     def describe(self) -> dict[str, Any]:
         return {"name": f"script {self._scenario}", "kind": "scripted", "version": VERSION}

@@ -33,6 +33,7 @@ class MinigridVector:
     def reset(self) -> TimeStep:
         for i in range(len(self.envs)):
             self._begin(i)
+        self._resetting[:] = False
         return self._time_step(np.zeros(len(self.envs)), np.zeros(len(self.envs), bool), np.zeros(len(self.envs), bool))
 
     def step(self, actions: np.ndarray) -> TimeStep:

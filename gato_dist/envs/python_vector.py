@@ -28,9 +28,12 @@ class PythonVector:
         self._space = self._env.single_observation_space
         self._first = first_action(self._env.single_action_space)
         self._dtype = self._env.single_action_space.dtype
+        self._first_seeds: list[int] | None = self.seeds
 
     def reset(self) -> TimeStep:
-        observation, info = self._env.reset(seed=self.seeds)
+        # Seeded again, a later reset would begin the same worlds once more.
+        observation, info = self._env.reset(seed=self._first_seeds)
+        self._first_seeds = None
         count = len(self.seeds)
         return self._time_step(observation, np.zeros(count), np.zeros(count, bool), np.zeros(count, bool), info)
 

@@ -133,7 +133,7 @@ class Wanted:
 
 @dataclass
 class Targets:
-    """The M tokens of a batch that carry loss, row after row. wanted: the positions that predict them.
+    """The M tokens that the loss asks for, row after row. wanted: the positions that predict them.
 
     token int64 [M]; continuous bool [M]: continuous actions; real float32 [M]: 0 for padding, else 1.
     """
@@ -146,7 +146,7 @@ class Targets:
     @classmethod
     def of(cls, batch: Batch, device: torch.device | str = "cpu", size: Size = exact) -> "Targets":
         carries = batch.loss_mask[:, 1:]
-        token, kind = batch.token[:, 1:][carries], batch.kind[:, 1:][carries]
+        token, kind = (batch.token + batch.correction)[:, 1:][carries], batch.kind[:, 1:][carries]
         many = size(len(token))
         return cls(
             Wanted.where(np.pad(carries, ((0, 0), (0, 1))), device, size),

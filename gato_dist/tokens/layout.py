@@ -94,9 +94,12 @@ class TaskTokenizer:
         self.tensor_type = np.dtype(np.uint8 if compact and grids else np.float32)
         self.action_offset = vocabulary.action(spec.action.modality)
 
-    def encode(self, observations: Observations, actions: np.ndarray | None = None) -> StepTokens:
+    def encode(
+        self, observations: Observations, actions: np.ndarray | None = None, targets: np.ndarray | None = None
+    ) -> StepTokens:
         """T observations (a time axis or a batch of environments) and, if given, their actions [T, *shape].
 
+        targets: like actions; what is to be learned at each step, where that is not what was done.
         Without actions a step ends with its separator: the next token to predict is the first action's.
         Raises ValueError that names the task and the part for NaN, infinity or a value outside its range.
         """
@@ -117,12 +120,16 @@ class TaskTokenizer:
         np.cumsum(valid[:, :seen], axis=1, out=local[:, :seen])
         local[:, :seen] -= 1
         local[:, seen:] = np.arange(token.shape[1] - seen)
+        correction = np.zeros(token.shape, np.int16)
+        if actions is not None and targets is not None and not np.array_equal(targets, actions):
+            correction[:, seen:] = self._encode_actions(targets, steps).token - token[:, seen:]
         patches = [part.patches for part in parts if part.patches is not None]
         return StepTokens(
             token, kind, local, valid,
             _beside(patches, steps),
             self.places,
             self._pad_tensors([part.tensor for part in parts if part.tensor is not None], steps),
+            correction,
         )  # fmt: skip
 
     def decode(self, steps: StepTokens) -> tuple[Observations, np.ndarray | None]:

@@ -94,7 +94,7 @@ class Packer:
         plan = _Plan(self._pending)
         cuts, rows, start = [], [], 0
         # A row's prompt is drawn before the episodes behind it are there; without prompts all are planned at once.
-        for together in [[count] for count in counts] if self._prompting.share else [counts]:
+        for together in [[count] for count in counts] if self._prompting.share else [list(counts)]:
             stop = start + sum(together)
             order, window, episode = self._cut_all(steps, start, together)
             cuts.append((order, window, episode))
@@ -149,7 +149,7 @@ class Packer:
 
     def _changing(self, steps: StepTokens, window: np.ndarray) -> np.ndarray:
         """Steps of windows with a change of action, and of the share of others that is kept: bool [T]."""
-        actions = np.where(steps.kind >= Kind.ACTION, steps.token, -1)
+        actions = np.where(steps.kind >= Kind.ACTION, steps.token + steps.correction, -1)
         changed = np.ones(len(steps), bool)
         changed[1:] = (actions[1:] != actions[:-1]).any(axis=1)
         keep = np.bincount(window, weights=changed) > 0

@@ -102,6 +102,13 @@ def _fill_tokens(out: Rows, streams: list[Stream], rows: list[Row]) -> None:
     out.segment[filled] = np.repeat(segment.astype(np.int16), lengths)
     out.step[filled] = np.repeat(step.astype(np.int16), lengths)
     out.loss_mask[filled] = (kind >= Kind.ACTION) & ~np.repeat(is_prompt, lengths)
+    if steps.correction.any():
+        # An action is shown as it was done to the steps that follow; where none does, only its own elements see it,
+        # and what leads them is what is to be learned.
+        correction = steps.correction.take(index, axis=0)[real]
+        followed = np.repeat(np.append(~begins[1:], False), lengths)
+        out.token[filled] += np.where(followed, 0, correction)
+        out.correction[filled] = np.where(followed, correction, 0)
 
 
 def _fill_rides(out: Rows, streams: list[Stream], rows: list[Row]) -> None:

@@ -5,7 +5,7 @@ from itertools import accumulate
 
 import numpy as np
 
-_PER_TOKEN = ("token", "kind", "local_position", "valid")
+_PER_TOKEN = ("token", "kind", "local_position", "valid", "correction")
 
 
 @dataclass
@@ -13,7 +13,8 @@ class StepTokens:
     """The tokens of T time steps, K positions each; texts of unequal length leave positions that are not valid.
 
     token int32 [T, K]; kind uint8 [T, K]; local_position int16 [T, K]: an observation token's index inside its
-    step, an action token's index inside its action; valid bool [T, K].
+    step, an action token's index inside its action; valid bool [T, K]. correction int16 [T, K]: what is to be
+    learned there less `token`, which is what was done: 0 wherever the two agree, and at observations.
     patches uint8 [T, P, 16, 16, 3] and their places uint8 [P, 2, 2], for the positions of kind PATCH in order;
     tensors float32 [T, N, D], or uint8 where all are grids, zero-padded to D, for those of kind TENSOR and GRID in
     order.
@@ -26,6 +27,7 @@ class StepTokens:
     patches: np.ndarray
     places: np.ndarray
     tensors: np.ndarray
+    correction: np.ndarray
 
     def __len__(self) -> int:
         return len(self.token)

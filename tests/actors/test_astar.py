@@ -57,7 +57,7 @@ def test_labels_are_what_the_expert_would_do_there_and_take_nothing(task):
     step = made.env.reset()
     everyone = np.ones(2, bool)
     made.policy.reset(np.arange(2))
-    labels = made.policy.label(step.observations)
+    labels = made.policy.label(step.observations, everyone)
     if task.startswith("babyai"):
         made.policy.reset(np.arange(2))
     assert np.array_equal(labels, made.policy.act(step.observations, step.info, everyone))

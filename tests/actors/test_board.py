@@ -7,6 +7,7 @@ import pytest
 import actors.board
 from actors.board import Board, EvaluationJob, EvaluationResult
 from gato_dist.config_sections import EvaluationConfig
+from gato_dist.sources import Guidance
 
 
 def often(**keys) -> EvaluationConfig:
@@ -89,6 +90,15 @@ def test_results_are_taken_once():
 def test_no_two_actors_get_the_same_seed_block():
     board = Board(["a"], often(), first_block=40)
     assert [board.claim_block() for _ in range(3)] == [40, 41, 42]
+
+
+def test_guidance_is_the_learners_progress_the_newest_version_and_the_drivers_factors():
+    board = Board(["a"], often())
+    assert board.guidance() == Guidance(0.0, 0, None)
+    board.publish(4, 10, "weights")
+    board.report("learner", {"progress": 0.25})
+    board.guide((2.0,))
+    assert board.guidance() == Guidance(0.25, 4, (2.0,))
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_a_stable_baselines_zip_acts_as_its_own_predict(tmp_path, algorithm, pol
     actions = expert.act(seen, {}, np.ones(20, bool))
     np.testing.assert_allclose(actions, expected.reshape(20, *spec.action.shape), atol=1e-5)
     assert len(np.unique(actions.round(3))) > 1 or algorithm in ("A2C", "DQN"), "observations matter"
-    np.testing.assert_array_equal(expert.label(seen), actions)
+    np.testing.assert_array_equal(expert.label(seen, np.ones(len(actions), bool)), actions)
 
 
 class Bomb:
@@ -139,7 +139,7 @@ def save_script(path: Path, spec: TaskSpec) -> torch.nn.Module:
 def test_a_torchscript_program_answers_actions_or_logits(tmp_path, spec):
     network = save_script(tmp_path / "policy.pt", spec)
     seen = observations_of(spec, 8)
-    actions = CheckpointExpert(spec, list(range(8)), str(tmp_path / "policy.pt")).label(seen)
+    actions = CheckpointExpert(spec, list(range(8)), str(tmp_path / "policy.pt")).label(seen, np.ones(8, bool))
     out = network(torch.from_numpy(preprocess(spec, default_preprocessing(spec), seen))).detach().numpy()
     expected = out.argmax(1) if spec is BUTTONS else np.clip(out, spec.action.low, spec.action.high)
     np.testing.assert_allclose(actions, expected, atol=1e-6)
@@ -153,7 +153,9 @@ def test_an_exported_program_needs_trust(tmp_path):
         CheckpointExpert(STATE, [0], str(tmp_path / "policy.pt2"))
     expert, seen = CheckpointExpert(STATE, [0], str(tmp_path / "policy.pt2"), trust=True), observations_of(STATE, 7)
     out = network(torch.from_numpy(preprocess(STATE, default_preprocessing(STATE), seen))).detach().numpy()
-    np.testing.assert_allclose(expert.label(seen), np.clip(out, STATE.action.low, STATE.action.high), atol=1e-6)
+    np.testing.assert_allclose(
+        expert.label(seen, np.ones(len(out), bool)), np.clip(out, STATE.action.low, STATE.action.high), atol=1e-6
+    )
 
 
 def test_sampling_follows_the_seeds_of_the_environments(tmp_path):

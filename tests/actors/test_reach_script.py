@@ -17,7 +17,7 @@ def test_the_jacobian_tells_where_the_hand_moves():
         angles = np.arctan2(joints[:, 0], joints[:, 1])
         hands.append(now.observations["jaco_arm/jaco_hand/pinch_site_pos"][0])
         ways.append((made.policy.arm.jacobian(angles)[:3], angles))
-        now = made.env.step(made.policy.label(now.observations))
+        now = made.env.step(made.policy.label(now.observations, np.ones(len(made.env.seeds), bool)))
     made.env.close()
     for i in range(4, 11):
         turned = ways[i + 1][1] - ways[i][1]

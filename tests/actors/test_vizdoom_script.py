@@ -34,8 +34,8 @@ def arena(*things: tuple[tuple[int, int, int], slice, slice]) -> np.ndarray:
 def choose(scenario: str, frame: np.ndarray, skip: int = 0) -> int:
     script = VizdoomScript(scenario, 1)
     for _ in range(skip):
-        script.label({"image": frame})
-    return int(script.label({"image": frame})[0])
+        script.label({"image": frame}, np.ones(1, bool))
+    return int(script.label({"image": frame}, np.ones(1, bool))[0])
 
 
 def at(column: int, width: int = 3) -> slice:
@@ -82,7 +82,7 @@ def test_frames_are_counted_for_each_environment_from_its_reset():
     script, frames = VizdoomScript("Basic-v1", 2), {"image": np.repeat(arena(), 2, axis=0)}
     script.act(frames, {}, np.array([True, True]))
     script.reset(np.array([1]))
-    assert script.label(frames).tolist() == [RIGHT, SHOOT + RIGHT]
+    assert script.label(frames, np.ones(2, bool)).tolist() == [RIGHT, SHOOT + RIGHT]
 
 
 def test_a_box_is_walked_to_and_a_bottle_is_not():

@@ -17,7 +17,8 @@ import numpy as np
 import ray
 import torch
 
-from actors.ray_actors import BoardActor, RayHost, take_up
+from actors.evaluate import load_state
+from actors.ray_actors import BoardActor, RayHost
 from gato_dist.config_sections import EvaluationConfig, RayConfig
 from gato_dist.connect import STORE_BYTES, connect
 from gato_dist.system import COPIES
@@ -48,7 +49,7 @@ class Reader:
             if note is None or note.version in delays:
                 time.sleep(POLL_SECONDS)
                 continue
-            take_up(self._model, note)
+            load_state(self._model, ray.get(note.reference))
             delays[note.version] = time.time() - note.published
         return delays
 

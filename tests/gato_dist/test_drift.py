@@ -62,7 +62,7 @@ class Ones(EchoPolicy):
         super().__init__()
         self.told: list[list[int]] = []
 
-    def label(self, observations):
+    def label(self, observations, active):
         return np.ones(len(observations["light"]), int)
 
     def played(self, actions):

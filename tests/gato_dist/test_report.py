@@ -234,7 +234,7 @@ def test_the_cost_is_that_of_all_starts(tmp_path: Path) -> None:
     CostMeter(run / "cost.json").write(3000.0, 500, {"tokens": 70.0, "seconds": 40.0}, 0.25)
     CostMeter(run / "cost.json").write(900.0, 100, {"tokens": 90.0, "seconds": 61.0}, 0.5)
     page = page_of(run)
-    assert "<td>Environment steps of experts</td><td>600</td>" in page
+    assert "<td>Environment steps of actors</td><td>600</td>" in page
     assert "<td>Tokens learned</td><td>90</td>" in page
     assert "<td>1 min 1 s</td>" in page
     assert "<td>1 h 5 min, in 2 starts</td>" in page

@@ -81,5 +81,5 @@ def known(learner: Learner, batch: Batch) -> np.ndarray:
 
 
 def without_actions(step: StepTokens, count: int) -> StepTokens:
-    cut = [array[:, :-count] for array in (step.token, step.kind, step.local_position, step.valid)]
-    return StepTokens(*cut, step.patches, step.places, step.tensors)
+    cut = [array[:, :-count] for array in (step.token, step.kind, step.local_position, step.valid, step.correction)]
+    return StepTokens(*cut[:4], step.patches, step.places, step.tensors, cut[4])

@@ -74,6 +74,7 @@ def with_actions(now: StepTokens, tokens: np.ndarray) -> StepTokens:
         "kind": np.concatenate([now.kind, blank.kind[:, -width:]], 1),
         "local_position": np.concatenate([now.local_position, blank.local_position[:, -width:]], 1),
         "valid": np.concatenate([now.valid, np.ones((1, width), bool)], 1),
+        "correction": np.concatenate([now.correction, np.zeros((1, width), np.int16)], 1),
     }
     return StepTokens(**per_token, patches=now.patches, places=now.places, tensors=now.tensors)
 

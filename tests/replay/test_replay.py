@@ -10,9 +10,11 @@ import pytest
 
 from gato_dist.config_sections import ReplayConfig
 from gato_dist.sequence import Rows, RowShape
+from gato_dist.sources import Guidance, Source
 from replay.mixture import MixtureBatches, Stream
 from replay.sampler import RowStream, table_rows
 from replay.tables import start_server, table_figures
+from replay.usage import Usage, bin_name, bins_of
 from replay.writer import RowWriter
 
 SHAPES = {"a/state": RowShape(16, 0, 2, 3), "b/image": RowShape(16, 4, 0, 0)}
@@ -160,3 +162,58 @@ def test_a_stream_hands_out_every_row_once_and_in_order():
     stream = RowStream(blocks(0))
     ids = np.concatenate([stream.take(count).item_id for count in (1, 5, 2, 7)])
     assert ids.tolist() == [10 * (i // 3) + i % 3 for i in range(15)]
+
+
+SHARES = {Source.EXPERT: 0.2, Source.RELABELLED: 0.6, Source.SELF: 0.2}
+
+
+def no_rows():
+    threading.Event().wait()
+    yield
+
+
+def mixture(relabelled, own, **options) -> MixtureBatches:
+    streams = [
+        Stream(0, 1.0, blocks(0)), Stream(0, 1.0, relabelled, Source.RELABELLED), Stream(0, 1.0, own, Source.SELF),
+        Stream(1, 3.0, blocks(1)),
+    ]  # fmt: skip
+    return MixtureBatches(streams, 32, 3, 0, lambda progress: SHARES, **options)
+
+
+def until_ready(mixed: MixtureBatches, wanted: list[float]) -> None:
+    for _ in range(200):
+        if mixed.shares(Guidance()) == pytest.approx(wanted):
+            return
+        time.sleep(0.01)
+    assert mixed.shares(Guidance()) == pytest.approx(wanted)
+
+
+def test_a_source_without_rows_gives_its_share_to_its_tasks_others_and_is_not_waited_for():
+    until_ready(mixture(no_rows(), no_rows()), [0.25, 0, 0, 0.75])
+    until_ready(mixture(blocks(0), no_rows()), [0.25 * 0.25, 0.25 * 0.75, 0, 0.75])
+    until_ready(mixture(blocks(0), blocks(0)), [0.25 * 0.2, 0.25 * 0.6, 0.25 * 0.2, 0.75])
+    drawn = [next(iter(mixture(no_rows(), no_rows()))) for _ in range(3)]
+    assert {len(batch.token) for batch in drawn} == {32}
+
+
+def test_weights_that_follow_the_scores_leave_shares_within_a_task_as_they_are():
+    mixed = mixture(no_rows(), no_rows())
+    assert mixed.shares(Guidance(factors=(3.0, 1.0))) == pytest.approx([0.5, 0, 0, 0.5])
+
+
+def test_what_is_drawn_is_counted_by_source_and_age():
+    usage = Usage(["a", "b"])
+    batches = iter(mixture(itertools.islice(blocks(0), 3), no_rows(), usage=usage, guide=lambda: Guidance(0.0, 6)))
+    for _ in range(40):
+        next(batches)
+    counted = usage.figures()
+    assert sum(n for name, n in counted.items() if name.startswith("rows/")) == 40 * 32
+    # Three blocks of three rows, and no more came.
+    assert counted.get("rows/relabelled/a", 0) <= 9
+    assert [bin_name(int(bins_of(np.array([lag]))[0])) for lag in (0, 1, 3, 4, 9999)] == [
+        "0",
+        "1",
+        "2–3",
+        "4–7",
+        "4096+",
+    ]
