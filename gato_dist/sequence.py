@@ -61,6 +61,10 @@ class Rows:
         """One row as a dict of arrays."""
         return {field.name: getattr(self, field.name)[index] for field in fields(self)}
 
+    def take(self, which: np.ndarray | slice) -> "Rows":
+        """Some of the rows, or all in another order."""
+        return Rows(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
+
     def to_bytes(self) -> np.ndarray:
         """uint8 [R, `row_bytes`]: the arrays of each row one after the other, which is what a replay item holds."""
         arrays = (np.ascontiguousarray(getattr(self, field.name)) for field in fields(self))

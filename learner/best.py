@@ -1,12 +1,14 @@
 """The weights that scored best in a run: one file in its `checkpoints/`, and `best.json`, which names it."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from gato_dist.config import RunConfig
+from gato_dist.errors import DAMAGED
+from gato_dist.plain import read_as
 from gato_dist.ports import State
 from gato_dist.scores import MeanPoint
 from gato_dist.tokens.tokenizer import Tokenizer
@@ -14,6 +16,27 @@ from learner.checkpoint import Counters
 from learner.export import write_file
 
 BEST = "best.json"
+
+
+@dataclass(frozen=True)
+class BestNote:
+    """`best.json`. checkpoint: the file's name; fraction: its mean over tasks; oldest_version: of the scores in it."""
+
+    checkpoint: str
+    step: int
+    weights_version: int
+    oldest_version: int
+    fraction: float
+
+
+def best_note(root: Path) -> BestNote | None:
+    """What is known of the best weights in `checkpoints/`; None where there are none, or the note is damaged."""
+    try:
+        note = read_as(BestNote, json.loads((root / BEST).read_text()))
+        inside = Path(note.checkpoint).name == note.checkpoint and (root / note.checkpoint).is_file()
+    except DAMAGED:
+        return None
+    return note if inside else None
 
 
 class BestWeights:
@@ -25,8 +48,8 @@ class BestWeights:
     @property
     def fraction(self) -> float:
         """Mean fraction of the weights kept so far; −∞ without any."""
-        note = self._read()
-        return float(note["fraction"]) if note else float("-inf")
+        note = best_note(self._root)
+        return note.fraction if note else float("-inf")
 
     def keep(self, weights: State, counters: Counters, point: MeanPoint) -> Path:
         """Puts float32 arrays by name in the place of those before; returns their file. point: what they scored."""
@@ -34,20 +57,11 @@ class BestWeights:
         if not path.exists():
             tensors = {name: torch.tensor(array) for name, array in weights.items()}
             write_file(path, self._config, self._tokenizer, asdict(counters), tensors)
-        note = {"checkpoint": path.name, "step": counters.step, "weights_version": counters.weights_version}
+        note = BestNote(path.name, counters.step, counters.weights_version, point.oldest, point.mean)
         partial = self._root / f"{BEST}.partial"
-        partial.write_text(json.dumps(note | {"oldest_version": point.oldest, "fraction": point.mean}, indent=1) + "\n")
+        partial.write_text(json.dumps(asdict(note), indent=1) + "\n")
         partial.rename(self._root / BEST)
         for other in self._root.glob("best-v*.safetensors"):
             if other != path:
                 other.unlink()
         return path
-
-    def _read(self) -> dict:
-        """Empty where there is no whole one."""
-        try:
-            note = json.loads((self._root / BEST).read_text())
-        except (OSError, ValueError):
-            return {}
-        whole = isinstance(note, dict) and (self._root / str(note.get("checkpoint"))).is_file()
-        return note if whole else {}

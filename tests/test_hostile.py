@@ -24,8 +24,8 @@ from gato_dist.scores import ScoreTable, load_reference
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import task_table
 from gato_dist.tokens.text import TextTokenizer
+from learner.best import best_note
 from learner.checkpoint import export, read_contents
-from learner.checkpoint_folder import best_name
 from learner.export import _sum, read_file
 from learner.seal import seal
 from replay.dataset import Dataset, read_settings
@@ -37,6 +37,7 @@ from tests.gato_dist.test_report import make_run, page_of, row
 from tests.learner.test_checkpoint import small_folder
 from tests.replay.test_episodes import episode
 
+BEST = {"checkpoint": "w", "step": 1, "weights_version": 1, "oldest_version": 1, "fraction": 0.5}
 DEEP = "[" * 100_000 + "]" * 100_000
 SCRIPT = "<script>alert(1)</script>"
 
@@ -103,9 +104,21 @@ def test_exported_weights_whose_sum_is_right_and_whose_metadata_are_not_are_refu
         read_file(tmp_path / "w.safetensors")
 
 
-def test_a_best_checkpoint_that_is_nested_without_end_is_none(tmp_path):
-    (tmp_path / "best.json").write_text(DEEP)
-    assert best_name(tmp_path) == ""
+@pytest.mark.parametrize(
+    "note",
+    [
+        DEEP,
+        "[]",
+        '{"checkpoint": "w"}',
+        json.dumps(BEST | {"fraction": "x"}),
+        json.dumps(BEST | {"checkpoint": "../w"}),
+    ],
+)
+def test_a_damaged_note_of_the_best_weights_is_none(tmp_path, note):
+    (tmp_path / "w").touch()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.json").write_text(note)
+    assert best_note(tmp_path / "checkpoints") is None
 
 
 @pytest.mark.parametrize(
@@ -261,13 +274,13 @@ def test_names_in_datasets_and_runs_are_shown_and_never_read_as_markup(tmp_path)
     change(manifest, "episodes", 0, "provenance", "versions", to={SCRIPT: SCRIPT})
     dataset = Dataset.open(tmp_path / "set")
     write_page(dataset, tmp_path / "page.html")
-    named = tmp_path / "<b>run"
+    named = tmp_path / "<u>run"
     named.mkdir()
     make_run(named, [row(f"ale/{SCRIPT}")], f"name: {SCRIPT}\ncorpora: [{{name: {SCRIPT}}}]\n")
-    Cost(1, 2, 3, 4.0, 5.0, SCRIPT, {SCRIPT: SCRIPT}).save(named / "cost.json")
+    Cost(1, 2, 3, 4.0, 5.0, 0.1, SCRIPT, {SCRIPT: SCRIPT}).save(named / "cost.json")
     compare_runs([named, named], tmp_path / "compare.html")
     pages = [(tmp_path / "page.html").read_text(), page_of(named), (tmp_path / "compare.html").read_text()]
     for page in [*pages, make_card(dataset)]:
         assert "<script" not in page
-        assert "<b>" not in page
+        assert "<u>" not in page
         assert "&lt;script&gt;" in page

@@ -95,7 +95,7 @@ def test_no_two_actors_get_the_same_seed_block():
 def test_guidance_is_the_learners_progress_the_newest_version_and_the_drivers_factors():
     board = Board(["a"], often())
     assert board.guidance() == Guidance(0.0, 0, None)
-    board.publish(4, 10, "weights")
+    board.publish(4, 10, "weights", 0.0)
     board.report("learner", {"progress": 0.25})
     board.guide((2.0,))
     assert board.guidance() == Guidance(0.25, 4, (2.0,))

@@ -65,7 +65,7 @@ def make_batch(tokenizer: Tokenizer, specs: tuple[TaskSpec, ...], rows: int, len
         packed = Packer(task, length, 0, 0).add(task.encode(seen, actions))
         assert packed is not None
         index = np.arange(len(share)) % len(packed)
-        rows_of_task = type(packed)(**{name: value[index] for name, value in vars(packed).items()})
+        rows_of_task = packed.take(index)
         parts.append(((STATE, IMAGE).index(spec), rows_of_task))
     return collate(parts, tokenizer.tensor_size)
 

@@ -104,7 +104,7 @@ def learner(config: RunConfig, tokenizer: Tokenizer, rows: Rows, seconds: float)
     torch.set_num_threads(config.learner.threads)
     one = Learner(config, tokenizer)
     drawn = np.random.default_rng(0).integers(len(rows), size=config.learner.batch)
-    picked = join_rows([Rows(**{name: array[drawn] for name, array in vars(rows).items()})])
+    picked = rows.take(drawn)
     batch = collate([(0, picked)], tokenizer.tensor_size)
     for _ in range(3):
         one.step(batch)

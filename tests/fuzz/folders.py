@@ -19,8 +19,8 @@ from gato_dist.config_sections import CorpusConfig
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer
+from learner.best import best_note
 from learner.checkpoint import load_for_acting
-from learner.checkpoint_folder import best_name
 from learner.seal import seal
 from replay.corpora.chunks import CorpusChunks, open_corpus
 from replay.dataset import Dataset
@@ -50,7 +50,7 @@ def bad_checkpoint(draw: Draw, folder: Path, good: Path) -> Act:
     )
 
     def act() -> None:
-        best_name(path.parent)
+        best_note(path.parent)
         if words:
             command(*words)
         else:

@@ -60,7 +60,7 @@ def make_batch(seed: int = 0, arms: int = 3) -> Batch:
         packed = Packer(task, 64, 2, seed).add(task.encode(seen, actions))
         assert packed is not None
         assert len(packed) >= rows
-        parts.append((index, type(packed)(**{name: value[:rows] for name, value in vars(packed).items()})))
+        parts.append((index, packed.take(slice(rows))))
     batch = collate(parts, tokenizer.tensor_size)
     batch.places[..., 1] = batch.places[..., 0]
     return batch
