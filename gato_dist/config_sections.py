@@ -253,9 +253,7 @@ class RelabelConfig(Section):
         None, gt=0, description="expert-score fraction from which on Gato's episodes teach its own actions; none: off"
     )
     self_share: Share = Field(0.25, description="share of such episodes in the sequences that are no demonstrations")
-    niceness: NotNegative = Field(
-        10, le=19, description="how far Gato actors give way to the learner on a busy machine"
-    )
+    niceness: NotNegative = Field(2, le=19, description="how far Gato actors give way to the learner on a busy machine")
 
     @model_validator(mode="after")
     def _ordered(self) -> "RelabelConfig":
