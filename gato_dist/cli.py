@@ -1,6 +1,7 @@
 """The command `gato-dist`. Exit codes: 0 done, 1 failed while running, 2 the user's input is wrong, 130 interrupted."""
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from gato_dist.cli_experiment import add_experiment
 from gato_dist.cli_scores import add_scores
 from gato_dist.errors import InputError
 from gato_dist.signals import interrupt_on_terminate
+
+# What no file can be called: the user's mistake, whichever argument it was.
+NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except (RuntimeError, OSError) as error:
         print(f"gato-dist: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return 2 if getattr(error, "errno", None) in NO_PATH else 1
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

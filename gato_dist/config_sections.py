@@ -127,7 +127,7 @@ class ModelConfig(Section):
         name = data.get("preset") if isinstance(data, dict) else None
         if name is None:
             return data
-        if name not in MODEL_PRESETS:
+        if not isinstance(name, str) or name not in MODEL_PRESETS:
             raise ValueError(f"model.preset: there is no {name!r}; give one of {', '.join(MODEL_PRESETS)}")
         return MODEL_PRESETS[name] | data
 

@@ -2,7 +2,7 @@
 
 # What reading a file may raise that was damaged, or made to do harm: nested too deep, or of numbers beyond all bounds.
 DAMAGED = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, RecursionError,
+    OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, RuntimeError,
     MemoryError,
 )  # fmt: skip
 MOST_SAID = 200  # characters of what a library says

@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import TypeAdapter
 
 T = TypeVar("T")
@@ -20,3 +21,11 @@ def read_as(kind: type[T], data: Any) -> T:
 @cache
 def _adapter(kind: Any) -> TypeAdapter:
     return TypeAdapter(kind)
+
+
+def as_numbers(values: np.ndarray, dtype: Any = None) -> np.ndarray:
+    """The values as `dtype`, given as text, or as they are. Raises ValueError or TypeError where they are none."""
+    found = values if dtype is None else values.astype(np.dtype(read_as(str, dtype)))
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"{found.dtype} where numbers belong")
+    return found

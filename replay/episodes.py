@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import digest
-from gato_dist.plain import read_as
+from gato_dist.plain import as_numbers, read_as
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from replay.storage import Location
 
@@ -174,7 +174,7 @@ def decode_steps(spec: TaskSpec, rows: pa.Table) -> tuple[Observations, np.ndarr
 
 def decode_episode(spec: TaskSpec, entry: Entry, rows: pa.Table) -> Episode:
     """An episode of its rows. Raises KeyError or ValueError as `decode_steps`."""
-    rewards = rows.column(REWARD).to_numpy()
+    rewards = _array(rows.column(REWARD), ())
     return Episode(*decode_steps(spec, rows), rewards, entry.terminated, entry.success, entry.provenance)
 
 
@@ -223,6 +223,5 @@ def _decode(part: ObservationSpec, column: pa.ChunkedArray) -> Any:
 
 def _array(column: pa.ChunkedArray, shape: tuple[int, ...]) -> np.ndarray:
     whole = column.combine_chunks()
-    if isinstance(whole, pa.FixedSizeListArray):
-        return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), *shape)
-    return whole.to_numpy(zero_copy_only=False).reshape(len(whole), *shape)
+    flat = whole.flatten() if isinstance(whole, pa.FixedSizeListArray) else whole
+    return as_numbers(flat.to_numpy(zero_copy_only=False)).reshape(len(whole), *shape)

@@ -62,14 +62,15 @@ def _entry_faults(shard: Shard, entry: Entry) -> list[str]:
         found.append(f"was played in {entry.provenance.task}, not {spec.name}")
     try:
         rows = shard.window(entry, 0, GROUP * (entry.end_group - entry.first_group))
+        numbers, steps = rows.column(EPISODE).to_pylist(), rows.column(STEP).to_numpy()
         episode = decode_episode(spec, entry, rows)
     except (*DAMAGED, pa.ArrowException, InputError) as error:
         return [*found, f"cannot be read as its task's: {brief(error)}"]
     if len(rows) != entry.steps:
         found.append(f"has {len(rows)} steps, not {entry.steps}")
-    if set(rows.column(EPISODE).to_pylist()) != {entry.index}:
+    if set(numbers) != {entry.index}:
         found.append("its rows are another episode's")
-    if not np.array_equal(rows.column(STEP).to_numpy(), np.arange(len(rows))):
+    if not np.array_equal(steps, np.arange(len(rows))):
         found.append("its steps are not numbered from 0")
     told = entry.episode_return
     if not np.isclose(episode.episode_return, told, rtol=1e-6, atol=1e-6, equal_nan=True):

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.plain import read_as
+from gato_dist.plain import as_numbers, read_as
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.values import BINS
 from replay.dataset import Dataset
@@ -89,8 +89,10 @@ def _write(path: Path, shard: Shard) -> None:
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for entry in shard.manifest.entries:
             episode = shard.episode(entry)
-            row = {name: [_cell(spec, episode, name)] for name in columns}
-            writer.write_table(pa.table(row, schema))
+            try:
+                writer.write_table(pa.table({name: [_cell(spec, episode, name)] for name in columns}, schema))
+            except (ValueError, pa.ArrowException) as error:
+                raise InputError(f"{shard.parquet}: episode {entry.index} is not its task's: {brief(error)}") from error
             known = {"terminated": entry.terminated, "success": entry.success, "provenance": asdict(entry.provenance)}
             kept.append(known)
         dtypes = {part.name: str(np.asarray(episode.observations[part.name]).dtype) for part in spec.observations}
@@ -278,7 +280,7 @@ def _episode(
         if parts:
             observations |= _split(parts, row[f"{kind}_observations"], steps, dtypes)
     actions = _numbers(row[f"{spec.action.modality}_actions"])
-    actions = actions.astype(dtypes.get(" action", actions.dtype)).reshape(steps, *spec.action.shape)
+    actions = as_numbers(actions, dtypes.get(" action")).reshape(steps, *spec.action.shape)
     if known:
         ended = read_as(bool, known["terminated"])
         success = None if known["success"] is None else read_as(bool, known["success"])
@@ -299,6 +301,6 @@ def _split(parts: list[ObservationSpec], cells: pa.Array, steps: int, dtypes: di
     flat = _numbers(cells).reshape(steps, -1)
     pieces = np.split(flat, np.cumsum([part.size for part in parts])[:-1], axis=1)
     return {
-        part.name: piece.reshape(steps, *part.shape).astype(dtypes.get(part.name, piece.dtype))
+        part.name: as_numbers(piece.reshape(steps, *part.shape), dtypes.get(part.name))
         for part, piece in zip(parts, pieces, strict=True)
     }

@@ -13,7 +13,7 @@ import numpy as np
 from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.plain import read_as
+from gato_dist.plain import as_numbers, read_as
 from gato_dist.specs import ActionSpec, Modality, TaskSpec
 from replay.interop import Source, fit_frames, naming
 from replay.minari_write import ACTION, OURS, require_minari
@@ -113,7 +113,7 @@ def _actions(spec: ActionSpec, space: Any, values: Any, count: int, dtypes: dict
 
 
 def _as(values: Any, dtype: str | None) -> Any:
-    return values.astype(dtype) if dtype and isinstance(values, np.ndarray) else values
+    return as_numbers(values, dtype) if dtype and isinstance(values, np.ndarray) else values
 
 
 def _success(infos: dict[str, Any]) -> bool | None:

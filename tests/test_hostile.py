@@ -13,12 +13,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from gato_dist.card import make_card
+from gato_dist.cli import main
 from gato_dist.compare import compare_runs
-from gato_dist.config import load_config
+from gato_dist.config import load_config, parse_config
 from gato_dist.cost import Cost
 from gato_dist.dataset_page import write_page
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
+from gato_dist.plain import as_numbers
 from gato_dist.results import EpisodeLog
 from gato_dist.scores import ScoreTable, load_reference
 from gato_dist.specs import TaskSpec
@@ -30,6 +32,7 @@ from learner.export import _sum, read_file
 from learner.seal import seal
 from replay.dataset import Dataset, read_settings
 from replay.episodes import Shard, write_shard
+from replay.faults import _entry_faults
 from replay.interop import Source, write_dataset
 from replay.minari_write import export_minari
 from tests.fakes import ARM
@@ -236,14 +239,39 @@ def test_a_manifest_of_wrong_types_is_refused(tmp_path, keys, value):
         Shard(tmp_path / "a.json")
 
 
-def test_steps_of_another_shape_than_the_tasks_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("action", np.zeros(9)), ("action", [[b"\x80\x04"] * 4] * 9), ("reward", ["x"] * 9), ("step", None)],
+    ids=["another shape", "bytes", "words", "missing"],
+)
+def test_steps_that_are_not_the_tasks_are_refused_and_named(tmp_path, column, values):
     write_shard(tmp_path / "a", ARM, {0: episode(9, 0)})
     table = pq.read_table(tmp_path / "a.parquet")
-    at = table.column_names.index("action")
-    pq.write_table(table.set_column(at, "action", pa.array(np.zeros(9))), tmp_path / "a.parquet")
+    at = table.column_names.index(column)
+    table = table.remove_column(at) if values is None else table.set_column(at, column, pa.array(values))
+    pq.write_table(table, tmp_path / "a.parquet")
     shard = Shard(tmp_path / "a.json")
-    with pytest.raises(InputError, match=r"a\.parquet"):
-        shard.episode(shard.manifest.entries[0])
+    (entry,) = shard.manifest.entries
+    assert any("cannot be read as its task's" in fault for fault in _entry_faults(shard, entry))
+    if values is not None:
+        with pytest.raises(InputError, match=r"a\.parquet"):
+            shard.episode(entry)
+
+
+@pytest.mark.parametrize("dtype", ["V8", "O", "complex64", 3, "no type"])
+def test_numbers_are_not_read_as_what_is_none(dtype):
+    with pytest.raises((ValueError, TypeError)):
+        as_numbers(np.zeros(3), dtype)
+
+
+def test_a_name_that_no_file_can_have_is_the_users_mistake(capsys):
+    assert main(["report", "a" * 5000]) == 2
+    assert "File name too long" in capsys.readouterr().err
+
+
+def test_a_preset_that_is_no_name_is_refused():
+    with pytest.raises(InputError, match=r"model\.preset"):
+        parse_config({"name": "t", "tasks": [{"name": "metaworld/reach-v3"}], "model": {"preset": [1]}}, "test")
 
 
 @pytest.mark.parametrize(
