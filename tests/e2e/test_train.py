@@ -127,6 +127,7 @@ def test_an_interrupt_ends_it_with_a_checkpoint_and_leaves_no_process(small, tmp
     assert not alive(family, 10)
 
 
+@pytest.mark.slow  # a Gato actor that is killed comes back in the same way: test_relabel.py
 def test_an_expert_that_is_killed_comes_back_with_other_seeds(small, tmp_path):
     run = tmp_path / "run"
     process = start(small, "--run", str(run), "learner.steps=150")
