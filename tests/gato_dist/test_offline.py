@@ -90,7 +90,7 @@ def test_two_workers_train_what_one_does_and_others_take_up_their_run(data, tmp_
 def test_torchrun_trains_what_one_worker_does(data, tmp_path):
     same = ["model.dropout=0", "data.loaders=0"]
     assert run(tmp_path, data, "one", *same).returncode == 0
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "-m"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
     words = [*start, "gato_dist", "train", "disk.yaml", "--data", str(data), "--run", "two", *same]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=400)
     assert done.returncode == 0, done.stderr
