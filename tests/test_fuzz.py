@@ -30,13 +30,13 @@ def test_the_fuzzer_sees_what_must_not_happen(tmp_path):
 
     folder = tmp_path / "work"
     folder.mkdir()
-    wrong = {
-        "KeyError": lambda: {}["x"],
-        "escaped": lambda: (tmp_path / "outside").write_text("x"),
-        "executed": lambda: pickle.loads(hostile_pickle(folder)),
-        "process": lambda: subprocess.run(["true"], check=True),
-    }
-    for name, act in wrong.items():
+    wrong = [
+        ("KeyError", lambda: {}["x"]),
+        ("escaped", lambda: (tmp_path / "outside").write_text("x")),
+        ("executed", lambda: pickle.loads(hostile_pickle(folder))),
+        ("escaped", lambda: subprocess.run(["true"], check=True)),
+    ]
+    for what, act in wrong:
         tally = Tally()
         try_input("x", act, folder, tally)
-        assert [failure.what for failure in tally.failures] in (["escaped"], ["executed"], [name])
+        assert [failure.what for failure in tally.failures] == [what]

@@ -6,7 +6,7 @@ import pytest
 
 from gato_dist.sources import Source
 from gato_dist.usage_log import gato_episodes, histogram, read_usage, rows_of
-from tests.e2e.test_train import descendants, finish, start, wait_for_checkpoint
+from tests.e2e.test_train import actors_of, finish, start, wait_for_checkpoint
 
 TASK = "babyai/go-to-red-ball-grey"
 CONFIG = """
@@ -33,9 +33,7 @@ def test_relabelled_rows_are_learned_from_and_a_killed_gato_actor_comes_back(lab
     run = tmp_path / "run"
     process = start(labels, "--run", str(run))
     wait_for_checkpoint(run, process)
-    actors = [child for child in descendants(process) if "ray::GatoActor" in " ".join(child.cmdline())]
-    assert actors
-    actors[0].kill()
+    actors_of(process, "GatoActor")[0].kill()
     output = finish(process)
     assert process.returncode == 0, output
     assert f"Gato actor of {TASK} died; starting it again" in (run / "log.txt").read_text()

@@ -43,6 +43,11 @@ def descendants(process: subprocess.Popen) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
+def actors_of(process: subprocess.Popen, kind: str) -> list[psutil.Process]:
+    """A run's processes of one class of Ray actor."""
+    return [child for child in descendants(process) if f"ray::{kind}" in " ".join(child.cmdline())]
+
+
 def alive(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
     _, left = psutil.wait_procs(processes, timeout=seconds)
     return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
@@ -132,9 +137,7 @@ def test_an_expert_that_is_killed_comes_back_with_other_seeds(small, tmp_path):
     run = tmp_path / "run"
     process = start(small, "--run", str(run), "learner.steps=150")
     wait_for_checkpoint(run, process)
-    experts = [child for child in descendants(process) if "ray::ExpertActor" in " ".join(child.cmdline())]
-    assert experts
-    experts[0].kill()
+    actors_of(process, "ExpertActor")[0].kill()
     output = finish(process)
     assert process.returncode == 0, output
     assert "died; starting it again" in (run / "log.txt").read_text()
@@ -147,7 +150,7 @@ def test_a_dataset_takes_an_experts_place_beside_live_ones(small, tmp_path):
     words = ["--run", str(run), "data.path=data", "data.share=1", "learner.steps=30"]
     process = start(small, *words, cwd=tmp_path)
     wait_for_checkpoint(run, process)
-    experts = [child for child in descendants(process) if "ray::ExpertActor" in " ".join(child.cmdline())]
+    experts = actors_of(process, "ExpertActor")
     output = finish(process)
     assert process.returncode == 0, output
     assert len(experts) <= 2
