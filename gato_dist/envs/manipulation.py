@@ -11,6 +11,7 @@ from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry
 
 STEP_SECONDS = 0.04
+SIZE = (320, 240)  # of a picture: width, height
 LIMIT_STEPS = 250  # the package's own limit of 10 seconds
 
 
@@ -31,7 +32,7 @@ def _make(env: str, max_episode_steps: int = LIMIT_STEPS) -> Any:
 
     import gymnasium
 
-    # Nothing is drawn here, and without a screen the default renderer complains.
+    # Without a screen the package's own renderer complains; `_Camera` draws where somebody looks.
     os.environ.setdefault("MUJOCO_GL", "disable")
     try:
         from dm_control import composer, manipulation
@@ -43,6 +44,7 @@ def _make(env: str, max_episode_steps: int = LIMIT_STEPS) -> Any:
 
         def __init__(self) -> None:
             self._env: composer.Environment = manipulation.load(env, seed=0)
+            self._camera: _Camera | None = None
             self.observation_space = gymnasium.spaces.Dict(
                 {name: _box(-np.inf, np.inf, part.shape[1:]) for name, part in self._env.observation_spec().items()}
             )
@@ -59,6 +61,14 @@ def _make(env: str, max_episode_steps: int = LIMIT_STEPS) -> Any:
             over = now.last()
             return self._seen(now), float(now.reward or 0.0), over and now.discount == 0, over and now.discount > 0, {}
 
+        def render(self) -> np.ndarray:
+            physics = self._env.physics
+            model, data = physics.model.ptr, physics.data.ptr
+            # An episode may compile its model anew.
+            if self._camera is None or self._camera.model is not model:
+                self._camera = _Camera(model)
+            return self._camera.picture(data)
+
         def close(self) -> None:
             self._env.close()
 
@@ -67,6 +77,36 @@ def _make(env: str, max_episode_steps: int = LIMIT_STEPS) -> Any:
             return {name: values[0].astype(np.float64) for name, values in now.observation.items()}
 
     return gymnasium.wrappers.TimeLimit(Manipulation(), max_episode_steps)
+
+
+class _Camera:
+    """Draws a model from its first camera through EGL, whatever MUJOCO_GL says. NotImplementedError without EGL."""
+
+    def __init__(self, model: Any) -> None:
+        try:
+            import mujoco
+            from mujoco.egl import GLContext
+        except (ImportError, OSError, AttributeError) as error:
+            raise NotImplementedError("pictures need EGL: apt-get install libegl1 libopengl0") from error
+        self.model, self._mujoco = model, mujoco
+        self._gl = GLContext(*SIZE)
+        self._gl.make_current()
+        self._scene = mujoco.MjvScene(model, maxgeom=2000)
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._view = mujoco.MjvCamera()
+        self._view.type, self._view.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, 0
+
+    def picture(self, data: Any) -> np.ndarray:
+        """uint8 [240, 320, 3]."""
+        mujoco, width, height = self._mujoco, *SIZE
+        self._gl.make_current()
+        options, everything = mujoco.MjvOption(), mujoco.mjtCatBit.mjCAT_ALL
+        mujoco.mjv_updateScene(self.model, data, options, None, self._view, everything, self._scene)
+        area, pixels = mujoco.MjrRect(0, 0, width, height), np.empty((height, width, 3), np.uint8)
+        mujoco.mjr_render(area, self._scene, self._context)
+        mujoco.mjr_readPixels(pixels, None, area, self._context)
+        return np.flipud(pixels)
 
 
 def _box(low: Any, high: Any, shape: tuple[int, ...]) -> Any:

@@ -1,5 +1,6 @@
 """Videos of real episodes: a frame for every step, whole or not there at all, and what is wrong said in one line."""
 
+import ctypes
 import itertools
 import os
 import re
@@ -16,6 +17,7 @@ from actors.experts.registry import make_expert
 from actors.rollout import rollout
 from gato_dist.config import parse_config
 from gato_dist.envs.pictures import draw_picture, draw_sokoban
+from gato_dist.envs.registry import make_env
 from gato_dist.errors import InputError
 from gato_dist.film import captioned, enlarged, film
 from gato_dist.model.gato import Gato
@@ -228,3 +230,16 @@ def test_sokoban_is_drawn_from_its_grid():
         tuple(picture[r * height + height // 2 + 3, c * width + width // 2 + 3]) for r in (0, 1) for c in (0, 1, 2)
     }
     assert len(colours) == 6
+
+
+def test_manipulation_draws_the_arm_and_goes_on_drawing_in_the_next_episode():
+    pytest.importorskip("dm_control")
+    try:
+        ctypes.CDLL("libEGL.so.1")
+    except OSError:
+        pytest.skip("no libEGL")
+    env = make_env("manipulation/lift-brick", [0])
+    pictures = [draw_picture(env, env.reset().observations) for _ in range(2)]
+    env.close()
+    assert all(picture.std() > 10 for picture in pictures)
+    assert not np.array_equal(*pictures)
