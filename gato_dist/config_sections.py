@@ -84,6 +84,9 @@ class TokensConfig(Section):
     )
     text: str = Field("default", description="a SentencePiece .model file, or `default` for the shipped one")
     text_size: Positive | None = Field(None, description="ids kept for text; the text model's size where not given")
+    separators: Literal["shared", "task"] = Field(
+        "shared", description="`task`: one of its own for each, which says what is asked where observations do not"
+    )
     length: Positive = Field(128, description="L: tokens in a sequence")
     image_size: tuple[Positive, Positive] = Field(
         (64, 64), description="height and width that images of corpora are scaled to; multiples of 16"

@@ -131,7 +131,9 @@ def _make_tokenizer(config: RunConfig, dataset: Dataset | None) -> Tokenizer:
     text = TextTokenizer.load(tokens.text)
     try:
         statistics = pooled_statistics(specs, moments)
-        return Tokenizer(specs, text, tokens.vocabulary, tokens.encoding, statistics, tokens.text_size)
+        return Tokenizer(
+            specs, text, tokens.vocabulary, tokens.encoding, statistics, tokens.text_size, tokens.separators
+        )
     except ValueError as error:
         raise InputError(f"tokens: {error}") from error
 

@@ -46,6 +46,7 @@ def make_tokenizer(config: RunConfig, references: dict[str, Reference]) -> Token
             config.tokens.encoding,
             pooled_statistics(specs, moments),
             config.tokens.text_size,
+            config.tokens.separators,
         )
     except ValueError as error:
         raise InputError(f"tokens: {error}") from error

@@ -16,6 +16,7 @@ from gato_dist.tokens.values import BINS, decode_action, decode_continuous, enco
 
 Scheme = Literal["paper", "disjoint"]
 Encoding = Literal["paper", "compact"]
+Separators = Literal["shared", "task"]
 STANDARD_CLIP = 10.0
 GRID_VALUES = 16  # of a compact grid's numbers
 
@@ -24,11 +25,13 @@ GRID_VALUES = 16  # of a compact grid's numbers
 class Vocabulary:
     """First ids of each range. `paper` reuses text ids for integers; `disjoint` gives each range its own ids.
 
+    own_separators: tasks that have a separator of their own, behind the one that all share.
     Raises ValueError where `paper` ranges would overlap: its text_size must hold the 1024 integers.
     """
 
     text_size: int = 32000
     scheme: Scheme = "paper"
+    own_separators: int = 0
 
     def __post_init__(self) -> None:
         if self.scheme == "paper" and self.text_size < BINS:
@@ -53,7 +56,7 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        return self.separator + 1
+        return self.separator + 1 + self.own_separators
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ class TaskTokenizer:
     """Turns one task's observations and actions into tokens, and action tokens into actions.
 
     statistics: for every continuous part, needed by the compact encoding only. tensor_size D: the width to which
-    compact tensors are padded, shared by all tasks of a run.
+    compact tensors are padded, shared by all tasks of a run. separator: the task's own id; the shared one where not
+    given.
     """
 
     def __init__(
@@ -79,11 +83,13 @@ class TaskTokenizer:
         encoding: Encoding,
         statistics: dict[str, Statistics] | None = None,
         tensor_size: int = 0,
+        separator: int | None = None,
     ) -> None:
         self.spec, self.vocabulary, self.text = spec, vocabulary, text
         self.encoding = encoding
         self.statistics = statistics or {}
         self.tensor_size = tensor_size
+        self.separator = vocabulary.separator if separator is None else separator
         images = [part for part in spec.observations if part.modality is Modality.IMAGE]
         places = [patch_intervals(*part.shape[:2]) for part in images]
         self.places = np.concatenate(places) if places else np.zeros((0, 2, 2), np.uint8)
@@ -105,7 +111,7 @@ class TaskTokenizer:
         """
         parts = [self._encode_part(part, observations[part.name]) for part in self.spec.observations]
         steps = len(parts[0].token)
-        separator = np.full((steps, 1), self.vocabulary.separator, np.int32)
+        separator = np.full((steps, 1), self.separator, np.int32)
         parts.append(_Columns(separator, Kind.SEPARATOR))
         seen = sum(part.token.shape[1] for part in parts)
         if actions is not None:

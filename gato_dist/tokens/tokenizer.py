@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.specs import Modality, TaskSpec
-from gato_dist.tokens.layout import Encoding, Scheme, Statistics, TaskTokenizer, Vocabulary, tensor_width
+from gato_dist.tokens.layout import Encoding, Scheme, Separators, Statistics, TaskTokenizer, Vocabulary, tensor_width
 from gato_dist.tokens.text import TextTokenizer
 
 # A number that hardly moves carries no scale of its own; dividing by its noise would make it shout.
@@ -55,25 +55,29 @@ class Tokenizer:
         encoding: Encoding,
         statistics: dict[str, dict[str, Statistics]],
         text_size: int | None = None,
+        separators: Separators = "shared",
     ) -> None:
-        self.specs, self.text, self.encoding = specs, text, encoding
-        self.vocabulary = Vocabulary(text_size or text.size, scheme)
+        self.specs, self.text, self.encoding, self.separators = specs, text, encoding, separators
+        own = len(specs) if separators == "task" else 0
+        self.vocabulary = Vocabulary(text_size or text.size, scheme, own)
         if self.vocabulary.text_size < text.size:
             raise ValueError(f"tokens.text_size {text_size} is smaller than the text model's {text.size}")
         self.statistics = statistics if encoding == "compact" else {}
         self.tensor_size = max((tensor_width(spec, encoding) for spec in specs), default=0)
         self.tasks = {
             spec.name: TaskTokenizer(
-                spec, self.vocabulary, text, encoding, self.statistics.get(spec.name), self.tensor_size
+                spec, self.vocabulary, text, encoding, self.statistics.get(spec.name), self.tensor_size,
+                self.vocabulary.separator + (1 + index if own else 0),
             )
-            for spec in specs
-        }
+            for index, spec in enumerate(specs)
+        }  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types; the text model goes beside, as bytes."""
         return {
             "scheme": self.vocabulary.scheme,
             "encoding": self.encoding,
+            "separators": self.separators,
             "text_size": self.vocabulary.text_size,
             "text_fingerprint": self.text.fingerprint,
             "specs": [spec.to_dict() for spec in self.specs],
@@ -107,7 +111,7 @@ class Tokenizer:
             for task, parts in data["statistics"].items()
         }
         specs = [TaskSpec.from_dict(spec) for spec in data["specs"]]
-        return cls(specs, text, data["scheme"], data["encoding"], statistics, data["text_size"])
+        return cls(specs, text, data["scheme"], data["encoding"], statistics, data["text_size"], data["separators"])
 
 
 def pooled_statistics(

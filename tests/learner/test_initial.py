@@ -67,6 +67,25 @@ def test_a_run_that_has_a_checkpoint_goes_on_from_its_own(trained, tmp_path):
     assert not torch.equal(learner.model.head.weight, torch.from_numpy(host.versions[0][2]["head.weight"]))
 
 
+def named(*names: str) -> Tokenizer:
+    """Tasks of one kind that only their separators tell apart."""
+    part = ObservationSpec("light", Modality.DISCRETE, (1,), 3)
+    tasks = [TaskSpec(name, (part,), ActionSpec(Modality.DISCRETE, num_values=(3,)), 20) for name in names]
+    return Tokenizer(tasks, TextTokenizer.load(), "disjoint", "compact", {}, separators="task")
+
+
+def test_a_task_keeps_the_row_of_its_own_separator_wherever_it_lies(tmp_path):
+    before, now = named("fake/a", "fake/b"), named("fake/c", "fake/b", "fake/d")
+    learner = Learner(make_config(), before)
+    weights = initial_weights(save(tmp_path, learner, before), make_config(), now)
+    old = learner.model.state_dict()
+    last = before.vocabulary.separator
+    for name in ("embedding.tokens.weight", "head.weight"):
+        assert torch.equal(weights[name][: last + 1], old[name][: last + 1])
+        assert torch.equal(weights[name][now.tasks["fake/b"].separator], old[name][before.tasks["fake/b"].separator])
+        assert not torch.equal(weights[name][now.tasks["fake/d"].separator], old[name][-1])
+
+
 @pytest.mark.parametrize("count", [2, 5])
 def test_wider_and_narrower_tensors_keep_the_columns_that_both_have(tmp_path, count):
     learner, tokenizer = Learner(make_config(), lights(3)), lights(count)

@@ -74,3 +74,18 @@ def test_a_file_that_is_no_text_model_is_refused(tmp_path):
     (tmp_path / "x.model").write_text("no model")
     with pytest.raises(InputError, match=r"tokens\.text.*x\.model"):
         TextTokenizer.load(tmp_path / "x.model")
+
+
+def test_separators_of_their_own_tell_tasks_apart_and_cost_no_token(tmp_path):
+    observation = {"state": np.zeros((1, 2))}
+    shared, own = (
+        Tokenizer([spec("arm/left"), spec("arm/right")], TEXT, "disjoint", "paper", {}, separators=separators)
+        for separators in ("shared", "task")
+    )
+    assert (own.vocabulary.size, own.fingerprint != shared.fingerprint) == (shared.vocabulary.size + 2, True)
+    left, right = (own.tasks[name].encode(observation).token[0] for name in ("arm/left", "arm/right"))
+    together = shared.tasks["arm/left"].encode(observation).token[0]
+    assert left[:-1].tolist() == right[:-1].tolist() == together[:-1].tolist()
+    assert [left[-1] - together[-1], right[-1] - together[-1]] == [1, 2]
+    own.save(tmp_path)
+    assert Tokenizer.load(tmp_path).fingerprint == own.fingerprint
