@@ -162,7 +162,7 @@ class Rollouts:
     def __init__(self, config: RunConfig, index: int, tokenizer: Tokenizer, block: int, labels: bool) -> None:
         task = config.tasks[index]
         self._config, self._task = config, task.name
-        self._seeds = expert_seeds(config.seed, block, task.num_envs)
+        self._seeds = expert_seeds(config.seed, block, config.relabel.num_envs or task.num_envs)
         self.env, self.labeller = _worlds(task, self._seeds, config.actors.threads, labels)
         self.random = np.random.default_rng([config.seed, block])
         self.version, self._rounds = -1, 0

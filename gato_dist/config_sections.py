@@ -242,6 +242,9 @@ class RelabelConfig(Section):
     actors: NotNegative = Field(
         0, description="Gato actors of each task whose expert can label; 0: demonstrations alone"
     )
+    num_envs: Positive | None = Field(
+        None, description="environments that one Gato actor steps together; the task's num_envs where not given"
+    )
     start: Share = Field(
         0.1, description="progress at which Gato begins to act; never before the first weights are out"
     )

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from actors.labelled import LabelFailed
-from actors.relabel import Round, Sink, imitable, relabel
+from actors.relabel import Rollouts, Round, Sink, imitable, relabel
+from gato_dist.config import parse_config
 from gato_dist.envs.minigrid_python import MinigridVector
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.kinds import Kind
+from gato_dist.run import make_tokenizer
 from gato_dist.scores import load_reference
 from gato_dist.sequence import Rows
 from gato_dist.sources import Source
@@ -171,3 +173,15 @@ def test_a_round_begins_in_worlds_that_the_one_before_did_not_see(task):
     assert not env.step(still).done.any()
     assert env.step(still).done.all()
     env.close()
+
+
+def test_a_gato_actor_steps_as_many_environments_as_it_is_given():
+    data = {"name": "x", "tasks": [{"name": "babyai/go-to-obj", "num_envs": 3}], "model": {"width": 32, "heads": 1}}
+    for asked, count in ((None, 3), (5, 5)):
+        config = parse_config(data | {"relabel": {"num_envs": asked}}, "test")
+        tokenizer = make_tokenizer(config, {"babyai/go-to-obj": load_reference("babyai/go-to-obj")})
+        rollouts = Rollouts(config, 0, tokenizer, block=7, labels=True)
+        try:
+            assert len(rollouts.env.seeds) == count
+        finally:
+            rollouts.env.close()
