@@ -30,7 +30,7 @@ def fraction_bars_svg(rows: list[ScoreRow]) -> str:
     drawing, newest, looks = Drawing(), newest_rows(rows), _looks(rows)
     top, bottom = 72, 72 + 26 * len(newest) + 30 * len({row.suite for row in newest})
     left = 44 + 7.4 * max((len(_name(row)) for row in newest), default=0)
-    scale = Scale(*_fraction_range(newest), left, WIDTH - 184)
+    scale = Scale(*fraction_range(newest), left, WIDTH - 184)
     for tick in scale.ticks():
         drawing.line([(scale(tick), top), (scale(tick), bottom)], 'class="grid"')
         drawing.text(scale(tick), bottom + 18, number_text(tick, "z.6g"), "soft", "middle")
@@ -61,7 +61,7 @@ def learning_curves_svg(rows: list[ScoreRow]) -> str:
     left, right = 84, WIDTH - 76 - 7.2 * max((len(shorten(task)) for task in curves), default=0)
     top, bottom = 52, 52 + max(300, 18 * len(curves))
     across = Scale(min(steps), max(*steps, min(steps) + 1), left, right)
-    up = Scale(*_fraction_range(rows), bottom, top)
+    up = Scale(*fraction_range(rows), bottom, top)
     drawing.axes(across, up, "learner step", {0.0: "random ", 1.0: "expert "})
     for value in (0.0, 1.0):
         drawing.line([(left, up(value)), (right, up(value))], 'class="dotted"')
@@ -202,7 +202,7 @@ def interval_of(row: ScoreRow) -> tuple[float, float, float] | None:
     return (value, low, high) if math.isfinite(value + low + high) else None
 
 
-def _fraction_range(rows: list[ScoreRow]) -> tuple[float, float]:
+def fraction_range(rows: list[ScoreRow]) -> tuple[float, float]:
     """One task at −30 must not flatten all others: the axis shows −1 … 2 at most, and 0 … 1 at least."""
     values = [value for row in rows for value in interval_of(row) or ()]
     return max(-1.0, min([0.0, *values]) - 0.04), min(2.0, max([1.0, *values]) + 0.04)

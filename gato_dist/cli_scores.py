@@ -30,7 +30,9 @@ def add_scores(commands: Any) -> None:
 
     compare = commands.add_parser("compare", help="put runs side by side")
     compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
-    compare.add_argument("--out", type=Path, metavar="FILE", help="an .html page with curves")
+    compare.add_argument(
+        "--out", type=Path, metavar="FILE", help="an .html page with curves, or an .svg picture of the tasks"
+    )
     compare.set_defaults(command=_compare)
 
     diagnose = commands.add_parser("diagnose", help="what a checkpoint gets wrong on a task")

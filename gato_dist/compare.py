@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gato_dist.charts import interval_of, newest_rows
+from gato_dist.compare_chart import side_by_side_svg
 from gato_dist.cost import Cost
 from gato_dist.drawing import Points, escape, number_text
 from gato_dist.errors import InputError
@@ -46,6 +47,11 @@ class Run:
     def newest(self) -> dict[str, ScoreRow]:
         return {row.task: row for row in newest_rows(self.rows)}
 
+    @property
+    def successes(self) -> dict[str, float | None]:
+        """Share of the newest weights' episodes with success, by task."""
+        return {result.row.task: result.success for result in self.results}
+
     def curve(self, tasks: list[str], place: Callable[[int, int], float | None]) -> Points:
         """(x, mean fraction over `tasks`) of each point of `mean_curve`.
 
@@ -56,12 +62,12 @@ class Run:
 
 
 def compare_runs(folders: list[Path], out: Path | None) -> None:
-    """Prints the runs' newest scores side by side, and writes a page with curves to `out`, where it is given.
+    """Prints the runs' newest scores side by side, and writes `out`, where given: a page with curves, or a picture.
 
-    Raises InputError where a folder holds no scores, or `out` exists already or does not end in .html.
+    Raises InputError where a folder holds no scores, or `out` exists already or ends neither in .html nor in .svg.
     """
-    if out and (out.exists() or out.suffix != ".html" or not out.parent.is_dir()):
-        raise InputError(f"{out}: give a new file that ends in .html, in a folder that is there")
+    if out and (out.exists() or out.suffix not in (".html", ".svg") or not out.parent.is_dir()):
+        raise InputError(f"{out}: give a new file that ends in .html or .svg, in a folder that is there")
     runs = [
         replace(Run.load(folder), name=name)
         for folder, name in zip(folders, _names([folder.resolve() for folder in folders]), strict=True)
@@ -77,7 +83,8 @@ def compare_runs(folders: list[Path], out: Path | None) -> None:
     if out:
         partial = out.with_name(out.name + ".partial")
         try:
-            partial.write_text(_page(runs, common, head, lines), "utf-8")
+            made = _page(runs, common, head, lines) if out.suffix == ".html" else _picture(runs)
+            partial.write_text(made, "utf-8")
             partial.rename(out)
         finally:
             partial.unlink(missing_ok=True)
@@ -109,7 +116,7 @@ def comparison(runs: list[Run], common: list[str]) -> tuple[list[str], list[list
     else:
         lines = [["no task with a valid expert is common to all"] + ["–"] * len(runs)]
     for task in dict.fromkeys(task for run in runs for task in run.newest):
-        lines.append([task, *(_fraction_text(run.newest.get(task)) for run in runs)])
+        lines.append([task, *(_fraction_text(run.newest.get(task), run.successes.get(task)) for run in runs)])
     return ["", *(run.name for run in runs)], lines
 
 
@@ -142,14 +149,19 @@ def _aggregate(run: Run, common: list[str]) -> Aggregate | None:
     return aggregate(COMMON, results) if len(results) == len(common) else None
 
 
-def _fraction_text(row: ScoreRow | None) -> str:
+def _fraction_text(row: ScoreRow | None, success: float | None) -> str:
     if row is None:
         return "–"
     measured = interval_of(row)
     if measured is None:
         return "no expert"
     value, low, high = (number_text(each) for each in measured)
-    return f"{value} [{low}, {high}]"
+    told = "" if success is None else f", {success:.0%} success"
+    return f"{value} [{low}, {high}]{told}"
+
+
+def _picture(runs: list[Run]) -> str:
+    return side_by_side_svg([(run.name, run.newest, run.successes) for run in runs])
 
 
 def _page(runs: list[Run], common: list[str], head: list[str], lines: list[list[str]]) -> str:
@@ -164,7 +176,9 @@ def _page(runs: list[Run], common: list[str], head: list[str], lines: list[list[
         curves_svg([(run.name, run.curve(common, place(run))) for run in runs], axis) for axis, place in places.items()
     ]
     profiles = [(run.name, [result for result in run.results if result.row.task in common]) for run in runs]
-    drawings = "\n".join(f"<section>{drawing}</section>" for drawing in [*curves, profile_svg(profiles)])
+    drawings = "\n".join(
+        f"<section>{drawing}</section>" for drawing in [_picture(runs), *curves, profile_svg(profiles)]
+    )
     names = ", ".join(run.name for run in runs)
     return page_html(
         f"{names} · gato_dist comparison",

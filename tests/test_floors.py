@@ -67,6 +67,7 @@ WIRING = {
         "cli_arguments",
         "cli_scores",
         "compare",
+        "compare_chart",
         "diagnose",
         "drift",
         "teacher_forcing",

@@ -1,6 +1,7 @@
 """Runs side by side: what is compared is common to all, and the rest is shown."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -97,3 +98,23 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path, capsys):
 def test_a_folder_that_is_no_run_is_refused(tmp_path, runs, capsys):
     assert main(["compare", str(runs[0]), str(tmp_path)]) == 2
     assert "no scores.csv here" in capsys.readouterr().err
+
+
+def test_the_picture_holds_every_run_of_a_task_and_its_success(tmp_path, runs):
+    out = tmp_path / "tasks.svg"
+    assert main(["compare", *map(str, runs), "--out", str(out)]) == 0
+    texts = [each.text for each in ElementTree.fromstring(out.read_text()).iter("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text in ("0.60", "0.30")] == ["0.60", "0.30"]
+    assert texts.count("no expert") == 2
+    assert texts.count("–") == 1  # b/only was not played by the second
+
+
+def test_success_stands_beside_the_fraction(tmp_path):
+    folder = make_run(tmp_path / "one", {"a/x": [0.5]}, kept=False)
+    row = Run.load(folder).rows[0]
+    EpisodeLog(folder / "episodes.jsonl").append(
+        TaskResult(row, (5.0, 5.0, 5.0, 5.0), (True, True, True, False), 0, 0.0)
+    )
+    run = Run.load(folder)
+    assert run.successes == {"a/x": 0.75}
+    assert comparison([run], ["a/x"])[1][-1] == ["a/x", "0.50 [0.50, 0.50], 75% success"]
