@@ -172,8 +172,9 @@ class ActionDecoder:
         chosen: list[list[int]] = [[] for _ in slots]
         going = list(range(len(slots)))
         for element in range(max(sizes)):
-            for row, place in enumerate(going):
-                chosen[place].append(self._choose(self._slots[slots[place]], hidden[row], element))
+            acting = [self._slots[slots[place]] for place in going]
+            for place, token in zip(going, self._choose(acting, hidden, element), strict=True):
+                chosen[place].append(token)
             going = [place for place in going if sizes[place] > element + 1]
             if not going:
                 break
@@ -184,12 +185,18 @@ class ActionDecoder:
             hidden = self._read([slots[place] for place in going], pieces)
         return [np.array(tokens, np.int64) for tokens in chosen]
 
-    def _choose(self, slot: _Slot, hidden: Tensor, element: int) -> int:
-        first, last = slot.tokenizer.action_ranges[element]
-        start = first if self._decoding.valid_only else 0
-        logits = self._model.logits(hidden, start, last if self._decoding.valid_only else None)
-        token = draw(logits, self._decoding.temperature, slot.random)
-        return min(max(start + token, first), last - 1)
+    def _choose(self, slots: Sequence[_Slot], hidden: Tensor, element: int) -> list[int]:
+        """A token of each slot's action from hidden states [b, W]; slots of one task are looked at together."""
+        ranges = [slot.tokenizer.action_ranges[element] for slot in slots]
+        chosen = [0] * len(slots)
+        for first, last in dict.fromkeys(ranges):
+            rows = [row for row, each in enumerate(ranges) if each == (first, last)]
+            start, end = (first, last) if self._decoding.valid_only else (0, None)
+            logits = self._model.logits(hidden[rows], start, end)
+            drawn = draw(logits, self._decoding.temperature, [slots[row].random for row in rows])
+            for row, token in zip(rows, drawn, strict=True):
+                chosen[row] = min(max(start + token, first), last - 1)
+        return chosen
 
     def _read(self, slots: Sequence[int], pieces: Sequence[list[Piece]]) -> Tensor:
         """Reads these pieces into the slots' caches; hidden states [b, W] of the last token of each."""
@@ -198,13 +205,14 @@ class ActionDecoder:
         return self._model.extend(inputs, count, index, self._cache)
 
 
-def draw(logits: Tensor, temperature: float, random: np.random.Generator) -> int:
-    """An index of `logits` [n]: the largest at temperature 0, else one drawn."""
+def draw(logits: Tensor, temperature: float, randoms: Sequence[np.random.Generator]) -> list[int]:
+    """An index into each row of `logits` [b, n]: the largest at temperature 0, else drawn by its own generator."""
     if temperature == 0:
-        return int(logits.argmax())
+        return logits.argmax(-1).tolist()
     shares = torch.softmax(logits.double() / temperature, -1).cumsum(-1)
-    token = int(torch.searchsorted(shares, random.random() * float(shares[-1]), right=True))
-    return min(token, len(shares) - 1)
+    uniform = torch.tensor([random.random() for random in randoms], dtype=shares.dtype, device=shares.device)
+    tokens = torch.searchsorted(shares, (uniform * shares[:, -1])[:, None], right=True)[:, 0]
+    return tokens.clamp(max=logits.shape[-1] - 1).tolist()
 
 
 def _piece(steps: StepTokens, index: int, number: int) -> Piece:

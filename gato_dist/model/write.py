@@ -29,9 +29,9 @@ def write(
     written: list[int] = []
     while True:
         inputs, count = make_inputs([[piece]], device)
-        hidden = model.extend(inputs, count, torch.zeros(1, dtype=torch.long, device=device), cache)[0]
-        logits = torch.cat([model.logits(hidden, 0, text_size), model.logits(hidden, separator, separator + 1)])
-        token = draw(logits, decoding.temperature, random)
+        hidden = model.extend(inputs, count, torch.zeros(1, dtype=torch.long, device=device), cache)
+        logits = torch.cat([model.logits(hidden, 0, text_size), model.logits(hidden, separator, separator + 1)], -1)
+        (token,) = draw(logits, decoding.temperature, [random])
         if token == text_size:
             return written
         written.append(token)
