@@ -29,7 +29,9 @@ def add_scores(commands: Any) -> None:
     report.set_defaults(command=_report)
 
     compare = commands.add_parser("compare", help="put runs side by side")
-    compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    compare.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="run folders, or files that `evaluate --json` wrote"
+    )
     compare.add_argument(
         "--out", type=Path, metavar="FILE", help="an .html page with curves, or an .svg picture of the tasks"
     )

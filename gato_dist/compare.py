@@ -1,5 +1,6 @@
-"""`gato-dist compare`: runs side by side, over the tasks that they share and task by task."""
+"""`gato-dist compare`: runs or evaluated checkpoints side by side, over common tasks and task by task."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from gato_dist.charts import interval_of, newest_rows
 from gato_dist.compare_chart import side_by_side_svg
 from gato_dist.cost import Cost
 from gato_dist.drawing import Points, escape, number_text
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.profiles import curves_svg, profile_svg
 from gato_dist.report import duration_text, estimate_text, page_html, read_rows, results_of, table_html
 from gato_dist.results import Aggregate, EpisodeLog, TaskResult, aggregate
@@ -36,12 +37,26 @@ class Run:
 
     @classmethod
     def load(cls, folder: Path) -> "Run":
-        """Raises InputError where the folder holds no scores, or a file cannot be read."""
+        """folder: of a run, or what `gato-dist evaluate --json` wrote. Raises InputError where it holds no scores, or a
+        file cannot be read."""
+        if folder.suffix == ".json" and folder.is_file():
+            return cls._evaluated(folder)
         rows = read_rows(folder)
         kept = EpisodeLog(RunFolder(folder).episodes).read()
         places = {result.row.weights_version: (result.tokens, result.seconds) for result in kept}
         cost = Cost.load(RunFolder(folder).cost)
         return cls(folder.resolve().name, rows, results_of(rows, kept), places, cost)
+
+    @classmethod
+    def _evaluated(cls, path: Path) -> "Run":
+        try:
+            results = [TaskResult.from_dict(each) for each in json.loads(path.read_text())["tasks"]]
+            first = results[0]
+        except DAMAGED as error:
+            raise InputError(f"{path}: not what `gato-dist evaluate --json` writes: {brief(error)}") from error
+        places = {first.row.weights_version: (first.tokens, first.seconds)}
+        cost = Cost(tokens=first.tokens, training_seconds=first.seconds)
+        return cls(path.resolve().stem, [result.row for result in results], results, places, cost)
 
     @property
     def newest(self) -> dict[str, ScoreRow]:

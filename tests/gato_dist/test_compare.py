@@ -1,5 +1,7 @@
 """Runs side by side: what is compared is common to all, and the rest is shown."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -118,3 +120,19 @@ def test_success_stands_beside_the_fraction(tmp_path):
     run = Run.load(folder)
     assert run.successes == {"a/x": 0.75}
     assert comparison([run], ["a/x"])[1][-1] == ["a/x", "0.50 [0.50, 0.50], 75% success"]
+
+
+def test_an_evaluated_checkpoint_is_compared_like_a_run(tmp_path, runs, capsys):
+    details = tmp_path / "alone.json"
+    score = Score(0.0, 0.0, 9, 0, "p", "h", None, "2026-01-01")
+    reference = Reference(score, replace(score, mean=10.0), {})
+    result = TaskResult.of((7, 3, 900, 60.0), "a/x", [4.0, 6.0], [True, False], reference)
+    details.write_text(json.dumps({"tasks": [result.to_dict()]}))
+    loaded = Run.load(details)
+    assert (loaded.name, loaded.successes, loaded.cost.tokens) == ("alone", {"a/x": 0.5}, 900)
+    assert main(["compare", str(runs[0]), str(details)]) == 0
+    assert "0.50 [0.40, 0.60], 50% success" in capsys.readouterr().out
+    for wrong in ("{}", "[", '{"tasks": []}', '{"tasks": [{"returns": "x"}]}'):
+        details.write_text(wrong)
+        assert main(["compare", str(runs[0]), str(details)]) == 2
+        assert "alone.json: not what" in capsys.readouterr().err
