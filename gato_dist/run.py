@@ -10,6 +10,7 @@ from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.loop import Loop
+from gato_dist.quarantine import Part, quarantine_text
 from gato_dist.relabelling import without_labels
 from gato_dist.report import write_report
 from gato_dist.results import aggregates
@@ -116,11 +117,14 @@ def _turn(
             system.stop(GRACE_SECONDS)
             loop.close()
         view.note(loop.where_time_went())
-        results = [loop.scores.newest[task.name] for task in config.tasks]
+        unscored = system.quarantine.tasks(Part.EVALUATION)
+        results = [loop.scores.newest[task.name] for task in config.tasks if task.name not in unscored]
         view.console.print(result_table(results))
         view.console.print(aggregate_table(aggregates(results)))
         view.note(f"run folder: {folder.root}   report: {write_report(folder.root)}")
         view.note(f"tensorboard --logdir {folder.tensorboard}")
+        if quarantined := quarantine_text(system.quarantine.out):
+            view.note(f"{quarantined}; --resume gives a new chance to what is mended")
     return [result.row for result in results]
 
 

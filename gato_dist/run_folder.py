@@ -12,7 +12,7 @@ BLOCKS_PER_START = 4096
 
 
 class RunFolder:
-    """`root` and what lies in it: config, checkpoints, replay, scores and their episodes, cost, usage, report, log."""
+    """`root` and what lies in it: config, checkpoints, replay, scores, their episodes, cost, usage, quarantine, log."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -22,6 +22,7 @@ class RunFolder:
         self.scores = root / "scores.csv"
         self.cost = root / "cost.json"
         self.usage = root / "usage.json"
+        self.quarantine = root / "quarantine.json"
         self.episodes = root / "episodes.jsonl"
         self.log = root / "log.txt"
 

@@ -49,6 +49,7 @@ class Status:
     skipped: batches without a finite gradient. publish_seconds: that the last broadcast held the learner up; use_p50,
     use_p99: from a broadcast to the weights' use by an actor. sequences: learned from, by
     source; beta: the share of Gato actors' episodes that the expert acts in, None where there is no such actor.
+    quarantined: tasks, and what of each ended.
     """
 
     phase: str = "starting"
@@ -68,6 +69,7 @@ class Status:
     use_p99: float | None = None
     sequences: dict[str, int] = field(default_factory=dict)
     beta: float | None = None
+    quarantined: tuple[str, ...] = ()
     tasks: dict[str, TaskStatus] = field(default_factory=dict)
 
     def line(self) -> str:
@@ -90,6 +92,8 @@ class Status:
         parts += _relabelled(self)
         if read:
             parts.append(f"{'corpora' if played else 'losses'} {' '.join(read)}")
+        if self.quarantined:
+            parts.append(f"quarantined {', '.join(self.quarantined)}")
         return " | ".join(parts)
 
 
@@ -136,6 +140,8 @@ def render(status: Status) -> Group:
         ]
     else:
         lines.append(learner)
+    if status.quarantined:
+        lines.append(f"quarantined: {', '.join(status.quarantined)}")
     head = Text.assemble((f"{status.phase} ", "bold"), "\n".join(lines))
     table = Table(box=None, pad_edge=False)
     acts = any(task.gato for task in status.tasks.values())

@@ -53,6 +53,8 @@ WIRING = {
         "run_folder",
         "system",
         "replay_servers",
+        "workers",
+        "quarantine",
         "connect",
         "status",
         "report",
