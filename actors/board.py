@@ -83,6 +83,7 @@ class Board:
         self._factors: tuple[float, ...] | None = None
         self._troubled = frozenset[int]()
         self._beats: dict[str, float] = {}
+        self._news: list[str] = []
 
     def publish(self, version: int, step: int, reference: Any, published: float) -> None:
         """A new version of the weights; the reference to the one before is dropped."""
@@ -176,6 +177,15 @@ class Board:
         self._figures[source] = figures
         if name is not None:
             self.beat(name)
+
+    def tell(self, message: str) -> None:
+        """A line for whoever watches the run."""
+        self._news.append(message)
+
+    def take_news(self) -> list[str]:
+        """Lines since the last call."""
+        taken, self._news = self._news, []
+        return taken
 
     def beat(self, name: str) -> None:
         """The actor of this name has made a step, or has reason to wait."""

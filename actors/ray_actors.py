@@ -78,6 +78,9 @@ class RayHost:
     def report(self, metrics: dict[str, float]) -> None:
         self._board.report.remote("learner", metrics)
 
+    def note(self, message: str) -> None:
+        self._board.tell.remote(message)
+
 
 class Reporter:
     """Sends a process's figures to the board, at most once a second."""

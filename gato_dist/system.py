@@ -30,7 +30,7 @@ from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.workers import Worker, mendable
 from learner.checkpoint_folder import CheckpointFolder
 from learner.parallel import own_device
-from learner.ray_train import fit
+from learner.ray_train import fit, leaves
 from learner.train import train
 from replay.corpora.chunks import open_corpora
 from replay.mixture import MixtureBatches, Stream
@@ -264,6 +264,7 @@ def _learn(
         CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints),
         own_device(config.learner.gpu),
         min_version,
+        leaves=leaves,
     )
     host.wait()
     if rank == 0:
