@@ -88,10 +88,10 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     with Interrupt() as interrupt:
         system = System(config, tokenizer, folder, interrupt)
         # Nothing is written before all that can be refused was.
-        system.connect()
+        news = checkpoints.refused + system.connect()
         folder.open(config)
         best = BestWeights(folder.checkpoints, config, tokenizer)
-        return _turn(config, folder, references, system, interrupt, best, checkpoints.refused)
+        return _turn(config, folder, references, system, interrupt, best, news)
 
 
 def _turn(

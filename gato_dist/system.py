@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, GatoActor, RayHost, Reporter, guide
 from gato_dist.config import RunConfig
-from gato_dist.connect import STORE_BYTES, RunFailed, connect, last_line
+from gato_dist.connect import STORE_BYTES, RunFailed, connect
 from gato_dist.disk import disk_shares, disk_sources, open_beside
 from gato_dist.model.gato import Gato
 from gato_dist.ports import State
@@ -23,6 +23,7 @@ from gato_dist.relabelling import gato_actors, gato_sources
 from gato_dist.replay_servers import ReplayServers
 from gato_dist.run_folder import RunFolder
 from gato_dist.sequence import Batch
+from gato_dist.shortage import explain, store_news
 from gato_dist.signals import Interrupt
 from gato_dist.sources import Source, source_shares
 from gato_dist.tokens.packing import row_shape
@@ -54,12 +55,15 @@ class System:
         self._workers: list[Worker] = []
         self._learner: Any = None
 
-    def connect(self) -> None:
-        """Raises InputError as the function of this name."""
-        connect(self._config.ray, self._cpus(), self._store_bytes())
+    def connect(self) -> list[str]:
+        """What is worth knowing of the machine. Raises InputError as the function of this name."""
+        store = self._store_bytes()
+        news = [] if self._config.ray.address else store_news(store)
+        connect(self._config.ray, self._cpus(), store)
         # Ray sets a handler of its own, which only exits.
         self._interrupt.listen()
         self._interrupt.check()
+        return news
 
     def start(self, min_version: int) -> None:
         """Starts every process; returns before the experts have made their environments.
@@ -133,7 +137,7 @@ class System:
             try:
                 ray.get(self._learner)
             except RayError as error:
-                raise mendable(error) or RunFailed(f"learner: {last_line(error)}") from error
+                raise mendable(error) or RunFailed(f"learner: {explain(error)}") from error
         silent = self._ask(self.board.silent.remote())
         for worker in list(self._workers):
             why = worker.trouble(silent.get(worker.name, 0.0), self._config.actors.hang_seconds)
@@ -227,7 +231,7 @@ class System:
         try:
             return ray.get(reference, timeout=0)
         except RayTaskError as error:
-            raise mendable(error) or RunFailed(last_line(error)) from error
+            raise mendable(error) or RunFailed(explain(error)) from error
         except GetTimeoutError as error:
             raise RunFailed(
                 f"no answer from replay in {seconds:.0f} s: is there a node that offers what it reserves?"

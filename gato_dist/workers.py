@@ -13,12 +13,9 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 from gato_dist.connect import last_line
 from gato_dist.errors import InputError
 from gato_dist.quarantine import Part
+from gato_dist.shortage import NO_MEMORY
 
 UNAVAILABLE_SECONDS = 3.0  # an actor that is still coming back refuses its work sooner than that
-NO_MEMORY = (
-    "was ended by Ray, for its machine is short of memory (docs/operations.md: lower num_envs, actors.copies or "
-    "replay.size)"
-)
 
 
 @dataclass
@@ -61,7 +58,7 @@ class Worker:
             if not isinstance(error, ActorUnavailableError) or time.monotonic() - self.started > UNAVAILABLE_SECONDS:
                 return "died"
         except OutOfMemoryError:
-            return NO_MEMORY
+            return f"died: {NO_MEMORY}"
         except RayTaskError as error:
             if (found := mendable(error)) is not None:
                 raise found from error

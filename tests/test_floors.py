@@ -55,6 +55,7 @@ WIRING = {
         "replay_servers",
         "workers",
         "quarantine",
+        "shortage",
         "connect",
         "status",
         "report",
