@@ -52,13 +52,15 @@ def naming(path: object) -> Iterator[None]:
 
 def append_line(path: Path, line: str) -> None:
     """All of a line, or nothing. Raises OSError, which names the file."""
-    with naming(path), path.open("ab") as file:
+    rest = line.encode()
+    # Without a buffer, which would be written again as the file is closed.
+    with naming(path), path.open("ab", buffering=0) as file:
         before = file.tell()
         try:
-            file.write(line.encode())
-            file.flush()
+            while rest:
+                rest = rest[file.write(rest) :]
         except OSError:
-            os.truncate(path, before)
+            file.truncate(before)
             raise
 
 

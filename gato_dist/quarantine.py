@@ -61,6 +61,8 @@ class Quarantine:
         self._failures[key] += 1
         self._failed.add((task, part))
         tries, does = self._failures[key], f"{name}{f' in {task}' * (part is Part.EVALUATION)} {reason}"
+        if self.has(task, part):
+            return f"{does}; starting it again"
         if tries < self._most:
             return f"{does}; starting it again (try {tries + 1} of {self._most})"
         self.out.append(Quarantined(task, str(part), tries, reason))

@@ -140,9 +140,11 @@ class System:
                 raise mendable(error) or RunFailed(f"learner: {explain(error)}") from error
         silent = self._ask(self.board.silent.remote())
         for worker in list(self._workers):
-            why = worker.trouble(silent.get(worker.name, 0.0), self._config.actors.hang_seconds)
-            if why is not None:
-                self._mend(worker, why, note)
+            # What was quarantined a moment ago was ended on purpose.
+            if worker in self._workers:
+                why = worker.trouble(silent.get(worker.name, 0.0), self._config.actors.hang_seconds)
+                if why is not None:
+                    self._mend(worker, why, note)
 
     def _mend(self, worker: Worker, why: str, note: Callable[[str], None]) -> None:
         self.board.forget.remote(worker.name)

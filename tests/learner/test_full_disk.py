@@ -1,6 +1,7 @@
 """Checkpoints and best weights on a disk that is full: told of by name, tried again, and nothing whole is lost."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def train_waiting_for_writers(folder: CheckpointFolder, steps: int) -> FakeHost:
     def batches():
         for seed in itertools.count():
             while folder.busy:
-                pass
+                time.sleep(0.001)
             yield make_batch(seed)
 
     host, config = FakeHost(), make_config(steps=steps, checkpoint_seconds=1e-9)
