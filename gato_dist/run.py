@@ -9,6 +9,7 @@ from gato_dist.config import RunConfig
 from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
+from gato_dist.files import naming
 from gato_dist.loop import Loop
 from gato_dist.quarantine import Part, quarantine_text
 from gato_dist.relabelling import without_labels
@@ -16,6 +17,7 @@ from gato_dist.report import write_report
 from gato_dist.results import aggregates
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import Reference, ScoreRow, load_reference
+from gato_dist.shortage import quiet_threads
 from gato_dist.signals import Interrupt
 from gato_dist.specs import TaskSpec
 from gato_dist.status import View, aggregate_table, result_table
@@ -103,7 +105,8 @@ def _turn(
     best: BestWeights,
     news: list[str],
 ) -> list[ScoreRow]:
-    with View(folder.log) as view:
+    # TensorBoard's writer does not name its files.
+    with View(folder.log) as view, naming(folder.root), quiet_threads():
         for line in news:
             view.note(line)
         if tasks := without_labels(config):

@@ -2,8 +2,12 @@
 
 import re
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gato_dist.connect import last_line
+from gato_dist.files import is_full
 
 NO_MEMORY = (
     "its machine is short of memory, and Ray ended it: lower num_envs, actors.copies, replay.size or learner.batch, or "
@@ -39,3 +43,19 @@ def store_news(store: int, folder: str = "/dev/shm") -> list[str]:
         f"{folder} has {free / 2**20:.0f} MiB free, Ray's object store wants {store / 2**20:.0f}: it lies on the disk "
         f"now, where weights travel slowly; make it larger (docker run --shm-size=4g)"
     ]
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """Keeps threads that find no room on a disk from printing a traceback: whoever hands them work tells of it."""
+    before = threading.excepthook
+
+    def hook(what: threading.ExceptHookArgs) -> None:
+        if what.exc_value is None or not is_full(what.exc_value):
+            before(what)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before

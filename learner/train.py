@@ -247,6 +247,8 @@ class _Periodic:
         """Leaves a checkpoint for whoever goes on. Raises Preempted."""
         if not self._learner.skipped_in_a_row:
             self.finish()
+        # The first to end ends all: none may before the checkpoint is written.
+        parallel.maximum([0.0])
         step = self._learner.counters.step
         if parallel.is_first():
             self._host.note(f"the learner's machine is taken away: it goes on from its checkpoint of step {step}")

@@ -1,9 +1,11 @@
 """What a machine runs out of is said with what to do."""
 
+import threading
+
 import pytest
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError
 
-from gato_dist.shortage import explain, store_news
+from gato_dist.shortage import explain, quiet_threads, store_news
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,17 @@ def test_shared_memory_that_is_too_small_is_told_before_the_run(tmp_path):
     (line,) = store_news(2**60, str(tmp_path))
     assert line.startswith(f"{tmp_path} has ")
     assert "--shm-size" in line
+
+
+def test_a_thread_without_room_prints_nothing_and_others_do(capsys):
+    def fail(error: Exception) -> None:
+        raise error
+
+    with quiet_threads():
+        for error in (OSError(28, "No space left on device"), OSError(13, "Permission denied")):
+            thread = threading.Thread(target=fail, args=(error,))
+            thread.start()
+            thread.join()
+    said = capsys.readouterr().err
+    assert "Permission denied" in said
+    assert "No space" not in said
