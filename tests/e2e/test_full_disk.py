@@ -23,7 +23,6 @@ def test_a_run_on_a_disk_that_fills_up_ends_in_a_line_and_resumes(tmp_path):
         last = output.strip().splitlines()[-1]
         assert last.startswith(f"gato-dist: {run}")
         assert "no space left on its disk; free some and go on (train: with --resume)" in last
-        assert not list(run.glob("checkpoints/*.partial"))
         before = ScoreTable.read(run / "scores.csv")
         ballast.unlink()
         newest = max(int(path.name.removeprefix("step-")) for path in run.glob("checkpoints/step-*"))

@@ -47,7 +47,7 @@ def test_a_checkpoint_that_finds_no_room_is_told_of_and_the_next_one_is_tried(tm
 
 
 def test_a_run_ends_where_no_checkpoint_finds_room_and_the_one_before_stays_whole(tmp_path):
-    with small_disk(tmp_path / "disk", 4096) as disk:
+    with small_disk(tmp_path / "disk", 16 * 1024) as disk:
         run(disk, FakeHost(), make_config(steps=2))
         fill(disk, leave=64)
         folder = CheckpointFolder(disk, 2)
