@@ -81,6 +81,9 @@ class Board:
         self._learning = True
         self._learner_done = False
         self._factors: tuple[float, ...] | None = None
+        self._troubled = frozenset[int]()
+        self._beats: dict[str, float] = {}
+        self._news: list[str] = []
 
     def publish(self, version: int, step: int, reference: Any, published: float) -> None:
         """A new version of the weights; the reference to the one before is dropped."""
@@ -99,10 +102,14 @@ class Board:
         """By which the weight of each of the mixture's tasks is multiplied from now on."""
         self._factors = factors
 
+    def trouble(self, tasks: frozenset[int]) -> None:
+        """Indices of the tasks whose experts failed: nobody waits for their first rows."""
+        self._troubled = tasks
+
     def guidance(self) -> Guidance:
         """Progress as the learner last told it."""
         progress = self._figures.get("learner", {}).get("progress", 0.0)
-        return Guidance(progress, self._weights.version if self._weights else 0, self._factors)
+        return Guidance(progress, self._weights.version if self._weights else 0, self._factors, self._troubled)
 
     def evaluate_finally(self) -> int:
         """Drops every job before it and queues every task for the newest weights; their version, or −1."""
@@ -125,6 +132,20 @@ class Board:
             return None
         self._held[evaluator] = self._jobs.pop(0)
         return self._held[evaluator]
+
+    def give_up_job(self, evaluator: str) -> str | None:
+        """The task that this evaluator failed to score, if it had one; others come before it is tried again."""
+        job = self._held.pop(evaluator, None)
+        if job is None:
+            return None
+        if job.task in self._tasks:
+            self._jobs.append(job)
+        return job.task
+
+    def leave_out(self, task: str) -> None:
+        """Scores the task no more."""
+        self._tasks = [each for each in self._tasks if each != task]
+        self._jobs = [job for job in self._jobs if job.task != task]
 
     def claim_block(self) -> int:
         """A seed block that nobody else has: also an actor that was restarted gets a new one."""
@@ -151,9 +172,33 @@ class Board:
         """Weights that are being scored, or were a moment ago."""
         return self._scored.get(version)
 
-    def report(self, source: str, figures: dict[str, float]) -> None:
-        """The newest figures of one process; its earlier ones are replaced."""
+    def report(self, source: str, figures: dict[str, float], name: str | None = None) -> None:
+        """The newest figures of one process; its earlier ones are replaced. name: of an actor that is alive, then."""
         self._figures[source] = figures
+        if name is not None:
+            self.beat(name)
+
+    def tell(self, message: str) -> None:
+        """A line for whoever watches the run."""
+        self._news.append(message)
+
+    def take_news(self) -> list[str]:
+        """Lines since the last call."""
+        taken, self._news = self._news, []
+        return taken
+
+    def beat(self, name: str) -> None:
+        """The actor of this name has made a step, or has reason to wait."""
+        self._beats[name] = time.monotonic()
+
+    def forget(self, name: str) -> None:
+        """The actor is started anew: it counts as silent only once it has begun."""
+        self._beats.pop(name, None)
+
+    def silent(self) -> dict[str, float]:
+        """Seconds since each actor was heard of, of those that have begun."""
+        now = time.monotonic()
+        return {name: now - beat for name, beat in self._beats.items()}
 
     def figures(self) -> dict[str, dict[str, float]]:
         """The newest figures by process; `weights`: seconds from publishing a version to its use by an actor."""

@@ -1,7 +1,7 @@
 """Scores a policy on a task: the first episode of each held-out seed."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from actors.experts.registry import make_expert, policy_provenance
 from actors.filming import Film, Filmed
 from actors.gato_policy import GatoPolicy
 from actors.rollout import episodes
+from actors.watched import Watched
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import make_env
@@ -37,8 +38,9 @@ def load_state(model: Gato, state: State) -> None:
 class Evaluator:
     """Plays the tasks of a run on their evaluation seeds. Demonstrations that serve as prompts are made once."""
 
-    def __init__(self, config: RunConfig, tokenizer: Tokenizer) -> None:
-        self._config, self._tokenizer = config, tokenizer
+    def __init__(self, config: RunConfig, tokenizer: Tokenizer, stepped: Callable[[], None] = lambda: None) -> None:
+        """stepped: called at every step that environments make."""
+        self._config, self._tokenizer, self._stepped = config, tokenizer, stepped
         self._tasks = {task.name: task for task in config.tasks}
         self._prompts: dict[str, StepTokens] = {}
 
@@ -60,7 +62,8 @@ class Evaluator:
         if film is not None:
             env = Filmed(env, film)
         try:
-            played = list(episodes(env, policy, policy_provenance(task, policy, version), once=True))
+            source, watched = policy_provenance(task, policy, version), Watched(env, self._stepped)
+            played = list(episodes(watched, policy, source, once=True))
         finally:
             env.close()
         return sorted(played, key=lambda episode: episode.provenance.seed)
@@ -77,7 +80,7 @@ class Evaluator:
     def _prompt(self, task: str) -> StepTokens:
         if task not in self._prompts:
             tokenizer, tokens = self._tokenizer.tasks[task], self._config.evaluation.prompt_tokens
-            self._prompts[task] = demonstration(self._tasks[task], tokenizer, tokens)
+            self._prompts[task] = demonstration(self._tasks[task], tokenizer, tokens, self._stepped)
         return self._prompts[task]
 
 
@@ -90,12 +93,18 @@ def evaluation_groups(count: int) -> list[list[int]]:
     return [seeds[first : first + GROUP] for first in range(0, count, GROUP)]
 
 
-def demonstration(task: TaskConfig, tokenizer: TaskTokenizer, tokens: int) -> StepTokens:
-    """The first steps, as many as `tokens` hold, of an undisturbed expert's episode on a reference seed."""
+def demonstration(
+    task: TaskConfig, tokenizer: TaskTokenizer, tokens: int, stepped: Callable[[], None] = lambda: None
+) -> StepTokens:
+    """The first steps, as many as `tokens` hold, of an undisturbed expert's episode on a reference seed.
+
+    stepped: called at every step.
+    """
     seeds, options, most = reference_seeds(1), task.expert_options, task.demonstration_steps
     demonstrator = make_expert(task.name, seeds, 1, task.expert, options, most)
     try:
-        episode = next(episodes(demonstrator.env, demonstrator.policy, demonstrator.provenance(), once=True))
+        env = Watched(demonstrator.env, stepped)
+        episode = next(episodes(env, demonstrator.policy, demonstrator.provenance(), once=True))
     finally:
         demonstrator.env.close()
     steps = tokenizer.encode(episode.observations, episode.actions)

@@ -78,17 +78,42 @@ class RayHost:
     def report(self, metrics: dict[str, float]) -> None:
         self._board.report.remote("learner", metrics)
 
+    def note(self, message: str) -> None:
+        self._board.tell.remote(message)
+
 
 class Reporter:
     """Sends a process's figures to the board, at most once a second."""
 
-    def __init__(self, board: ActorHandle, source: str) -> None:
-        self._board, self._source, self._sent = board, source, 0.0
+    def __init__(self, board: ActorHandle, source: str, name: str | None = None) -> None:
+        """name: of an actor that counts as hanging where neither figures nor `alive` come from it; from now on."""
+        self._board, self._source, self._name = board, source, name
+        self._sent = self._heard = float("-inf")
+        self.alive()
 
     def __call__(self, figures: dict[str, float]) -> None:
-        if time.monotonic() - self._sent >= REPORT_SECONDS:
-            self._sent = time.monotonic()
-            self._board.report.remote(self._source, dict(figures))
+        now = time.monotonic()
+        if now - self._sent >= REPORT_SECONDS:
+            self._sent = self._heard = now
+            self._board.report.remote(self._source, dict(figures), self._name)
+
+    def alive(self) -> None:
+        """For steps without figures, and while there is reason to wait. Figures need not wait for it."""
+        now = time.monotonic()
+        if self._name is not None and now - self._heard >= REPORT_SECONDS:
+            self._heard = now
+            self._board.beat.remote(self._name)
+
+
+class Stop:
+    """Whether the run ends. Who asks, over and over, is alive: a writer that waits for room does."""
+
+    def __init__(self, board: ActorHandle, reporter: Reporter) -> None:
+        self._stops, self._reporter = Polled(board.stopping, False), reporter
+
+    def __call__(self) -> bool:
+        self._reporter.alive()
+        return self._stops()
 
 
 @ray.remote(num_cpus=0)
@@ -117,6 +142,7 @@ class ExpertActor:
 
     def run(
         self,
+        name: str,
         config: RunConfig,
         index: int,
         copy: int,
@@ -124,13 +150,14 @@ class ExpertActor:
         tokenizers: Tokenizer,
         make_writer: Callable[[str, Callable[[], bool]], Any],
     ) -> None:
-        """index: of the task in the config. make_writer: a row writer for (table, should_stop)."""
+        """name: its own on the board. index: of the task in the config. make_writer: a row writer for (table, stop)."""
         from actors.demonstrate import demonstrate
         from actors.experts.registry import make_demonstrator
         from gato_dist.tokens.packing import Packer, Prompting
 
         os.nice(config.actors.niceness)
         task = config.tasks[index]
+        report = Reporter(board, f"expert/{task.name}/{copy}", name)
         block: Any = ray.get(board.claim_block.remote())
         seeds = expert_seeds(config.seed, block, task.num_envs)
         demonstrator = make_demonstrator(task, seeds, config.actors.threads)
@@ -139,8 +166,7 @@ class ExpertActor:
         packer = Packer(
             tokenizer, config.tokens.length, task.window_steps, block, block << 32, task.keep_repeats, prompting
         )
-        stop = Polled(board.stopping, False)
-        report = Reporter(board, f"expert/{task.name}/{copy}")
+        stop = Stop(board, report)
         with make_writer(task.name, stop) as writer:
             for figures in demonstrate(demonstrator, tokenizer, packer, writer.write):
                 report(figures)
@@ -154,6 +180,7 @@ class GatoActor:
 
     def run(
         self,
+        name: str,
         config: RunConfig,
         index: int,
         sources: list[Source],
@@ -161,7 +188,10 @@ class GatoActor:
         tokenizers: Tokenizer,
         make_writer: Callable[[str, Callable[[], bool]], Any],
     ) -> None:
-        """index: of the task in the config. sources: that it writes; make_writer: a row writer for (table, stop)."""
+        """name: its own on the board. index: of the task in the config. sources: that it writes.
+
+        make_writer: a row writer for (table, stop).
+        """
         import torch
 
         from actors.relabel import Rollouts, open_sinks, relabel
@@ -170,9 +200,9 @@ class GatoActor:
         torch.set_num_threads(1)
         task = config.tasks[index]
         block: Any = ray.get(board.claim_block.remote())
-        stop = Polled(board.stopping, False)
-        # A name of its own for every start: what those before it counted stays.
-        report = Reporter(board, f"gato/{task.name}/{block}")
+        # A source of its own for every start: what those before it counted stays.
+        report = Reporter(board, f"gato/{task.name}/{block}", name)
+        stop = Stop(board, report)
         rollouts = Rollouts(config, index, tokenizers, block, Source.RELABELLED in sources)
         rounds = self._rounds(config, board, stop, rollouts)
         tokenizer = tokenizers.tasks[task.name]
@@ -202,8 +232,8 @@ class GatoActor:
 class EvaluatorActor:
     """Acts with the newest weights and scores them; `run` returns when the board says stop."""
 
-    def run(self, config: RunConfig, name: str, board: ActorHandle, tokenizer: Tokenizer) -> None:
-        """name: tells it from other evaluators, and stays its own when it is started again."""
+    def run(self, name: str, config: RunConfig, board: ActorHandle, tokenizer: Tokenizer) -> None:
+        """name: its own on the board, also when it is started again."""
         import torch
 
         from actors.evaluate import Evaluator
@@ -211,9 +241,11 @@ class EvaluatorActor:
 
         os.nice(config.evaluation.niceness)
         torch.set_num_threads(config.evaluation.threads)
-        self._evaluator, self._version = Evaluator(config, tokenizer), -1
+        self._report = Reporter(board, name, name)
+        self._evaluator, self._version = Evaluator(config, tokenizer, self._report.alive), -1
         self._model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
         while not ray.get(board.stopping.remote()):
+            self._report.alive()
             job = ray.get(board.next_job.remote(name))
             if job is None:
                 time.sleep(IDLE_SECONDS)

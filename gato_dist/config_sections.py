@@ -230,6 +230,18 @@ class ActorsConfig(Section):
     niceness: NotNegative = Field(
         10, le=19, description="how far expert actors give way to the learner on a busy machine"
     )
+    tries: Positive = Field(
+        5,
+        description="starts, within one of the run, of an actor that dies, fails or hangs before its task is "
+        "quarantined; of evaluators, for each task",
+    )
+    hang_seconds: float = Field(
+        600.0,
+        gt=0,
+        description="without a step, after which an actor or an evaluator counts as hanging, the making of its "
+        "environments included but waiting for room in replay not; the learner waits no longer for a task's first "
+        "sequences either",
+    )
     resources: Reserved = {}
 
 

@@ -9,6 +9,7 @@ from gato_dist.config import RunConfig
 from gato_dist.cost import CostMeter
 from gato_dist.effort import factors
 from gato_dist.energy import EnergyMeter
+from gato_dist.quarantine import Part
 from gato_dist.run_folder import RunFolder
 from gato_dist.score_log import ScoreLog
 from gato_dist.scores import MeanPoint, Reference
@@ -94,6 +95,7 @@ class Loop:
         self._status.phase = "final evaluation"
         while missing:
             missing -= {result.task for result in self._tick() if result.final and result.version == version}
+            missing -= self._system.quarantine.tasks(Part.EVALUATION)
             time.sleep(TICK_SECONDS if missing else 0)
 
     def close(self) -> None:
@@ -121,8 +123,12 @@ class Loop:
         self._interrupt.check()
         self._energy.kwh()
         self._system.check(self._view.note)
+        self._show_quarantine()
         board = self._system.board
-        figures, newest, results = ray.get([board.figures.remote(), board.newest.remote(), board.take_results.remote()])
+        asked = board.figures, board.newest, board.take_results, board.take_news
+        figures, newest, results, news = ray.get([ask.remote() for ask in asked])
+        for message in news:
+            self._view.note(message)
         self._status.weights_version = newest.version if newest else 0
         self.scores.learned(figures.get("learner", {}))
         for result in results:
@@ -136,6 +142,14 @@ class Loop:
         self._write_scalars()
         self._view.show(self._status)
         return results
+
+    def _show_quarantine(self) -> None:
+        quarantine = self._system.quarantine
+        self._status.quarantined = tuple(f"{out.task} ({out.part})" for out in quarantine.out)
+        if self.scores.left_out != (left_out := quarantine.tasks(Part.EVALUATION)):
+            # Means over other tasks do not compare: the best of these begins anew.
+            self.scores.left_out = left_out
+            self._selection = Selection(self._config.evaluation, float("-inf"))
 
     def _score(self, result: EvaluationResult) -> None:
         self._status.tasks[result.task].score = self.scores.add(result, self._status.weights_version).row
@@ -163,8 +177,14 @@ class Loop:
         if self._selection.add(point) and (weights := self._system.scored_weights(point.version)) is not None:
             tokens, seconds = self.scores.place(point.step)
             skipped = self._status.skipped
-            path = self._best.keep(weights, Counters(point.step, tokens, seconds, point.version, skipped), point)
-            self._view.note(f"best weights: {path}, mean fraction {point.mean:.2f} ({span_text(point)})")
+            counters = Counters(point.step, tokens, seconds, point.version, skipped)
+            try:
+                path = self._best.keep(weights, counters, point)
+            except OSError as error:
+                # The run is worth more than these; the next ones that are better may find room.
+                self._view.note(f"best weights not kept: {error}")
+            else:
+                self._view.note(f"best weights: {path}, mean fraction {point.mean:.2f} ({span_text(point)})")
         why = self._selection.why_end(point)
         if why and self._system.learning:
             self._view.note(f"training ends early: {why}")

@@ -160,5 +160,9 @@ class _Host:
         if self._view:
             self._view.show(status)
 
+    def note(self, message: str) -> None:
+        if self._view:
+            self._view.note(message)
+
     def should_stop(self) -> bool:
         return self._interrupt.requested

@@ -95,6 +95,10 @@ class LearnerHost(Protocol):
         """Figures of the newest steps; must not block."""
         ...
 
+    def note(self, message: str) -> None:
+        """One line of news for whoever watches; must not block."""
+        ...
+
     def should_stop(self) -> bool:
         """Whether the run was asked to end: the learner then writes a checkpoint and returns."""
         ...

@@ -23,8 +23,10 @@ from gato_dist.charts import (
 from gato_dist.cost import Cost
 from gato_dist.drawing import FONT, Points, escape, number_text, score_text
 from gato_dist.errors import InputError
+from gato_dist.files import replace_text
 from gato_dist.profiles import SOME_TASKS, profile_svg
-from gato_dist.report_parts import TILE_STYLE, mean_curve_html, measured_text, tiles_html
+from gato_dist.quarantine import Quarantined, read_quarantine
+from gato_dist.report_parts import TILE_STYLE, mean_curve_html, measured_text, quarantine_html, tiles_html
 from gato_dist.results import ALL_TASKS, EpisodeLog, TaskResult, aggregates, human_sources
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import ScoreRow, ScoreTable
@@ -56,20 +58,17 @@ def write_report(run: Path) -> Path:
     """Writes report.html into a run folder, from the other files there; returns its path.
 
     The page replaces an older one whole or not at all. Raises InputError where scores.csv or config.yaml is missing, or
-    a file cannot be read. A missing tensorboard folder, episodes.jsonl, cost.json or usage.json leaves its part out.
+    a file cannot be read. A missing tensorboard folder, episodes.jsonl, cost.json, usage.json or quarantine.json leaves
+    its part out.
     """
     rows = read_rows(run)
     config = (run / "config.yaml").read_text("utf-8", errors="replace")
     folder = RunFolder(run)
     scalars, cost = _read_scalars(folder.tensorboard), Cost.load(folder.cost)
     kept, usage = EpisodeLog(folder.episodes).read(), read_usage(folder.usage)
-    page = _page(run.resolve().name, rows, kept, config, scalars, cost, usage)
-    partial = run / "report.html.partial"
-    try:
-        partial.write_text(page, "utf-8")
-        return partial.rename(run / "report.html")
-    finally:
-        partial.unlink(missing_ok=True)
+    page = _page(run.resolve().name, rows, kept, config, scalars, cost, usage, read_quarantine(folder.quarantine))
+    replace_text(run / "report.html", page)
+    return run / "report.html"
 
 
 def read_rows(run: Path) -> list[ScoreRow]:
@@ -262,13 +261,14 @@ def _page(
     scalars: dict[str, Points],
     cost: Cost | None,
     usage: Counter[str],
+    out: list[Quarantined],
 ) -> str:
     results = results_of(rows, kept)
     found = re.search(r"^name:[ \t]*(\S.*)$", config, re.MULTILINE)
     title = found[1].strip().strip("'\"") if found else folder
     name = escape(title)
     body = f"""<small>gato_dist: report of a training run</small><h1>{name}</h1><p>{escape(_summary(rows, scalars))}</p>
-{tiles_html(rows, results, cost)}
+{tiles_html(rows, results, cost)}{quarantine_html(out)}
 <p><small>One transformer learned all the tasks below from episodes of their experts. Its score on a task is given as
 the expert-score fraction, (score − random) / (expert − random): 0 is what random actions score, 1 what the expert
 does. Where the expert is no better than random, it is undefined. {escape(measured_text(rows, config))}

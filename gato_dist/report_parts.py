@@ -8,6 +8,7 @@ from gato_dist.charts import newest_rows
 from gato_dist.cost import Cost
 from gato_dist.drawing import Points, escape, number_text
 from gato_dist.profiles import curves_svg
+from gato_dist.quarantine import Quarantined
 from gato_dist.results import ALL_TASKS, TaskResult, aggregate
 from gato_dist.scores import ScoreRow, mean_curve
 
@@ -35,6 +36,13 @@ def tiles_html(rows: list[ScoreRow], results: Sequence[TaskResult], cost: Cost |
         tiles.append((short_duration(cost.seconds), "wall time, start and evaluation included"))
     figures = "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in tiles)
     return f'<div class="tiles">{figures}</div>' if tiles else ""
+
+
+def quarantine_html(out: Sequence[Quarantined]) -> str:
+    """The tasks that were left out, and why; nothing where there is none."""
+    lines = "".join(f"<li>{escape(str(each))}</li>" for each in out)
+    note = "<p><b>Quarantined.</b> These tasks were left out before the run ended; their scores may be old:</p>"
+    return f"<section>{note}<ul>{lines}</ul></section>" if out else ""
 
 
 def measured_text(rows: list[ScoreRow], config: str) -> str:

@@ -9,12 +9,15 @@ from gato_dist.config import RunConfig
 from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
+from gato_dist.files import naming
 from gato_dist.loop import Loop
+from gato_dist.quarantine import Part, quarantine_text
 from gato_dist.relabelling import without_labels
 from gato_dist.report import write_report
 from gato_dist.results import aggregates
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import Reference, ScoreRow, load_reference
+from gato_dist.shortage import quiet_threads
 from gato_dist.signals import Interrupt
 from gato_dist.specs import TaskSpec
 from gato_dist.status import View, aggregate_table, result_table
@@ -87,10 +90,10 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     with Interrupt() as interrupt:
         system = System(config, tokenizer, folder, interrupt)
         # Nothing is written before all that can be refused was.
-        system.connect()
+        news = checkpoints.refused + system.connect()
         folder.open(config)
         best = BestWeights(folder.checkpoints, config, tokenizer)
-        return _turn(config, folder, references, system, interrupt, best, checkpoints.refused)
+        return _turn(config, folder, references, system, interrupt, best, news)
 
 
 def _turn(
@@ -102,7 +105,8 @@ def _turn(
     best: BestWeights,
     news: list[str],
 ) -> list[ScoreRow]:
-    with View(folder.log) as view:
+    # TensorBoard's writer does not name its files.
+    with View(folder.log) as view, naming(folder.root), quiet_threads():
         for line in news:
             view.note(line)
         if tasks := without_labels(config):
@@ -116,11 +120,14 @@ def _turn(
             system.stop(GRACE_SECONDS)
             loop.close()
         view.note(loop.where_time_went())
-        results = [loop.scores.newest[task.name] for task in config.tasks]
+        unscored = system.quarantine.tasks(Part.EVALUATION)
+        results = [loop.scores.newest[task.name] for task in config.tasks if task.name not in unscored]
         view.console.print(result_table(results))
         view.console.print(aggregate_table(aggregates(results)))
         view.note(f"run folder: {folder.root}   report: {write_report(folder.root)}")
         view.note(f"tensorboard --logdir {folder.tensorboard}")
+        if quarantined := quarantine_text(system.quarantine.out):
+            view.note(f"{quarantined}; --resume gives a new chance to what is mended")
     return [result.row for result in results]
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from gato_dist.config import RunConfig, dump_config, load_config
 from gato_dist.errors import InputError
+from gato_dist.files import replace_text
 
 # Far more blocks than a run starts expert actors.
 BLOCKS_PER_START = 4096
 
 
 class RunFolder:
-    """`root` and what lies in it: config, checkpoints, replay, scores and their episodes, cost, usage, report, log."""
+    """`root` and what lies in it: config, checkpoints, replay, scores, their episodes, cost, usage, quarantine, log."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -22,6 +23,7 @@ class RunFolder:
         self.scores = root / "scores.csv"
         self.cost = root / "cost.json"
         self.usage = root / "usage.json"
+        self.quarantine = root / "quarantine.json"
         self.episodes = root / "episodes.jsonl"
         self.log = root / "log.txt"
 
@@ -48,9 +50,7 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         for abandoned in self.checkpoints.glob("*.partial"):
             shutil.rmtree(abandoned) if abandoned.is_dir() else abandoned.unlink()
-        partial = self.root / "config.yaml.partial"
-        partial.write_text(dump_config(config))
-        partial.rename(self.root / "config.yaml")
+        replace_text(self.root / "config.yaml", dump_config(config))
 
     def _check_same(self, config: RunConfig, before: RunConfig) -> None:
         names, names_before = ([task.name for task in each.tasks] for each in (config, before))
@@ -74,7 +74,5 @@ class RunFolder:
         """First of the seed blocks of this start; no later start of the run gets them again."""
         path = self.replay / "seed_blocks.json"
         first = json.loads(path.read_text())["next"] if path.exists() else 0
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps({"next": first + BLOCKS_PER_START}))
-        partial.rename(path)
+        replace_text(path, json.dumps({"next": first + BLOCKS_PER_START}))
         return first

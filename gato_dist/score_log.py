@@ -15,6 +15,8 @@ from gato_dist.scores import MeanPoint, Reference, ScoreTable, mean_curve
 class ScoreLog:
     """table: all lines of scores.csv. newest: the last result of each task since this start.
 
+    left_out: tasks that are scored no more, and count in no mean.
+
     TensorBoard gets fraction/TASK, success/TASK, return/TASK and video/TASK as each comes, and fraction_of_suite/SUITE
     with every point of its `mean_curve`, by learner step; fractions also by tokens learned and by seconds of training,
     under fraction_by_tokens/, fraction_by_seconds/ and so on.
@@ -23,6 +25,7 @@ class ScoreLog:
     def __init__(self, folder: RunFolder, writer: Any, references: dict[str, Reference]) -> None:
         """writer: a SummaryWriter. references: of every task of the run."""
         self.newest: dict[str, TaskResult] = {}
+        self.left_out: set[str] = set()
         self.table, self._episodes = ScoreTable(folder.scores), EpisodeLog(folder.episodes)
         self._writer, self._references = writer, references
         self._learned = [(0.0, 0.0, 0.0)]
@@ -58,7 +61,7 @@ class ScoreLog:
         return round(tokens), seconds
 
     def newest_mean(self) -> MeanPoint | None:
-        """The last point of the mean over all tasks with a valid expert, earlier starts included."""
+        """The last point of the mean over all tasks with a valid expert but `left_out`, earlier starts included."""
         return self._newest_mean("")
 
     def draw_profile(self) -> None:
@@ -73,6 +76,7 @@ class ScoreLog:
         tasks = [
             task for task, reference in self._references.items()
             if task.startswith(f"{suite}/" * bool(suite)) and reference.expert.mean > reference.random.mean
+            and task not in self.left_out
         ]  # fmt: skip
         curve = mean_curve(self.table.rows, tasks)
         return curve[-1] if curve else None

@@ -18,11 +18,13 @@ class Source(StrEnum):
 @dataclass(frozen=True)
 class Guidance:
     """What acting and mixing go by. progress: share of the run that is over. version: of the newest weights, 0 before
-    the first. factors: by which each task's weight is multiplied, [tasks] in the order of a batch's task indices."""
+    the first. factors: by which each task's weight is multiplied, [tasks] in the order of a batch's task indices.
+    troubled: indices of tasks whose experts failed: nobody waits for their first rows."""
 
     progress: float = 0.0
     version: int = 0
     factors: tuple[float, ...] | None = None
+    troubled: frozenset[int] = frozenset()
 
 
 def falling(progress: float, start: float, until: float, floor: float) -> float:

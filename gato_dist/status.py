@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gato_dist.config import RunConfig
+from gato_dist.files import naming
 from gato_dist.results import Aggregate, TaskResult, human_sources
 from gato_dist.scores import ScoreRow
 from gato_dist.statistics import Estimate
@@ -49,6 +50,7 @@ class Status:
     skipped: batches without a finite gradient. publish_seconds: that the last broadcast held the learner up; use_p50,
     use_p99: from a broadcast to the weights' use by an actor. sequences: learned from, by
     source; beta: the share of Gato actors' episodes that the expert acts in, None where there is no such actor.
+    quarantined: tasks, and what of each ended.
     """
 
     phase: str = "starting"
@@ -68,6 +70,7 @@ class Status:
     use_p99: float | None = None
     sequences: dict[str, int] = field(default_factory=dict)
     beta: float | None = None
+    quarantined: tuple[str, ...] = ()
     tasks: dict[str, TaskStatus] = field(default_factory=dict)
 
     def line(self) -> str:
@@ -90,6 +93,8 @@ class Status:
         parts += _relabelled(self)
         if read:
             parts.append(f"{'corpora' if played else 'losses'} {' '.join(read)}")
+        if self.quarantined:
+            parts.append(f"quarantined {', '.join(self.quarantined)}")
         return " | ".join(parts)
 
 
@@ -136,6 +141,8 @@ def render(status: Status) -> Group:
         ]
     else:
         lines.append(learner)
+    if status.quarantined:
+        lines.append(f"quarantined: {', '.join(status.quarantined)}")
     head = Text.assemble((f"{status.phase} ", "bold"), "\n".join(lines))
     table = Table(box=None, pad_edge=False)
     acts = any(task.gato for task in status.tasks.values())
@@ -218,21 +225,26 @@ class View:
     ) -> None:
         if self._live:
             self._live.stop()
-        self._log.close()
+        with naming(self._log.name):
+            self._log.close()
 
     def show(self, status: Status) -> None:
         if self._live:
             self._live.update(render(status), refresh=True)
         if time.monotonic() - self._printed >= PLAIN_SECONDS:
             self._printed = time.monotonic()
-            self._log.write(status.line() + "\n")
+            self._keep(status.line())
             if not self._live:
                 self.console.print(status.line(), markup=False, soft_wrap=True)
 
     def note(self, message: str) -> None:
         """One line of news."""
-        self._log.write(message + "\n")
+        self._keep(message)
         self.console.print(message, markup=False, soft_wrap=True)
+
+    def _keep(self, line: str) -> None:
+        with naming(self._log.name):
+            self._log.write(line + "\n")
 
 
 def _skips(status: Status) -> str:

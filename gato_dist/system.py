@@ -1,9 +1,7 @@
 """The processes of a live run under Ray: started, watched, and ended together."""
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -11,27 +9,29 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, GatoActor, RayHost, Reporter, guide
 from gato_dist.config import RunConfig
-from gato_dist.connect import STORE_BYTES, RunFailed, connect, last_line
+from gato_dist.connect import STORE_BYTES, RunFailed, connect
 from gato_dist.disk import disk_shares, disk_sources, open_beside
-from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
 from gato_dist.ports import State
+from gato_dist.quarantine import Part, Quarantine
 from gato_dist.relabelling import gato_actors, gato_sources
 from gato_dist.replay_servers import ReplayServers
 from gato_dist.run_folder import RunFolder
 from gato_dist.sequence import Batch
+from gato_dist.shortage import explain, store_news
 from gato_dist.signals import Interrupt
 from gato_dist.sources import Source, source_shares
 from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
+from gato_dist.workers import Worker, mendable
 from learner.checkpoint_folder import CheckpointFolder
 from learner.parallel import own_device
-from learner.ray_train import fit
+from learner.ray_train import fit, leaves
 from learner.train import train
 from replay.corpora.chunks import open_corpora
 from replay.mixture import MixtureBatches, Stream
@@ -41,27 +41,9 @@ from replay.tables import table_name
 from replay.usage import Usage
 from replay.writer import RowWriter
 
-MAX_RESTARTS = 5
-UNAVAILABLE_SECONDS = 3.0  # an actor that is still coming back refuses its work sooner than that
 COPIES = 4  # of the weights in the object store: sent, kept, the version before while someone reads it, and room
 ANSWER_SECONDS = 120.0
 PLACE_SECONDS = 1800.0
-
-
-@dataclass
-class _Worker:
-    """An actor and the arguments of its endless `run`. work: the reference of what that returns."""
-
-    name: str
-    actor: ActorHandle
-    arguments: tuple
-    work: Any = None
-    failures: int = 0
-    started: float = 0.0
-
-    def start(self) -> None:
-        self.started = time.monotonic()
-        self.work = self.actor.run.remote(*self.arguments)
 
 
 class System:
@@ -70,15 +52,18 @@ class System:
     def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder, interrupt: Interrupt) -> None:
         self._config, self._tokenizer, self._folder, self._interrupt = config, tokenizer, folder, interrupt
         self._from_disk = disk_shares(config, open_beside(config, tokenizer))
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._learner: Any = None
 
-    def connect(self) -> None:
-        """Raises InputError as the function of this name."""
-        connect(self._config.ray, self._cpus(), self._store_bytes())
+    def connect(self) -> list[str]:
+        """What is worth knowing of the machine. Raises InputError as the function of this name."""
+        store = self._store_bytes()
+        news = [] if self._config.ray.address else store_news(store)
+        connect(self._config.ray, self._cpus(), store)
         # Ray sets a handler of its own, which only exits.
         self._interrupt.listen()
         self._interrupt.check()
+        return news
 
     def start(self, min_version: int) -> None:
         """Starts every process; returns before the experts have made their environments.
@@ -86,6 +71,7 @@ class System:
         min_version: the highest weights version that was scored before; the learner publishes later ones only.
         """
         config, tokenizer = self._config, self._tokenizer
+        self.quarantine = Quarantine(self._folder.quarantine, config.actors.tries)
         self._shared_tokenizer = ray.put(tokenizer)
         names = [task.name for task in config.tasks]
         # Beside the run folder, and on the one node that outlives every other.
@@ -102,8 +88,8 @@ class System:
                 address = addresses[self.replay.shard_of(index, copy)]
                 work = (config, index, copy, self.board, self._shared_tokenizer, partial(RowWriter, address))
                 own = {"num_cpus": config.actors.threads, "resources": config.actors.resources}
-                actor = ExpertActor.options(**own).remote()
-                self._add(f"expert of {task.name}", actor, work)
+                name = f"expert {copy + 1} of {task.name}" if config.actors.copies > 1 else f"expert of {task.name}"
+                self._add(Worker(name, Part.EXPERTS, task.name, ExpertActor.options(**own).remote, work))
         self._add_gato_actors(addresses)
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
@@ -119,22 +105,21 @@ class System:
         for index, task in enumerate(config.tasks):
             write = partial(_open_writer, addresses[self.replay.shard_of(index, 0)], task.name)
             sources = gato_sources(config, task)
-            for _ in range(gato_actors(config, task)):
+            for copy in range(many := gato_actors(config, task)):
                 work = (config, index, sources, self.board, self._shared_tokenizer, write)
-                self._add(f"Gato actor of {task.name}", GatoActor.options(**own).remote(), work)
+                name = f"Gato actor {copy + 1} of {task.name}" if many > 1 else f"Gato actor of {task.name}"
+                self._add(Worker(name, Part.GATO, task.name, GatoActor.options(**own).remote, work))
 
     def add_evaluator(self) -> None:
-        name = f"evaluator {sum(worker.name.startswith('evaluator') for worker in self._workers)}"
+        name = f"evaluator {sum(worker.part is Part.EVALUATION for worker in self._workers)}"
         evaluation = self._config.evaluation
-        actor = EvaluatorActor.options(num_cpus=evaluation.threads, resources=evaluation.resources).remote()
-        self._add(name, actor, (self._config, name, self.board, self._shared_tokenizer))
+        make = EvaluatorActor.options(num_cpus=evaluation.threads, resources=evaluation.resources).remote
+        work = (self._config, self.board, self._shared_tokenizer)
+        self._add(Worker(name, Part.EVALUATION, None, make, work))
 
     def end_writers(self) -> None:
         """Kills experts and Gato actors: nobody trains on what they would still write."""
-        writers = [worker for worker in self._workers if worker.name.startswith(("expert", "Gato actor"))]
-        for worker in writers:
-            ray.kill(worker.actor)
-        self._workers = [worker for worker in self._workers if worker not in writers]
+        self._end(lambda worker: worker.part is not Part.EVALUATION)
 
     @property
     def learning(self) -> bool:
@@ -144,29 +129,49 @@ class System:
         return not ray.get(self.board.learner_done.remote())
 
     def check(self, note: Callable[[str], None]) -> None:
-        """Starts dead actors again, up to 5 times each. Raises RunFailed, or InputError, for what cannot be mended."""
+        """Starts actors that died, failed or hang again, and quarantines their tasks after `actors.tries`.
+
+        Raises RunFailed, or InputError, for what cannot be mended, and where no task is left.
+        """
         if ray.wait([self._learner], timeout=0)[0]:
             try:
                 ray.get(self._learner)
             except RayError as error:
-                raise _mendable(error) or RunFailed(f"learner: {last_line(error)}") from error
-        for worker in self._workers:
-            ready, _ = ray.wait([worker.work], timeout=0)
-            if not ready:
-                continue
-            try:
-                ray.get(worker.work)
-            except RayActorError as error:
-                if isinstance(error, ActorUnavailableError) and time.monotonic() - worker.started < UNAVAILABLE_SECONDS:
-                    worker.start()
-                    continue
-                worker.failures += 1
-                if worker.failures > MAX_RESTARTS:
-                    raise RunFailed(f"{worker.name} died {worker.failures} times: {last_line(error)}") from error
-                note(f"{worker.name} died; starting it again ({worker.failures} of {MAX_RESTARTS})")
-            except RayTaskError as error:
-                raise _mendable(error) or RunFailed(f"{worker.name}: {last_line(error)}") from error
+                raise mendable(error) or RunFailed(f"learner: {explain(error)}") from error
+        silent = self._ask(self.board.silent.remote())
+        for worker in list(self._workers):
+            # What was quarantined a moment ago was ended on purpose.
+            if worker in self._workers:
+                why = worker.trouble(silent.get(worker.name, 0.0), self._config.actors.hang_seconds)
+                if why is not None:
+                    self._mend(worker, why, note)
+
+    def _mend(self, worker: Worker, why: str, note: Callable[[str], None]) -> None:
+        self.board.forget.remote(worker.name)
+        task = worker.task or self._ask(self.board.give_up_job.remote(worker.name))
+        if task is None:
+            # An evaluator without a job: no task is to blame.
+            worker.failures += 1
+            if worker.failures == self._config.actors.tries:
+                raise RunFailed(f"{worker.name} {why}, {worker.failures} tries")
+            note(f"{worker.name} {why}; starting it again")
             worker.start()
+            return
+        note(self.quarantine.failed(worker.name, task, worker.part, why))
+        self.board.trouble.remote(self.quarantine.troubled(list(self._config.weights)))
+        if self.quarantine.has(task, Part.EVALUATION):
+            self.board.leave_out.remote(task)
+        self._end(lambda each: each.task is not None and self.quarantine.has(each.task, each.part))
+        if worker in self._workers:
+            worker.start()
+        if end := self.quarantine.why_end(self._live, [each.name for each in self._config.tasks]):
+            raise RunFailed(end)
+
+    @property
+    def _live(self) -> list[str]:
+        """Tasks that the learner has from live experts alone; none where it has anything else to learn from."""
+        more = any(self._from_disk) or self._config.corpora
+        return [] if more else [task.name for task in self._config.tasks]
 
     def scored_weights(self, version: int) -> State | None:
         """The weights behind results of the last moment; None where there is no such version."""
@@ -212,10 +217,14 @@ class System:
             model = Gato(self._config.model, self._tokenizer.vocabulary.size, self._tokenizer.tensor_size)
         return max(STORE_BYTES, COPIES * 4 * sum(parameter.numel() for parameter in model.parameters()))
 
-    def _add(self, name: str, actor: ActorHandle, arguments: tuple) -> None:
-        worker = _Worker(name, actor, arguments)
+    def _add(self, worker: Worker) -> None:
         worker.start()
         self._workers.append(worker)
+
+    def _end(self, which: Callable[[Worker], bool]) -> None:
+        for worker in filter(which, self._workers):
+            worker.end()
+        self._workers = [worker for worker in self._workers if not which(worker)]
 
     def _ask(self, reference: Any, seconds: float = ANSWER_SECONDS) -> Any:
         until = time.monotonic() + seconds
@@ -224,7 +233,7 @@ class System:
         try:
             return ray.get(reference, timeout=0)
         except RayTaskError as error:
-            raise _mendable(error) or RunFailed(last_line(error)) from error
+            raise mendable(error) or RunFailed(explain(error)) from error
         except GetTimeoutError as error:
             raise RunFailed(
                 f"no answer from replay in {seconds:.0f} s: is there a node that offers what it reserves?"
@@ -250,7 +259,7 @@ def _learn(
     host, share = RayHost(board), config.learner.batch // config.learner.workers
     mixture = MixtureBatches(
         streams, share, tokenizer.tensor_size, config.seed + 1009 * rank,
-        partial(source_shares, config.relabel), guide(board), usage,
+        partial(source_shares, config.relabel), guide(board), usage, config.actors.hang_seconds,
     )  # fmt: skip
     batches = _counted(mixture, usage, Reporter(board, f"mixture/{rank}"))
     train(
@@ -261,6 +270,7 @@ def _learn(
         CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints),
         own_device(config.learner.gpu),
         min_version,
+        leaves=leaves,
     )
     host.wait()
     if rank == 0:
@@ -300,12 +310,3 @@ def _streams(
         chunks = each.open(rank, config.learner.workers)
         streams.append(Stream(each.task, each.weight * shares[each.task], map(chunks, count())))
     return [stream for stream in streams if stream.weight]
-
-
-def _mendable(error: BaseException) -> InputError | None:
-    """The InputError behind an error that crossed processes, if there is one.
-
-    Ray and Ray Train wrap errors differently, but all of them quote the traceback.
-    """
-    quoted = re.findall(r"^gato_dist\.errors\.InputError: (.+)$", str(error), re.MULTILINE)
-    return InputError(quoted[-1]) if quoted else None

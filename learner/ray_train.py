@@ -1,7 +1,12 @@
 """The learner under Ray Train: N data-parallel workers that all run the same job."""
 
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+_terminated = threading.Event()
 
 
 def fit(
@@ -9,27 +14,44 @@ def fit(
 ) -> None:
     """Runs `job(rank)` on every worker, with a torch process group between them; returns when all have returned.
 
+    Where a job raises Preempted, all of them are started again, on machines that stay.
     cpus, resources: what of Ray's each worker reserves, beside a GPU where `gpu`. storage: where Ray Train keeps its
     own notes.
     Raises what the first failing worker raised, wrapped by Ray Train.
     """
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
 
-    from learner.parallel import BACKENDS
+    while True:
+        trainer = TorchTrainer(
+            _run,
+            train_loop_config={"job": job},
+            torch_config=_torch_config(gpu),
+            scaling_config=ScalingConfig(
+                num_workers=workers,
+                use_gpu=gpu,
+                resources_per_worker={"CPU": cpus} | ({"GPU": 1} if gpu else {}) | resources,
+            ),
+            run_config=RunConfig(storage_path=str(storage), failure_config=FailureConfig(max_failures=0)),
+        )
+        try:
+            trainer.fit()
+        except TrainingFailedError as error:
+            # Ray Train itself restarts after the loss of a machine, but not what a worker raises before it.
+            if "learner.train.Preempted" not in str(error):
+                raise
+        else:
+            return
 
-    trainer = TorchTrainer(
-        _run,
-        train_loop_config={"job": job},
-        torch_config=TorchConfig(backend=BACKENDS[gpu]),
-        scaling_config=ScalingConfig(
-            num_workers=workers,
-            use_gpu=gpu,
-            resources_per_worker={"CPU": cpus} | ({"GPU": 1} if gpu else {}) | resources,
-        ),
-        run_config=RunConfig(storage_path=str(storage), failure_config=FailureConfig(max_failures=0)),
-    )
-    trainer.fit()
+
+def leaves() -> bool:
+    """In a worker: whether its machine is about to be taken away, by a SIGTERM or by what the cluster says of it.
+
+    Not `ray.train.get_preemption_info`: that is an exchange between all workers, and they have one in every step.
+    """
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    return _terminated.is_set() or get_train_context().preemption_context.preemption_info is not None
 
 
 def _run(config: dict) -> None:
@@ -39,3 +61,28 @@ def _run(config: dict) -> None:
 
     keep_off_network()
     config["job"](get_context().get_world_rank())
+
+
+def _torch_config(gpu: bool) -> Any:
+    """Ray Train's, whose workers note a SIGTERM and go on, where Ray's own handler would end them."""
+    from ray.train.torch import TorchConfig
+    from ray.train.torch.config import _TorchBackend
+
+    from learner.parallel import BACKENDS
+
+    class Backend(_TorchBackend):
+        def on_start(self, worker_group: Any, backend_config: Any) -> None:
+            super().on_start(worker_group, backend_config)
+            # On the main thread, which alone may set handlers; the job runs on another.
+            worker_group.execute(_listen)
+
+    class Config(TorchConfig):
+        @property
+        def backend_cls(self) -> type:
+            return Backend
+
+    return Config(backend=BACKENDS[gpu])
+
+
+def _listen() -> None:
+    signal.signal(signal.SIGTERM, lambda number, frame: _terminated.set())

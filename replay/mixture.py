@@ -1,5 +1,6 @@
 """Batches drawn over tasks and sources by their weights, whatever the rates at which they are produced."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -7,9 +8,11 @@ import numpy as np
 
 from gato_dist.sequence import Batch, Rows, collate
 from gato_dist.sources import Guidance, Source
-from replay.sampler import ReadyRows, RowStream
+from replay.sampler import AHEAD, ReadyRows, join_rows
 from replay.usage import Usage
 
+POLL_SECONDS = 0.2
+DRY_SECONDS = 10.0  # a table that has rows gives them in milliseconds
 Shares = Callable[[float], dict[Source, float]]
 
 
@@ -33,8 +36,11 @@ class Stream:
 class MixtureBatches:
     """Batches of `batch` rows; each row's task is drawn with probability proportional to its weight, then its source.
 
-    A task's weight is that of its streams of experts, which are waited for. Other sources are not: what one has not got
-    falls to the task's others, and in the end to its experts.
+    A task's weight is that of its streams of experts. Their first rows are waited for, but no longer than `patience`
+    seconds after the first batch was asked for, and not for tasks that `guide` says are in trouble; a stream that dries
+    up afterwards is waited for 10 s. What is not waited for is left out, its task's share falling to the other tasks,
+    until it has rows. Other sources are never waited for: what one has not got falls to the task's others, and in the
+    end to its experts.
     shares: of a task's sources at some progress of the run. guide: asked at every batch; it must not block.
     usage: counts what is drawn.
     """
@@ -48,50 +54,84 @@ class MixtureBatches:
         shares: Shares = _experts_alone,
         guide: Callable[[], Guidance] = Guidance,
         usage: Usage | None = None,
+        patience: float = float("inf"),
     ) -> None:
         self._streams = list(streams)
-        self._waited = [RowStream(s.rows) if s.source is Source.EXPERT else None for s in streams]
-        self._ready = [ReadyRows(s.rows) if s.source is not Source.EXPERT else None for s in streams]
         self._tasks = np.array([stream.task for stream in streams])
         self._weights = np.array([stream.weight for stream in streams])
         self._expert = np.array([stream.source is Source.EXPERT for stream in streams])
+        # Experts' rows are waited for: further ones lying ready would only be older.
+        self._rows = [ReadyRows(s.rows, 1 if s.source is Source.EXPERT else AHEAD) for s in streams]
+        self._began, self._missing = np.zeros(len(self._rows), bool), np.zeros(len(self._rows), bool)
         self._batch, self._tensor_size = batch, tensor_size
         self._random = np.random.default_rng(seed)
         self._source_shares, self._guide = shares, guide
         self._usage = usage if usage is not None else Usage([])
+        self._patience = patience
 
     def __iter__(self) -> Iterator[Batch]:
+        until = time.monotonic() + self._patience
         while True:
-            guidance = self._guide()
-            counts = self._random.multinomial(self._batch, self.shares(guidance))
-            yield collate(list(self._take(counts, guidance.version)), self._tensor_size)
+            yield collate(self._draw(until), self._tensor_size)
 
     def shares(self, guidance: Guidance) -> np.ndarray:
-        """Of a batch's rows, of each stream as it stands now: float64 [streams], adding up to 1."""
+        """Of a batch's rows, of each stream as it stands now: float64 [streams], adding up to 1; 0 without any rows."""
         by_source = self._source_shares(guidance.progress)
-        has = np.array([ready is None or ready.any for ready in self._ready])
+        has = np.array([rows.any for rows in self._rows])
+        self._missing &= ~has
+        has |= self._expert & ~self._missing
         part = self._weights * [by_source.get(stream.source, 0.0) for stream in self._streams] * has
         many = int(self._tasks.max()) + 1
         # Where a task's schedule leaves nothing to what it has, that is its experts.
         empty = np.bincount(self._tasks, part, many) == 0
-        part = np.where(empty[self._tasks], self._weights * self._expert, part)
+        part = np.where(empty[self._tasks], self._weights * self._expert * has, part)
         of_task: np.ndarray = np.bincount(self._tasks, self._weights * self._expert, many)
         if guidance.factors is not None:
             of_task = of_task * guidance.factors[:many]
-        shares = part / np.bincount(self._tasks, part, many)[self._tasks] * of_task[self._tasks]
-        return shares / shares.sum()
+        whole = np.bincount(self._tasks, part, many)
+        shares = part * np.divide(of_task, whole, out=np.zeros(many), where=whole > 0)[self._tasks]
+        return shares / (shares.sum() or 1.0)
 
-    def _take(self, counts: np.ndarray, version: int) -> Iterator[tuple[int, Rows]]:
+    def _draw(self, until: float) -> list[tuple[int, Rows]]:
+        """The rows of a batch, with their tasks. until: when first rows are no longer waited for."""
+        parts: list[tuple[int, Rows]] = []
+        while (wanted := self._batch - sum(len(rows) for _, rows in parts)) > 0:
+            guidance = self._guide()
+            shares = self.shares(guidance)
+            if shares.any():
+                parts += self._take(self._random.multinomial(wanted, shares), guidance.version, until)
+            else:
+                time.sleep(POLL_SECONDS)
+        return parts
+
+    def _take(self, counts: np.ndarray, version: int, until: float) -> Iterator[tuple[int, Rows]]:
         counts = counts.copy()
         # Those that may come short first, so that their task's experts can fill in.
         for index in np.argsort(self._expert, kind="stable"):
             stream, wanted = self._streams[index], int(counts[index])
             if not wanted:
                 continue
-            if (waited := self._waited[index]) is not None:
-                rows = waited.take(wanted)
+            if self._expert[index]:
+                rows = self._wait(index, wanted, until)
             else:
-                rows = self._ready[index].take(wanted)  # type: ignore[union-attr]
+                rows = self._rows[index].take(wanted)
                 counts[np.flatnonzero((self._tasks == stream.task) & self._expert)[0]] += wanted - len(rows)
-            self._usage.drew(stream.task, stream.source, rows, version)
-            yield stream.task, rows
+            if rows is not None:
+                self._usage.drew(stream.task, stream.source, rows, version)
+                yield stream.task, rows
+
+    def _wait(self, index: int, wanted: int, until: float) -> Rows | None:
+        """Rows of an expert's stream: fewer than wanted, or None, where they do not come. Then it counts as missing."""
+        ready, task = self._rows[index], self._streams[index].task
+        parts: list[Rows] = []
+        dry = time.monotonic() + DRY_SECONDS
+        while wanted and not self._missing[index]:
+            if ready.wait(POLL_SECONDS):
+                self._began[index] = True
+                parts.append(ready.take(wanted))
+                wanted -= len(parts[-1])
+            elif self._began[index]:
+                self._missing[index] = time.monotonic() > dry
+            else:
+                self._missing[index] = time.monotonic() > until or task in self._guide().troubled
+        return join_rows(parts) if parts else None

@@ -59,8 +59,9 @@ class RowStream:
 class ReadyRows:
     """As many rows as there are at once, from an iterator of blocks that a thread reads ahead: nobody waits for it."""
 
-    def __init__(self, blocks: Iterator[Rows]) -> None:
-        self._queue: Queue[Rows | BaseException] = Queue(AHEAD)
+    def __init__(self, blocks: Iterator[Rows], ahead: int = AHEAD) -> None:
+        """ahead: blocks that may lie ready, beside one that the thread holds."""
+        self._queue: Queue[Rows | BaseException] = Queue(ahead)
         self._rest: Rows | None = None
         # A daemon: whoever stops taking rows leaves it waiting for room.
         threading.Thread(target=self._read, args=(blocks,), name="rows", daemon=True).start()
@@ -68,9 +69,13 @@ class ReadyRows:
     @property
     def any(self) -> bool:
         """Whether there is a row. Raises what reading raised."""
+        return self.wait(0.0)
+
+    def wait(self, seconds: float) -> bool:
+        """The same, once there is one or the time is over."""
         if self._rest is None:
             try:
-                found = self._queue.get_nowait()
+                found = self._queue.get(timeout=seconds) if seconds else self._queue.get_nowait()
             except Empty:
                 return False
             if isinstance(found, BaseException):

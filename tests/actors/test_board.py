@@ -191,3 +191,47 @@ def test_delays_from_publishing_to_use_are_told_as_percentiles():
     for delay in range(101):
         board.used(float(delay))
     assert board.figures()["weights"] == {"use_p50": 50.0, "use_p99": 99.0}
+
+
+def test_a_task_that_an_evaluator_failed_in_is_tried_again_after_the_others():
+    board = Board(["a", "b"], often())
+    board.publish(1, 0, "one", 0.0)
+    assert board.next_job("one").task == "a"
+    assert board.give_up_job("one") == "a"
+    assert [score(board, "one").task for _ in range(2)] == ["b", "a"]
+    assert board.give_up_job("one") is None
+
+
+def test_a_task_that_is_left_out_is_scored_no_more():
+    board = Board(["a", "b", "c"], often())
+    board.publish(1, 0, "one", 0.0)
+    assert board.next_job("one").task == "a"
+    board.leave_out("a")
+    board.leave_out("c")
+    assert board.give_up_job("one") == "a"
+    assert [score(board, "one").task for _ in range(1)] == ["b"]
+    assert board.next_job("one") is None
+    assert board.evaluate_finally() == 1
+    assert score(board, "one").task == "b"
+    assert board.next_job("one") is None
+
+
+def test_an_actor_is_silent_since_its_last_word_and_not_before_its_first(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(actors.board.time, "monotonic", lambda: now[0])
+    board = Board(["a"], often())
+    board.report("expert/a/0", {"env_steps": 1.0}, "expert of a")
+    board.report("learner", {"step": 1.0})
+    board.beat("evaluator 0")
+    now[0] += 5.0
+    board.beat("evaluator 0")
+    assert board.silent() == {"expert of a": 5.0, "evaluator 0": 0.0}
+    board.forget("expert of a")
+    board.forget("nobody")
+    assert board.silent() == {"evaluator 0": 0.0}
+
+
+def test_who_is_in_trouble_stands_in_the_guidance():
+    board = Board(["a"], often())
+    board.trouble(frozenset({0}))
+    assert board.guidance() == Guidance(troubled=frozenset({0}))

@@ -217,3 +217,55 @@ def test_what_is_drawn_is_counted_by_source_and_age():
         "4–7",
         "4096+",
     ]
+
+
+def rows_after(opened: threading.Event):
+    opened.wait()
+    yield from blocks(1)
+
+
+def test_first_rows_are_waited_for():
+    opened = threading.Event()
+    batches = iter(MixtureBatches([Stream(0, 1.0, blocks(0)), Stream(1, 3.0, rows_after(opened))], 32, 3, 0))
+    threading.Timer(0.5, opened.set).start()
+    assert 1 in next(batches).task
+
+
+def test_nobody_waits_for_the_first_rows_of_a_task_in_trouble_and_they_are_taken_once_they_come():
+    opened, troubled = threading.Event(), frozenset[int]()
+    streams = [Stream(0, 1.0, blocks(0)), Stream(1, 3.0, rows_after(opened))]
+    batches = iter(MixtureBatches(streams, 32, 3, 0, guide=lambda: Guidance(troubled=troubled)))
+    drawn: list[np.ndarray] = []
+    thread = threading.Thread(target=lambda: drawn.append(next(batches).task))
+    thread.start()
+    time.sleep(0.5)
+    assert not drawn
+    troubled = frozenset({1})
+    thread.join(timeout=60)
+    assert drawn[0].tolist() == [0] * 32
+    opened.set()
+    until = time.monotonic() + 60
+    while 1 not in (task := next(batches).task):
+        assert len(task) == 32
+        assert time.monotonic() < until
+
+
+def test_first_rows_are_waited_for_no_longer_than_patience_in_all():
+    streams = [Stream(0, 1.0, blocks(0)), *(Stream(task, 1.0, no_rows()) for task in range(1, 40))]
+    batches = iter(MixtureBatches(streams, 32, 3, 0, patience=1.0))
+    began = time.monotonic()
+    assert next(batches).task.tolist() == [0] * 32
+    assert 1.0 <= time.monotonic() - began < 30.0
+
+
+def test_a_task_that_dries_up_leaves_its_share_to_the_others(monkeypatch):
+    monkeypatch.setattr("replay.mixture.DRY_SECONDS", 0.3)
+
+    def few():
+        yield make_rows(SHAPES["b/image"], 40)
+        threading.Event().wait()
+
+    batches = iter(MixtureBatches([Stream(0, 1.0, blocks(0)), Stream(1, 1.0, few())], 32, 3, 0))
+    drawn = np.concatenate([next(batches).task for _ in range(10)])
+    assert (drawn == 1).sum() == 40
+    assert len(drawn) == 320
