@@ -18,3 +18,16 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def cut_torn_line(path: Path) -> None:
+    """Removes what stands after a file's last newline: a line that was being written as its machine went down.
+
+    And the file, where that is all.
+    """
+    if not path.is_file() or (content := path.read_bytes()).endswith(b"\n"):
+        return
+    if kept := content.rfind(b"\n") + 1:
+        os.truncate(path, kept)
+    else:
+        path.unlink()

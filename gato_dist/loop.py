@@ -127,6 +127,7 @@ class Loop:
         board = self._system.board
         figures, newest, results = ray.get([board.figures.remote(), board.newest.remote(), board.take_results.remote()])
         self._status.weights_version = newest.version if newest else 0
+        self._system.look(figures, self._view.note)
         self.scores.learned(figures.get("learner", {}))
         for result in results:
             self._score(result)
@@ -135,7 +136,7 @@ class Loop:
         )
         self._gather(figures)
         if self._system.learning:
-            self._gather_replay(self._system.replay_figures(), figures)
+            self._gather_replay(self._system.replay.figures, figures)
         self._write_scalars()
         self._view.show(self._status)
         return results

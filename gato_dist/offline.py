@@ -160,5 +160,8 @@ class _Host:
         if self._view:
             self._view.show(status)
 
+    def saving(self, step: int) -> None:
+        """Its data lies on the disk already."""
+
     def should_stop(self) -> bool:
         return self._interrupt.requested

@@ -95,6 +95,10 @@ class LearnerHost(Protocol):
         """Figures of the newest steps; must not block."""
         ...
 
+    def saving(self, step: int) -> None:
+        """A checkpoint of this step is being written: what belongs to it is to be saved now; must not block."""
+        ...
+
     def should_stop(self) -> bool:
         """Whether the run was asked to end: the learner then writes a checkpoint and returns."""
         ...

@@ -259,6 +259,7 @@ class _Periodic:
         snapshot = Snapshot.of(self._config, self._tokenizer, *parts)
         if parallel.is_first():
             self._folder.save(snapshot)
+            self._host.saving(learner.counters.step)
 
     def _may_save(self) -> bool:
         """The first worker alone knows whether a checkpoint is still being written: the next one comes after it.

@@ -49,13 +49,16 @@ class FakeHost:
     """Keeps what was published and reported; stops after `steps` questions."""
 
     def __init__(self, steps: int = 10**9) -> None:
-        self.left, self.versions, self.reports = steps, [], []
+        self.left, self.versions, self.reports, self.saved = steps, [], [], []
 
     def publish(self, version, step, weights) -> None:
         self.versions.append((version, step, {name: array.copy() for name, array in weights.items()}))
 
     def report(self, metrics) -> None:
         self.reports.append(metrics)
+
+    def saving(self, step) -> None:
+        self.saved.append(step)
 
     def should_stop(self) -> bool:
         self.left -= 1
