@@ -30,7 +30,8 @@ Note = Callable[[str], None]
 
 @dataclass
 class _Server:
-    """One server's actor. began: reference of where it is and what it holds; asked: of figures on their way.
+    """One server's actor. began: reference of where it is and what it holds, until it has said so; asked: of figures on
+    their way. place: host:port as it was last; port: to listen at, or 0.
 
     offset: what counters of those before it came to beyond its own; answered: when it last did; died: when it was last
     known to be alive, until it serves again.
@@ -42,6 +43,7 @@ class _Server:
     asked: Any = None
     saving: Any = None
     place: str = ""
+    port: int = 0
     figures: dict[str, dict[str, int]] = field(default_factory=dict)
     offset: dict[str, dict[str, int]] = field(default_factory=dict)
     answered: float = 0.0
@@ -60,6 +62,7 @@ class ReplayServers:
         self._shapes = {task.name: row_shape(tokenizer.tasks[task.name], config.tokens.length) for task in config.tasks}
         self._root = folder.replay.absolute()
         self._saving: int | None = None
+        self._next: int | None = None
         self._servers = [_Server(shard) for shard in range(config.replay.shards)]
         for server in self._servers:
             self._start(server, step)
@@ -67,7 +70,8 @@ class ReplayServers:
     def settle(self, ask: Callable[[Any], Any], note: Note) -> list[str]:
         """host:port of each server, once they listen. ask: waits for a reference."""
         for server in self._servers:
-            server.place, began = ask(server.began)
+            (server.place, began), server.began = ask(server.began), None
+            server.port = int(server.place.rpartition(":")[2])
             if began:
                 note(f"replay server {server.shard}: {began}")
         return self.places
@@ -103,12 +107,12 @@ class ReplayServers:
         self.look_at_saving(note)
         return self.places if self.places != before else None
 
-    def save(self, step: int, note: Note) -> None:
-        """Has every server write what it holds, beside the learner's checkpoint of this step."""
+    def save(self, step: int) -> None:
+        """Has every server write what it holds, beside the learner's checkpoint of this step; after one under way."""
         if not self._config.replay.checkpoints:
             return
         if self._saving is not None:
-            note(f"replay: the checkpoint of step {self._saving} is still being written; none of step {step}")
+            self._next = step
             return
         self._saving = step
         for server in self._servers:
@@ -118,10 +122,8 @@ class ReplayServers:
         config, shard, kept = self._config.replay, server.shard, self._whole(server.shard)
         keep = self._config.learner.keep_checkpoints
         disk = Disk(self._root, shard, keep, self._tokenizer.fingerprint, step) if config.checkpoints else None
-        # A port that was taken meanwhile would be taken again: after the second death it listens elsewhere.
-        port = int(server.place.rpartition(":")[2] or 0) if server.deaths.count < 2 else 0
         make = partial(
-            start_shard, shard, self._shapes, config, self._copies, self._admitted, kept, port=port, disk=disk
+            start_shard, shard, self._shapes, config, self._copies, self._admitted, kept, port=server.port, disk=disk
         )
         actor: Any = ReplayActor
         server.actor = actor.options(num_cpus=config.cpus, resources=config.resources).remote(make)
@@ -151,8 +153,9 @@ class ReplayServers:
 
     def _answer(self, server: _Server, figures: dict[str, dict[str, int]], note: Note) -> None:
         now = time.monotonic()
-        if server.died is not None and server.began is not None:
+        if server.began is not None:
             (server.place, began), server.began = ray.get(server.began), None
+            server.port = int(server.place.rpartition(":")[2])
             server.offset = _plus(_plus(server.figures, server.offset, 1), figures, -1)
             note(f"replay server {server.shard} listens at {server.place}, {began or 'empty, replay refills'}")
         elif server.died is not None and _drawn(figures) > _drawn(server.figures):
@@ -166,6 +169,9 @@ class ReplayServers:
             raise RunFailed(f"replay server {server.shard} {why}, {deaths} times")
         note(f"replay server {server.shard} {why}; starting it again ({deaths} of {MAX_DEATHS})")
         ray.kill(server.actor)
+        if server.began is not None:
+            # It never listened: its port may be somebody else's by now.
+            server.port = 0
         if server.died is None:
             server.died = server.answered
         self._start(server, NEWEST)
@@ -184,6 +190,9 @@ class ReplayServers:
             note(f"replay: no checkpoint of step {step}: {last_line(error)}")
         for server in self._servers:
             server.saving = None
+        if self._next is not None:
+            step, self._next = self._next, None
+            self.save(step)
 
     def _whole(self, shard: int) -> dict[str, RowShape]:
         """Tables that lie on one server: what Gato actors write goes where the first expert of their task writes."""

@@ -161,7 +161,7 @@ class System:
             note(line)
             self._recoveries.died(source, source)
         if step is not None:
-            self.replay.save(step, note)
+            self.replay.save(step)
         if (self.learning or self.replay.saving) and (places := self.replay.check(note)) is not None:
             self.board.place_replay.remote(tuple(places))
 
@@ -224,7 +224,7 @@ class System:
         """What belongs to the learner's last checkpoint."""
         _, step = ray.get(self.board.take_news.remote())
         if step is not None:
-            self.replay.save(step, note)
+            self.replay.save(step)
         until = time.monotonic() + SAVE_SECONDS
         while self.replay.saving and time.monotonic() < until:
             self.replay.look_at_saving(note)

@@ -23,7 +23,7 @@ CONFIG = """
 name: chaos
 tasks:
   - {name: babyai/go-to-red-ball-grey, num_envs: 4, window_steps: 3, relabel_steps: 20}
-  - {name: babyai/go-to-local, num_envs: 4, window_steps: 3}
+  - {name: babyai/go-to-local, num_envs: 4, window_steps: 3, relabel_actors: 0}
 model: {width: 32, layers: 1, heads: 2, key_size: 16, feed_forward: 64, patch_channels: 8}
 learner: {steps: 10000000, batch: 6, warmup_steps: 5, publish_seconds: 2, checkpoint_seconds: 8}
 tokens: {length: 64}

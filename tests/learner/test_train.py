@@ -148,6 +148,14 @@ def test_a_checkpoint_is_enough_to_act(tmp_path):
     assert not model.training
 
 
+def test_its_host_is_told_of_every_checkpoint(tmp_path):
+    host = FakeHost()
+    run(tmp_path, host, make_config(steps=6, checkpoint_seconds=1e-9))
+    assert host.saved[-1] == 6
+    assert host.saved == sorted(host.saved)
+    assert {f"step-{step:08d}" for step in host.saved} >= {path.name for path in tmp_path.iterdir()}
+
+
 def test_only_whole_checkpoints_count_and_only_the_newest_stay(tmp_path):
     (tmp_path / "step-00000099.partial").mkdir()
     folder = CheckpointFolder(tmp_path, 2)
