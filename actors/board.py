@@ -84,8 +84,9 @@ class Board:
         self._troubled = frozenset[int]()
         self._beats: dict[str, float] = {}
         self._replay_places: tuple[str, ...] | None = None
-        self._news: list[tuple[str, str]] = []
+        self._deaths: list[tuple[str, str]] = []
         self._save_step: int | None = None
+        self._news: list[str] = []
 
     def publish(self, version: int, step: int, reference: Any, published: float) -> None:
         """A new version of the weights; the reference to the one before is dropped."""
@@ -180,6 +181,15 @@ class Board:
         if name is not None:
             self.beat(name)
 
+    def tell(self, message: str) -> None:
+        """A line for whoever watches the run."""
+        self._news.append(message)
+
+    def take_news(self) -> list[str]:
+        """Lines since the last call."""
+        taken, self._news = self._news, []
+        return taken
+
     def beat(self, name: str) -> None:
         """The actor of this name has made a step, or has reason to wait."""
         self._beats[name] = time.monotonic()
@@ -209,16 +219,16 @@ class Board:
 
     def died(self, source: str, line: str) -> None:
         """What reports under `source` died and is started again; the line says so in the run's log."""
-        self._news.append((source, line))
+        self._deaths.append((source, line))
 
     def save_replay(self, step: int) -> None:
         """The learner writes a checkpoint of this step: replay's belongs to it."""
         self._save_step = step
 
-    def take_news(self) -> tuple[list[tuple[str, str]], int | None]:
+    def take_deaths(self) -> tuple[list[tuple[str, str]], int | None]:
         """What died, and the step for which replay is to be saved, since the last call."""
-        taken = self._news, self._save_step
-        self._news, self._save_step = [], None
+        taken = self._deaths, self._save_step
+        self._deaths, self._save_step = [], None
         return taken
 
     def end_learning(self) -> None:

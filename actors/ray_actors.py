@@ -81,29 +81,31 @@ class RayHost:
     def saving(self, step: int) -> None:
         self._board.save_replay.remote(step)
 
+    def note(self, message: str) -> None:
+        self._board.tell.remote(message)
+
 
 class Reporter:
     """Sends a process's figures to the board, at most once a second."""
 
     def __init__(self, board: ActorHandle, source: str, name: str | None = None) -> None:
         """name: of an actor that counts as hanging where neither figures nor `alive` come from it; from now on."""
-        self._board, self._source, self._name, self._sent = board, source, name, 0.0
+        self._board, self._source, self._name = board, source, name
+        self._sent = self._heard = float("-inf")
         self.alive()
 
     def __call__(self, figures: dict[str, float]) -> None:
-        if self._due():
+        now = time.monotonic()
+        if now - self._sent >= REPORT_SECONDS:
+            self._sent = self._heard = now
             self._board.report.remote(self._source, dict(figures), self._name)
 
     def alive(self) -> None:
-        """For steps without figures, and while there is reason to wait."""
-        if self._name is not None and self._due():
+        """For steps without figures, and while there is reason to wait. Figures need not wait for it."""
+        now = time.monotonic()
+        if self._name is not None and now - self._heard >= REPORT_SECONDS:
+            self._heard = now
             self._board.beat.remote(self._name)
-
-    def _due(self) -> bool:
-        due = time.monotonic() - self._sent >= REPORT_SECONDS
-        if due:
-            self._sent = time.monotonic()
-        return due
 
 
 class Stop:

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.files import replace_text
 from gato_dist.plain import read_as
 
 PACKAGES = ("gato-dist", "torch", "numpy", "ray", "dm-reverb", "envpool")
@@ -43,9 +44,7 @@ class Cost:
 
     def save(self, path: Path) -> None:
         """Under a temporary name first."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        partial.rename(path)
+        replace_text(path, json.dumps(asdict(self), indent=1) + "\n")
 
 
 class CostMeter:

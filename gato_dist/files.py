@@ -1,8 +1,15 @@
-"""What whole files need: sums of their bytes, and a way to the disk."""
+"""What whole files need: sums of their bytes, a way to the disk, and a word where there is no room on it."""
 
+import errno
 import hashlib
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+ROOM = "no space left on its disk; free some and go on (train: with --resume), nothing whole is lost"
 
 
 def digest(path: Path) -> str:
@@ -18,6 +25,54 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk without room, or a quota, raised it."""
+    # Libraries that are no Python quote the system's error.
+    quoted = re.search(r"(?:os error|[Ee]rrno) (\d+)", str(error))
+    return getattr(error, "errno", None) in FULL or (quoted is not None and int(quoted[1]) in FULL)
+
+
+def why_unwritten(error: BaseException) -> str:
+    """What an error of writing says; of a full disk, what to do."""
+    return ROOM if is_full(error) else " ".join(str(error).split())
+
+
+@contextmanager
+def naming(path: object) -> Iterator[None]:
+    """Names the file in what writing it raises: unlike opening, writing to a full disk tells none."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise OSError(f"{path}: {ROOM}") from error
+        raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """All of a line, or nothing. Raises OSError, which names the file."""
+    rest = line.encode()
+    # Without a buffer, which would be written again as the file is closed.
+    with naming(path), path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(before)
+            raise
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file under a temporary name first. Raises OSError, which names it; what stood there stays then."""
+    partial = path.with_name(f"{path.name}.partial")
+    with naming(path):
+        try:
+            partial.write_text(text, "utf-8")
+            partial.rename(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def cut_torn_line(path: Path) -> None:

@@ -20,6 +20,7 @@ from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint_folder import CheckpointFolder
 from learner.parallel import own_device
+from learner.ray_train import leaves
 from learner.train import train
 from replay.corpora.chunks import open_corpora
 from replay.mixture import MixtureBatches, Stream
@@ -64,6 +65,7 @@ def learn(
         CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints),
         own_device(config.learner.gpu),
         min_version,
+        leaves=leaves,
     )
     host.wait()
     if rank == 0:

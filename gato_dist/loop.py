@@ -125,7 +125,10 @@ class Loop:
         self._system.check(self._view.note)
         self._show_quarantine()
         board = self._system.board
-        figures, newest, results = ray.get([board.figures.remote(), board.newest.remote(), board.take_results.remote()])
+        asked = board.figures, board.newest, board.take_results, board.take_news
+        figures, newest, results, news = ray.get([ask.remote() for ask in asked])
+        for message in news:
+            self._view.note(message)
         self._status.weights_version = newest.version if newest else 0
         self._system.look(figures, self._view.note)
         self.scores.learned(figures.get("learner", {}))
@@ -175,8 +178,14 @@ class Loop:
         if self._selection.add(point) and (weights := self._system.scored_weights(point.version)) is not None:
             tokens, seconds = self.scores.place(point.step)
             skipped = self._status.skipped
-            path = self._best.keep(weights, Counters(point.step, tokens, seconds, point.version, skipped), point)
-            self._view.note(f"best weights: {path}, mean fraction {point.mean:.2f} ({span_text(point)})")
+            counters = Counters(point.step, tokens, seconds, point.version, skipped)
+            try:
+                path = self._best.keep(weights, counters, point)
+            except OSError as error:
+                # The run is worth more than these; the next ones that are better may find room.
+                self._view.note(f"best weights not kept: {error}")
+            else:
+                self._view.note(f"best weights: {path}, mean fraction {point.mean:.2f} ({span_text(point)})")
         why = self._selection.why_end(point)
         if why and self._system.learning:
             self._view.note(f"training ends early: {why}")

@@ -163,5 +163,9 @@ class _Host:
     def saving(self, step: int) -> None:
         """Its data lies on the disk already."""
 
+    def note(self, message: str) -> None:
+        if self._view:
+            self._view.note(message)
+
     def should_stop(self) -> bool:
         return self._interrupt.requested

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.files import replace_text
 from gato_dist.plain import read_as
 
 
@@ -60,12 +61,12 @@ class Quarantine:
         self._failures[key] += 1
         self._failed.add((task, part))
         tries, does = self._failures[key], f"{name}{f' in {task}' * (part is Part.EVALUATION)} {reason}"
+        if self.has(task, part):
+            return f"{does}; starting it again"
         if tries < self._most:
             return f"{does}; starting it again (try {tries + 1} of {self._most})"
         self.out.append(Quarantined(task, str(part), tries, reason))
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps([asdict(each) for each in self.out], indent=1) + "\n")
-        partial.rename(self._path)
+        replace_text(self._path, json.dumps([asdict(each) for each in self.out], indent=1) + "\n")
         return f"{does}, {tries} tries: {task} is quarantined from {part}; {WHAT_GOES_ON[part]}"
 
     def has(self, task: str, part: Part) -> bool:

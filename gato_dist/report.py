@@ -23,6 +23,7 @@ from gato_dist.charts import (
 from gato_dist.cost import Cost
 from gato_dist.drawing import FONT, Points, escape, number_text, score_text
 from gato_dist.errors import InputError
+from gato_dist.files import replace_text
 from gato_dist.profiles import SOME_TASKS, profile_svg
 from gato_dist.quarantine import Quarantined, read_quarantine
 from gato_dist.report_parts import TILE_STYLE, mean_curve_html, measured_text, quarantine_html, tiles_html
@@ -66,12 +67,8 @@ def write_report(run: Path) -> Path:
     scalars, cost = _read_scalars(folder.tensorboard), Cost.load(folder.cost)
     kept, usage = EpisodeLog(folder.episodes).read(), read_usage(folder.usage)
     page = _page(run.resolve().name, rows, kept, config, scalars, cost, usage, read_quarantine(folder.quarantine))
-    partial = run / "report.html.partial"
-    try:
-        partial.write_text(page, "utf-8")
-        return partial.rename(run / "report.html")
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_text(run / "report.html", page)
+    return run / "report.html"
 
 
 def read_rows(run: Path) -> list[ScoreRow]:

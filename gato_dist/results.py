@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.files import append_line
 from gato_dist.plain import read_as
 from gato_dist.scores import External, Reference, ScoreRow, load_external
 from gato_dist.statistics import (
@@ -108,8 +109,7 @@ class EpisodeLog:
         self.path = path
 
     def append(self, result: TaskResult) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(result.to_dict()) + "\n")
+        append_line(self.path, json.dumps(result.to_dict()) + "\n")
 
     def read(self) -> list[TaskResult]:
         """All results; none where there is no file. Raises InputError where a line is none."""

@@ -9,6 +9,7 @@ from gato_dist.config import RunConfig
 from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
+from gato_dist.files import naming
 from gato_dist.loop import Loop
 from gato_dist.quarantine import Part, quarantine_text
 from gato_dist.relabelling import without_labels
@@ -16,6 +17,7 @@ from gato_dist.report import write_report
 from gato_dist.results import aggregates
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import Reference, ScoreRow, load_reference
+from gato_dist.shortage import quiet_threads
 from gato_dist.signals import Interrupt
 from gato_dist.specs import TaskSpec
 from gato_dist.status import View, aggregate_table, result_table
@@ -89,10 +91,10 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
     with Interrupt() as interrupt:
         system = System(config, tokenizer, folder, interrupt)
         # Nothing is written before all that can be refused was.
-        system.connect()
+        news = checkpoints.refused + system.connect()
         folder.open(config)
         best = BestWeights(folder.checkpoints, config, tokenizer)
-        return _turn(config, folder, references, system, interrupt, best, checkpoints)
+        return _turn(config, folder, references, system, interrupt, best, checkpoints, news)
 
 
 def _turn(
@@ -103,9 +105,11 @@ def _turn(
     interrupt: Interrupt,
     best: BestWeights,
     checkpoints: CheckpointFolder,
+    news: list[str],
 ) -> list[ScoreRow]:
-    with View(folder.log) as view:
-        for line in checkpoints.refused:
+    # TensorBoard's writer does not name its files.
+    with View(folder.log) as view, naming(folder.root), quiet_threads():
+        for line in news:
             view.note(line)
         if tasks := without_labels(config):
             view.note(f"no relabelling, since their experts cannot label: {', '.join(tasks)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gato_dist.config import RunConfig, dump_config, load_config
 from gato_dist.errors import InputError
-from gato_dist.files import cut_torn_line
+from gato_dist.files import cut_torn_line, replace_text
 
 # Far more blocks than a run starts expert actors.
 BLOCKS_PER_START = 4096
@@ -52,9 +52,7 @@ class RunFolder:
             shutil.rmtree(abandoned) if abandoned.is_dir() else abandoned.unlink()
         for path in (self.scores, self.episodes):
             cut_torn_line(path)
-        partial = self.root / "config.yaml.partial"
-        partial.write_text(dump_config(config))
-        partial.rename(self.root / "config.yaml")
+        replace_text(self.root / "config.yaml", dump_config(config))
 
     def _check_same(self, config: RunConfig, before: RunConfig) -> None:
         names, names_before = ([task.name for task in each.tasks] for each in (config, before))
@@ -78,7 +76,5 @@ class RunFolder:
         """First of the seed blocks of this start; no later start of the run gets them again."""
         path = self.replay / "seed_blocks.json"
         first = json.loads(path.read_text())["next"] if path.exists() else 0
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps({"next": first + BLOCKS_PER_START}))
-        partial.rename(path)
+        replace_text(path, json.dumps({"next": first + BLOCKS_PER_START}))
         return first

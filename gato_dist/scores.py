@@ -1,6 +1,7 @@
 """The expert-score fraction, its interval, and the table of scores that a run keeps."""
 
 import csv
+import io
 import json
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -11,6 +12,7 @@ import numpy as np
 
 from gato_dist.episode import Episode
 from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.files import append_line, replace_text
 from gato_dist.plain import read_as
 from gato_dist.statistics import bootstrap_interval
 from gato_dist.tasks import OWN_FOLDER, played_entry
@@ -152,7 +154,7 @@ class ScoreTable:
         self.path = path
         self.rows = self.read(path) if path.exists() else []
         if not path.exists():
-            path.write_text(",".join(self.COLUMNS) + "\n")
+            replace_text(path, ",".join(self.COLUMNS) + "\n")
 
     def append(self, row: ScoreRow) -> None:
         self.rows.append(row)
@@ -160,8 +162,9 @@ class ScoreTable:
             "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
             for value in asdict(row).values()
         ]
-        with self.path.open("a", newline="") as file:
-            csv.writer(file).writerow(values)
+        line = io.StringIO()
+        csv.writer(line).writerow(values)
+        append_line(self.path, line.getvalue())
 
     @classmethod
     def read(cls, path: Path) -> list[ScoreRow]:

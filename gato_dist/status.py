@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gato_dist.config import RunConfig
+from gato_dist.files import naming
 from gato_dist.results import Aggregate, TaskResult, human_sources
 from gato_dist.scores import ScoreRow
 from gato_dist.statistics import Estimate
@@ -224,21 +225,26 @@ class View:
     ) -> None:
         if self._live:
             self._live.stop()
-        self._log.close()
+        with naming(self._log.name):
+            self._log.close()
 
     def show(self, status: Status) -> None:
         if self._live:
             self._live.update(render(status), refresh=True)
         if time.monotonic() - self._printed >= PLAIN_SECONDS:
             self._printed = time.monotonic()
-            self._log.write(status.line() + "\n")
+            self._keep(status.line())
             if not self._live:
                 self.console.print(status.line(), markup=False, soft_wrap=True)
 
     def note(self, message: str) -> None:
         """One line of news."""
-        self._log.write(message + "\n")
+        self._keep(message)
         self.console.print(message, markup=False, soft_wrap=True)
+
+    def _keep(self, line: str) -> None:
+        with naming(self._log.name):
+            self._log.write(line + "\n")
 
 
 def _skips(status: Status) -> str:

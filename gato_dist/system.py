@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, GatoActor, ReplayPlace
 from gato_dist.config import RunConfig
-from gato_dist.connect import STORE_BYTES, RunFailed, connect, last_line
+from gato_dist.connect import STORE_BYTES, RunFailed, connect
 from gato_dist.disk import disk_shares, open_beside
 from gato_dist.learner_job import learn, open_writer, tell_death
 from gato_dist.model.gato import Gato
@@ -21,6 +21,7 @@ from gato_dist.recovery import MAX_DEATHS, Deaths, Recoveries
 from gato_dist.relabelling import gato_actors, gato_sources
 from gato_dist.replay_servers import ReplayServers
 from gato_dist.run_folder import RunFolder
+from gato_dist.shortage import explain, store_news
 from gato_dist.signals import Interrupt
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.workers import Worker, mendable
@@ -45,12 +46,15 @@ class System:
         self._learner: Any = None
         self._learner_deaths, self._recoveries = Deaths(), Recoveries()
 
-    def connect(self) -> None:
-        """Raises InputError as the function of this name."""
-        connect(self._config.ray, self._cpus(), self._store_bytes())
+    def connect(self) -> list[str]:
+        """What is worth knowing of the machine. Raises InputError as the function of this name."""
+        store = self._store_bytes()
+        news = [] if self._config.ray.address else store_news(store)
+        connect(self._config.ray, self._cpus(), store)
         # Ray sets a handler of its own, which only exits.
         self._interrupt.listen()
         self._interrupt.check()
+        return news
 
     def start(self, min_version: int, step: int | None, note: Note) -> None:
         """Starts every process; returns before the experts have made their environments.
@@ -136,9 +140,11 @@ class System:
         self._check_replay(note)
         silent = self._ask(self.board.silent.remote())
         for worker in list(self._workers):
-            why = worker.trouble(silent.get(worker.name, 0.0), self._config.actors.hang_seconds)
-            if why is not None:
-                self._mend(worker, why, note)
+            # What was quarantined a moment ago was ended on purpose.
+            if worker in self._workers:
+                why = worker.trouble(silent.get(worker.name, 0.0), self._config.actors.hang_seconds)
+                if why is not None:
+                    self._mend(worker, why, note)
 
     def _check_learner(self, note: Note) -> None:
         if not ray.wait([self._learner], timeout=0)[0]:
@@ -153,11 +159,11 @@ class System:
             self._recoveries.died("learner", "learner")
             self._start_learner()
         except RayError as error:
-            raise mendable(error) or RunFailed(f"learner: {last_line(error)}") from error
+            raise mendable(error) or RunFailed(f"learner: {explain(error)}") from error
 
     def _check_replay(self, note: Note) -> None:
-        news, step = self._ask(self.board.take_news.remote())
-        for source, line in news:
+        deaths, step = self._ask(self.board.take_deaths.remote())
+        for source, line in deaths:
             note(line)
             self._recoveries.died(source, source)
         if step is not None:
@@ -222,7 +228,7 @@ class System:
 
     def _save_replay(self, note: Note) -> None:
         """What belongs to the learner's last checkpoint."""
-        _, step = ray.get(self.board.take_news.remote())
+        _, step = ray.get(self.board.take_deaths.remote())
         if step is not None:
             self.replay.save(step)
         until = time.monotonic() + SAVE_SECONDS
@@ -262,7 +268,7 @@ class System:
         try:
             return ray.get(reference, timeout=0)
         except RayTaskError as error:
-            raise mendable(error) or RunFailed(last_line(error)) from error
+            raise mendable(error) or RunFailed(explain(error)) from error
         except GetTimeoutError as error:
             raise RunFailed(
                 f"no answer from replay in {seconds:.0f} s: is there a node that offers what it reserves?"

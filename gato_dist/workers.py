@@ -8,20 +8,17 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
 
 from gato_dist.connect import last_line
 from gato_dist.errors import InputError
 from gato_dist.quarantine import Part
+from gato_dist.shortage import NO_MEMORY
 
 UNAVAILABLE_SECONDS = 3.0  # an actor that is still coming back refuses its work sooner than that
-NO_MEMORY = (
-    "was ended by Ray, for its machine is short of memory (docs/operations.md: lower num_envs, actors.copies or "
-    "replay.size)"
-)
 
 
-@dataclass
+@dataclass(eq=False)
 class Worker:
     """An actor of a task, or an evaluator, and the arguments of its endless `run`.
 
@@ -60,11 +57,13 @@ class Worker:
         try:
             ray.get(self.work)
         except RayActorError as error:
-            if not isinstance(error, ActorUnavailableError) or time.monotonic() - self.started > UNAVAILABLE_SECONDS:
+            coming = isinstance(error, ActorUnavailableError) and time.monotonic() - self.started < UNAVAILABLE_SECONDS
+            # Where its machine was taken away, no task is to blame.
+            if not (coming or error.preempted):
                 return "died"
         except OutOfMemoryError:
-            return NO_MEMORY
-        except RayTaskError as error:
+            return f"died: {NO_MEMORY}"
+        except RayError as error:
             if (found := mendable(error)) is not None:
                 raise found from error
             # A process whose environment raised an error may be in any state.

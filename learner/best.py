@@ -8,6 +8,7 @@ import torch
 
 from gato_dist.config import RunConfig
 from gato_dist.errors import DAMAGED
+from gato_dist.files import replace_text
 from gato_dist.plain import read_as
 from gato_dist.ports import State
 from gato_dist.scores import MeanPoint
@@ -52,15 +53,16 @@ class BestWeights:
         return note.fraction if note else float("-inf")
 
     def keep(self, weights: State, counters: Counters, point: MeanPoint) -> Path:
-        """Puts float32 arrays by name in the place of those before; returns their file. point: what they scored."""
+        """Puts float32 arrays by name in the place of those before; returns their file. point: what they scored.
+
+        Raises OSError, which names the file, where there is no room; those before stay then.
+        """
         path = self._root / f"best-v{counters.weights_version:06d}.safetensors"
         if not path.exists():
             tensors = {name: torch.tensor(array) for name, array in weights.items()}
             write_file(path, self._config, self._tokenizer, asdict(counters), tensors)
         note = BestNote(path.name, counters.step, counters.weights_version, point.oldest, point.mean)
-        partial = self._root / f"{BEST}.partial"
-        partial.write_text(json.dumps(asdict(note), indent=1) + "\n")
-        partial.rename(self._root / BEST)
+        replace_text(self._root / BEST, json.dumps(asdict(note), indent=1) + "\n")
         for other in self._root.glob("best-v*.safetensors"):
             if other != path:
                 other.unlink()

@@ -117,7 +117,10 @@ def load_for_acting(path: Path) -> tuple[RunConfig, Tokenizer, Gato, Counters]:
 def export(path: Path, out: Path) -> Contents:
     """Writes a checkpoint as one file, from which it acts as before; without the optimizer. Raises InputError."""
     contents = read_contents(path)
-    write_file(out, contents.config, contents.tokenizer, asdict(contents.counters), contents.weights)
+    try:
+        write_file(out, contents.config, contents.tokenizer, asdict(contents.counters), contents.weights)
+    except (OSError, InputError) as error:
+        raise InputError(f"--out: {error}") from error
     return contents
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gato_dist.config import RunConfig
 from gato_dist.errors import InputError
-from gato_dist.files import flush
+from gato_dist.files import flush, why_unwritten
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import Snapshot, check_fits
 
@@ -29,6 +29,7 @@ class CheckpointFolder:
         self._writing: Future[None] | None = None
         self._refused: dict[Path, str] = {}
         self._sound: set[Path] = set()
+        self.failures = 0  # to write one, since the last that was written
 
     def save(self, snapshot: Snapshot) -> None:
         """Begins to write a checkpoint; waits for the one before. Its final name is of a whole one."""
@@ -96,10 +97,12 @@ class CheckpointFolder:
             partial.rename(final)
             flush(self.root)
             self._prune(final)
+            self.failures = 0
         # safetensors raises errors of its own for a disk that is full.
         except Exception as error:
+            self.failures += 1
             shutil.rmtree(partial, ignore_errors=True)
-            raise CheckpointFailed(f"{final}: the checkpoint could not be written: {error}") from error
+            raise CheckpointFailed(f"{final}: the checkpoint could not be written: {why_unwritten(error)}") from error
 
     def _prune(self, newest: Path) -> None:
         """Keeps what was refused and lies ahead: the run has not come so far again."""

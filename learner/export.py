@@ -12,7 +12,7 @@ from torch import Tensor, uint8
 
 from gato_dist.config import RunConfig, parse_config
 from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.files import flush
+from gato_dist.files import flush, why_unwritten
 from gato_dist.plain import read_as
 from gato_dist.tokens.tokenizer import Tokenizer
 
@@ -22,7 +22,7 @@ FORMAT = "gato_dist weights 1"
 def write_file(
     out: Path, config: RunConfig, tokenizer: Tokenizer, counters: dict[str, Any], weights: dict[str, Tensor]
 ) -> None:
-    """Under a temporary name first. Raises InputError where `out` exists or cannot be written."""
+    """Under a temporary name first. Raises InputError where `out` exists, OSError, which names it, where it fails."""
     metadata = {
         "format": FORMAT,
         "config": json.dumps(config.model_dump(mode="json")),
@@ -31,14 +31,17 @@ def write_file(
         "counters": json.dumps(counters),
     }
     if out.exists():
-        raise InputError(f"--out: {out} exists already")
+        raise InputError(f"{out}: exists already")
     partial = out.with_name(out.name + ".partial")
     try:
         save_file(weights, partial, metadata | {"sha256": _sum(metadata, weights)})
         flush(partial)
         partial.rename(out)
+    # safetensors raises errors of its own for a disk that is full.
     except (OSError, SafetensorError) as error:
-        raise InputError(f"--out: {out} cannot be written ({error})") from error
+        raise OSError(f"{out}: cannot be written: {why_unwritten(error)}") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_file(path: Path) -> tuple[RunConfig, Tokenizer, dict[str, Any], dict[str, Tensor]]:

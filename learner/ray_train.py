@@ -1,9 +1,14 @@
 """The learner under Ray Train: N data-parallel workers that all run the same job, and again where one dies."""
 
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-MAX_DEATHS = 5
+from gato_dist.recovery import MAX_DEATHS, Deaths
+
+_terminated = threading.Event()
 
 
 def fit(
@@ -17,23 +22,22 @@ def fit(
 ) -> None:
     """Runs `job(rank)` on every worker, with a torch process group between them; returns when all have returned.
 
-    Where a worker dies, all of them are started anew, up to 5 times: the job begins from its newest checkpoint. `tell`
-    is told. cpus, resources: what of Ray's each worker reserves, beside a GPU where `gpu`. storage: where Ray Train
-    keeps its own notes.
+    Where a job raises Preempted, all of them are started again, on machines that stay; and where a worker dies, up to 5
+    times in ten minutes, which `tell` is told. The job begins from its newest checkpoint then.
+    cpus, resources: what of Ray's each worker reserves, beside a GPU where `gpu`. storage: where Ray Train keeps its
+    own notes.
     Raises what the first failing worker raised, wrapped by Ray Train.
     """
     from ray.exceptions import RayActorError
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-    from ray.train.v2.api.exceptions import TrainingFailedError
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
 
-    from learner.parallel import BACKENDS
-
-    for deaths in range(1, MAX_DEATHS + 2):
+    deaths = Deaths()
+    while True:
         trainer = TorchTrainer(
             _run,
             train_loop_config={"job": job},
-            torch_config=TorchConfig(backend=BACKENDS[gpu]),
+            torch_config=_torch_config(gpu),
             scaling_config=ScalingConfig(
                 num_workers=workers,
                 use_gpu=gpu,
@@ -45,9 +49,11 @@ def fit(
         try:
             trainer.fit()
         except (TrainingFailedError, RayActorError) as error:
-            if deaths > MAX_DEATHS or not _of_death(error):
+            if "learner.train.Preempted" in str(error):
+                continue
+            if not _of_death(error) or deaths.add() > MAX_DEATHS:
                 raise
-            tell(f"learner worker died; starting it again ({deaths} of {MAX_DEATHS})")
+            tell(f"learner worker died; starting it again ({deaths.count} of {MAX_DEATHS})")
         else:
             return
 
@@ -64,6 +70,16 @@ def _of_death(error: BaseException) -> bool:
     return isinstance(error.controller_failure if isinstance(error, ControllerError) else error, lost)
 
 
+def leaves() -> bool:
+    """In a worker: whether its machine is about to be taken away, by a SIGTERM or by what the cluster says of it.
+
+    Not `ray.train.get_preemption_info`: that is an exchange between all workers, and they have one in every step.
+    """
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    return _terminated.is_set() or get_train_context().preemption_context.preemption_info is not None
+
+
 def _run(config: dict) -> None:
     from ray.train import get_context
 
@@ -71,3 +87,28 @@ def _run(config: dict) -> None:
 
     keep_off_network()
     config["job"](get_context().get_world_rank())
+
+
+def _torch_config(gpu: bool) -> Any:
+    """Ray Train's, whose workers note a SIGTERM and go on, where Ray's own handler would end them."""
+    from ray.train.torch import TorchConfig
+    from ray.train.torch.config import _TorchBackend
+
+    from learner.parallel import BACKENDS
+
+    class Backend(_TorchBackend):
+        def on_start(self, worker_group: Any, backend_config: Any) -> None:
+            super().on_start(worker_group, backend_config)
+            # On the main thread, which alone may set handlers; the job runs on another.
+            worker_group.execute(_listen)
+
+    class Config(TorchConfig):
+        @property
+        def backend_cls(self) -> type:
+            return Backend
+
+    return Config(backend=BACKENDS[gpu])
+
+
+def _listen() -> None:
+    signal.signal(signal.SIGTERM, lambda number, frame: _terminated.set())

@@ -17,7 +17,7 @@ from gato_dist.sequence import Batch, DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner import parallel
 from learner.checkpoint import Counters, Snapshot, build_model, load_weights, restore
-from learner.checkpoint_folder import CheckpointFolder
+from learner.checkpoint_folder import CheckpointFailed, CheckpointFolder
 from learner.feed import Feed, feeds
 from learner.initial import initial_weights
 from learner.loss import LossModel
@@ -26,7 +26,12 @@ from learner.optim import learning_rate, make_optimizer
 from learner.state import model_tensors
 
 REPORT_SECONDS = 2.0
+MOST_FAILED = 5  # checkpoints that cannot be written, one after another
 MOST_SHAPES = 64  # compiled of one function; four an octave
+
+
+class Preempted(RuntimeError):
+    """A worker's machine is taken away; a checkpoint was written, from which the job can go on elsewhere."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -143,6 +148,7 @@ def train(
     device: torch.device | str = "cpu",
     min_version: int = 0,
     position: DataPosition | None = None,
+    leaves: Callable[[], bool] = lambda: False,
 ) -> Counters:
     """Trains until the run's steps or minutes are used up, or the host asks to stop; returns the counters.
 
@@ -150,10 +156,14 @@ def train(
     it is given, and publishes them. Publishes every `publish_seconds`
     and the last weights, all with versions above `min_version`: a run that was killed may have published more than its
     newest checkpoint knows of. Writes a checkpoint every `checkpoint_seconds`, in the background, and at the end.
+    A checkpoint that cannot be written is told of, and tried anew with the next; several in a row, or the last one,
+    raise CheckpointFailed.
     position: where `batches` from disk begin; checkpoints then carry where they stand.
+    leaves: whether a worker's machine is about to be taken away: once one's is, a checkpoint is written and all workers
+    raise Preempted.
     """
     learner = Learner(config, tokenizer, device)
-    tasks = _Periodic(learner, config, tokenizer, host, folder, position)
+    tasks = _Periodic(learner, config, tokenizer, host, folder, position, leaves)
     begins = newest = folder.newest_whole(config, tokenizer)
     if newest:
         learner.counters = restore(newest, learner.model, learner.optimizer)
@@ -188,8 +198,9 @@ class _Periodic:
         host: LearnerHost,
         folder: CheckpointFolder,
         position: DataPosition | None,
+        leaves: Callable[[], bool],
     ) -> None:
-        self._learner, self._config, self._tokenizer = learner, config, tokenizer
+        self._learner, self._config, self._tokenizer, self._leaves = learner, config, tokenizer, leaves
         self._host, self._folder, self._position = host, folder, position
         self._reported = self._published = self._saved = time.monotonic()
         self._publish_seconds = 0.0
@@ -205,15 +216,18 @@ class _Periodic:
         learner, now, config = self._learner, time.monotonic(), self._config.learner
         if now - self._reported >= REPORT_SECONDS:
             self.report()
-        self._folder.check()
+        self._check_written()
         wants = [
             float(self._host.should_stop()),
+            float(self._leaves()),
             float(now - self._published >= config.publish_seconds),
             float(self._may_save() and now - self._saved >= config.checkpoint_seconds),
             learner.counters.seconds,
         ]
         # Clocks differ between workers, and the schedule may follow them: all go by the same words.
-        stop, publishes, saves, learner.counters.seconds = parallel.maximum(wants)
+        stop, leaves, publishes, saves, learner.counters.seconds = parallel.maximum(wants)
+        if leaves:
+            self.hand_over()
         # Weights that are saved are published too: only then can a score be that of a checkpoint.
         if publishes or saves:
             self.publish()
@@ -224,9 +238,21 @@ class _Periodic:
     def finish(self) -> None:
         if self.steps:
             self.publish()
+            self._check_written(wait=True)
             self.save()
             self._folder.wait()
         self.report()
+
+    def hand_over(self) -> None:
+        """Leaves a checkpoint for whoever goes on. Raises Preempted."""
+        if not self._learner.skipped_in_a_row:
+            self.finish()
+        # The first to end ends all: none may before the checkpoint is written.
+        parallel.maximum([0.0])
+        step = self._learner.counters.step
+        if parallel.is_first():
+            self._host.note(f"the learner's machine is taken away: it goes on from its checkpoint of step {step}")
+        raise Preempted(f"the learner's machine is taken away; its checkpoint is of step {step}")
 
     def report(self) -> None:
         self._reported = time.monotonic()
@@ -260,6 +286,19 @@ class _Periodic:
         if parallel.is_first():
             self._folder.save(snapshot)
             self._host.saving(learner.counters.step)
+
+    def _check_written(self, wait: bool = False) -> None:
+        """Tells of a checkpoint that could not be written, since the next may be.
+
+        wait: for one that is being written. Raises CheckpointFailed after several in a row.
+        """
+        try:
+            self._folder.wait() if wait else self._folder.check()
+        except CheckpointFailed as error:
+            failures = self._folder.failures
+            if failures >= MOST_FAILED:
+                raise
+            self._host.note(f"{error}; trying again with the next one ({failures} of {MOST_FAILED} failed)")
 
     def _may_save(self) -> bool:
         """The first worker alone knows whether a checkpoint is still being written: the next one comes after it.

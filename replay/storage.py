@@ -21,7 +21,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from gato_dist.errors import InputError
-from gato_dist.files import flush
+from gato_dist.files import flush, naming
 
 # Where a file is seen once it is whole, and a rename would copy it.
 OBJECT_STORES = ("s3", "gcs", "abfs")
@@ -126,10 +126,11 @@ class Location:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(name)
         try:
-            yield partial
-            flush(partial)
-            partial.rename(path)
-            flush(path.parent)
+            with naming(path):
+                yield partial
+                flush(partial)
+                partial.rename(path)
+                flush(path.parent)
         finally:
             partial.unlink(missing_ok=True)
 

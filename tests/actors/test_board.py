@@ -242,5 +242,5 @@ def test_deaths_and_the_newest_step_to_save_are_told_once():
     board.died("learner", "learner worker died")
     board.save_replay(60)
     board.save_replay(90)
-    assert board.take_news() == ([("learner", "learner worker died")], 90)
-    assert board.take_news() == ([], None)
+    assert board.take_deaths() == ([("learner", "learner worker died")], 90)
+    assert board.take_deaths() == ([], None)

@@ -29,6 +29,13 @@ def test_copies_of_an_expert_count_apart_and_evaluators_together(quarantine):
     assert quarantine.tasks(Part.EVALUATION) == {"t0", "t1"}
 
 
+def test_an_evaluator_that_fails_late_in_a_task_that_is_out_changes_nothing(quarantine):
+    for copy in range(4):
+        said = quarantine.failed(f"evaluator {copy}", "a", Part.EVALUATION, "died")
+    assert said == "evaluator 3 in a died; starting it again"
+    assert len(quarantine.out) == 1
+
+
 def test_gato_actors_go_with_their_experts_and_not_the_other_way_round(quarantine):
     for _ in range(3):
         quarantine.failed("expert of a", "a", Part.EXPERTS, "died")

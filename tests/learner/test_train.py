@@ -20,7 +20,7 @@ from learner.checkpoint import load_for_acting
 from learner.checkpoint_folder import CheckpointFolder
 from learner.loss import LossModel
 from learner.optim import learning_rate
-from learner.train import Learner, train
+from learner.train import Learner, Preempted, train
 from tests.fakes import BUTTONS
 
 MODEL = {"width": 32, "layers": 1, "heads": 2, "key_size": 16, "feed_forward": 64, "patch_channels": 8}
@@ -49,7 +49,8 @@ class FakeHost:
     """Keeps what was published and reported; stops after `steps` questions."""
 
     def __init__(self, steps: int = 10**9) -> None:
-        self.left, self.versions, self.reports, self.saved = steps, [], [], []
+        self.left, self.versions, self.reports = steps, [], []
+        self.saved, self.notes = [], []
 
     def publish(self, version, step, weights) -> None:
         self.versions.append((version, step, {name: array.copy() for name, array in weights.items()}))
@@ -59,6 +60,9 @@ class FakeHost:
 
     def saving(self, step) -> None:
         self.saved.append(step)
+
+    def note(self, message) -> None:
+        self.notes.append(message)
 
     def should_stop(self) -> bool:
         self.left -= 1
@@ -173,3 +177,14 @@ def test_versions_published_after_the_last_checkpoint_are_not_given_again(tmp_pa
         make_config(steps=6), make_tokenizer(), (make_batch(s) for s in itertools.count()), host, folder, min_version=9
     )
     assert [version for version, _, _ in host.versions] == [10, 11]
+
+
+def test_a_learner_that_is_to_leave_writes_a_checkpoint_and_says_so(tmp_path):
+    host, asked = FakeHost(), itertools.count()
+    folder = CheckpointFolder(tmp_path, 2)
+    batches = (make_batch(seed) for seed in itertools.count())
+    with pytest.raises(Preempted, match="checkpoint is of step 3"):
+        train(make_config(), make_tokenizer(), batches, host, folder, leaves=lambda: next(asked) >= 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
+    assert host.versions[-1][1] == 3
+    assert "step 3" in host.notes[-1]

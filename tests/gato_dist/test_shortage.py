@@ -1,0 +1,50 @@
+"""What a machine runs out of is said with what to do."""
+
+import threading
+
+import pytest
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError
+
+from gato_dist.shortage import explain, quiet_threads, store_news
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OutOfMemoryError("Task was killed due to the node running low on memory."), "lower num_envs"),
+        (RuntimeError("worker 0:\nray.exceptions.OutOfMemoryError: (pid=3) killed\n"), "lower num_envs"),
+        (ObjectStoreFullError("Failed to put object"), "/dev/shm"),
+        (OutOfDiskError("Local disk is full"), "free some of /tmp"),
+        (RuntimeError("Traceback\nray.exceptions.ObjectStoreFullError: Failed to put"), "/dev/shm"),
+    ],
+)
+def test_a_shortage_is_told_with_what_to_do_and_no_tracebacks(error, says):
+    said = explain(error)
+    assert says in said
+    assert said.endswith("go on with --resume")
+    assert "\n" not in said
+
+
+def test_any_other_error_speaks_for_itself():
+    assert explain(RuntimeError("a\ntorch.OutOfMemoryError: CUDA out of memory")).startswith("torch.OutOfMemoryError")
+
+
+def test_shared_memory_that_is_too_small_is_told_before_the_run(tmp_path):
+    assert store_news(1, str(tmp_path)) == []
+    (line,) = store_news(2**60, str(tmp_path))
+    assert line.startswith(f"{tmp_path} has ")
+    assert "--shm-size" in line
+
+
+def test_a_thread_without_room_prints_nothing_and_others_do(capsys):
+    def fail(error: Exception) -> None:
+        raise error
+
+    with quiet_threads():
+        for error in (OSError(28, "No space left on device"), OSError(13, "Permission denied")):
+            thread = threading.Thread(target=fail, args=(error,))
+            thread.start()
+            thread.join()
+    said = capsys.readouterr().err
+    assert "Permission denied" in said
+    assert "No space" not in said
