@@ -29,7 +29,7 @@ learner: {steps: 10000000, batch: 6, warmup_steps: 5, publish_seconds: 2, checkp
 tokens: {length: 64}
 replay: {size: 1000, ahead: 200, min_size: 4}
 actors: {tries: 1000000}
-relabel: {actors: 1, start: 0.0, until: 0.1}
+relabel: {actors: 1, start: 0.0, until: 0.0}
 evaluation: {episodes: 2, final_episodes: 2, every_seconds: 2, final_actors: 1}
 """
 # Of the run's processes, by how Ray calls them; the driver is called by its command.
