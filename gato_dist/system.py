@@ -126,9 +126,24 @@ class System:
     @property
     def learning(self) -> bool:
         """Until the learner's job is done. Taking its worker group down may last longer, and nobody needs to wait."""
-        if self._learner is None or ray.wait([self._learner], timeout=0)[0]:
+        if self._learner is None:
             return False
+        if ray.wait([self._learner], timeout=0)[0]:
+            return self._learner_crashed
         return not ray.get(self.board.learner_done.remote())
+
+    @property
+    def _learner_crashed(self) -> bool:
+        """Whether Ray Train's driver died, and with it all its workers: `check` starts it again."""
+        if not ray.wait([self._learner], timeout=0)[0]:
+            return False
+        try:
+            ray.get(self._learner)
+        except WorkerCrashedError:
+            return True
+        except RayError:
+            return False
+        return False
 
     def check(self, note: Note) -> None:
         """Starts actors that died, failed or hang again, and quarantines their tasks after `actors.tries`.
@@ -147,19 +162,17 @@ class System:
                     self._mend(worker, why, note)
 
     def _check_learner(self, note: Note) -> None:
-        if not ray.wait([self._learner], timeout=0)[0]:
-            return
-        try:
-            ray.get(self._learner)
-        except WorkerCrashedError as error:
-            # Ray Train's driver, and with it all its workers.
+        if self._learner_crashed:
             if (deaths := self._learner_deaths.add()) > MAX_DEATHS:
-                raise RunFailed(f"the learner's driver died {deaths} times") from error
+                raise RunFailed(f"the learner's driver died {deaths} times")
             note(f"the learner's driver died; starting it again ({deaths} of {MAX_DEATHS})")
             self._recoveries.died("learner", "learner")
             self._start_learner()
-        except RayError as error:
-            raise mendable(error) or RunFailed(f"learner: {explain(error)}") from error
+        elif ray.wait([self._learner], timeout=0)[0]:
+            try:
+                ray.get(self._learner)
+            except RayError as error:
+                raise mendable(error) or RunFailed(f"learner: {explain(error)}") from error
 
     def _check_replay(self, note: Note) -> None:
         deaths, step = self._ask(self.board.take_deaths.remote())
@@ -221,7 +234,11 @@ class System:
                 until = time.monotonic() + grace_seconds
                 # A large model's checkpoint takes its time; what was left by another start was removed at this one's.
                 partial = self._folder.checkpoints
-                while self.learning and (time.monotonic() < until or any(partial.glob("step-*.partial"))):
+                while (
+                    self.learning
+                    and not self._learner_crashed
+                    and (time.monotonic() < until or any(partial.glob("step-*.partial")))
+                ):
                     time.sleep(0.1)
                 self._save_replay(note)
             ray.shutdown()
