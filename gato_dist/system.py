@@ -240,7 +240,8 @@ class System:
                     and (time.monotonic() < until or any(partial.glob("step-*.partial")))
                 ):
                     time.sleep(0.1)
-                self._save_replay(note)
+                if hasattr(self, "replay"):
+                    self._save_replay(note)
             ray.shutdown()
 
     def _save_replay(self, note: Note) -> None:
