@@ -128,8 +128,8 @@ class System:
         """Until the learner's job is done. Taking its worker group down may last longer, and nobody needs to wait."""
         if self._learner is None:
             return False
-        if ray.wait([self._learner], timeout=0)[0]:
-            return self._learner_crashed
+        if ray.wait([self._learner], timeout=0)[0] and not self._learner_crashed:
+            return False
         return not ray.get(self.board.learner_done.remote())
 
     @property
@@ -163,6 +163,8 @@ class System:
 
     def _check_learner(self, note: Note) -> None:
         if self._learner_crashed:
+            if not self.learning:
+                return
             if (deaths := self._learner_deaths.add()) > MAX_DEATHS:
                 raise RunFailed(f"the learner's driver died {deaths} times")
             note(f"the learner's driver died; starting it again ({deaths} of {MAX_DEATHS})")
