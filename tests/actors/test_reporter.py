@@ -1,0 +1,72 @@
+"""What an actor tells the board of itself, and when."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import actors.ray_actors
+from actors.ray_actors import Reporter
+from actors.rollout import episodes
+from actors.watched import Watched
+from gato_dist.episode import Provenance
+from tests.fakes import BUTTONS, CountingEnv, EchoPolicy
+
+
+class Told(list):
+    """A board's method as an actor calls it."""
+
+    def remote(self, *arguments) -> None:
+        self.append(arguments)
+
+
+@pytest.fixture
+def board() -> SimpleNamespace:
+    return SimpleNamespace(report=Told(), beat=Told())
+
+
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(actors.ray_actors.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_an_actor_is_heard_of_as_it_begins_and_then_once_a_second(board, clock):
+    reporter = Reporter(board, "expert/a/0", "expert of a")
+    for _ in range(30):
+        reporter.alive()
+        clock[0] += 0.1
+    assert board.beat == [("expert of a",)] * 3
+    assert board.report == []
+
+
+def test_figures_do_not_wait_for_signs_of_life_and_are_one(board, clock):
+    reporter = Reporter(board, "expert/a/0", "expert of a")
+    reporter({"env_steps": 1.0})
+    assert board.report == [("expert/a/0", {"env_steps": 1.0}, "expert of a")]
+    for _ in range(4):
+        # As an expert that waits for room: most of its time is spent where there is nothing new to tell.
+        clock[0] += 1.5
+        reporter.alive()
+        clock[0] += 0.1
+        reporter({"env_steps": 2.0})
+    assert len(board.report) == 5
+    clock[0] += 0.5
+    reporter.alive()
+    assert len(board.beat) == 5
+
+
+def test_a_process_that_nobody_watches_tells_figures_alone(board, clock):
+    reporter = Reporter(board, "mixture/0")
+    reporter.alive()
+    reporter({"rows": 1.0})
+    assert (board.beat, board.report) == ([], [("mixture/0", {"rows": 1.0}, None)])
+
+
+def test_a_watched_environment_tells_of_every_reset_and_step():
+    told = []
+    env = Watched(CountingEnv(BUTTONS, [3, 5]), lambda: told.append(1))
+    played = list(episodes(env, EchoPolicy(), Provenance(BUTTONS.name, 0, "echo", ""), once=True))
+    assert sorted(len(episode) for episode in played) == [3, 5]
+    assert np.sum(told) == 6
