@@ -83,6 +83,9 @@ class Board:
         self._factors: tuple[float, ...] | None = None
         self._troubled = frozenset[int]()
         self._beats: dict[str, float] = {}
+        self._replay_places: tuple[str, ...] | None = None
+        self._deaths: list[tuple[str, str]] = []
+        self._save_step: int | None = None
         self._news: list[str] = []
 
     def publish(self, version: int, step: int, reference: Any, published: float) -> None:
@@ -206,6 +209,27 @@ class Board:
             return dict(self._figures)
         p50, p99 = np.percentile(self._delays, (50, 99))
         return self._figures | {"weights": {"use_p50": float(p50), "use_p99": float(p99)}}
+
+    def place_replay(self, places: tuple[str, ...]) -> None:
+        """host:port of each replay server, from now on."""
+        self._replay_places = places
+
+    def replay_places(self) -> tuple[str, ...] | None:
+        return self._replay_places
+
+    def died(self, source: str, line: str) -> None:
+        """What reports under `source` died and is started again; the line says so in the run's log."""
+        self._deaths.append((source, line))
+
+    def save_replay(self, step: int) -> None:
+        """The learner writes a checkpoint of this step: replay's belongs to it."""
+        self._save_step = step
+
+    def take_deaths(self) -> tuple[list[tuple[str, str]], int | None]:
+        """What died, and the step for which replay is to be saved, since the last call."""
+        taken = self._deaths, self._save_step
+        self._deaths, self._save_step = [], None
+        return taken
 
     def end_learning(self) -> None:
         """Asks the learner to end, and nobody else."""

@@ -78,6 +78,9 @@ class RayHost:
     def report(self, metrics: dict[str, float]) -> None:
         self._board.report.remote("learner", metrics)
 
+    def saving(self, step: int) -> None:
+        self._board.save_replay.remote(step)
+
     def note(self, message: str) -> None:
         self._board.tell.remote(message)
 
@@ -116,24 +119,40 @@ class Stop:
         return self._stops()
 
 
-@ray.remote(num_cpus=0)
+class ReplayPlace:
+    """Where a replay server is now, as the board last said: asking never blocks."""
+
+    def __init__(self, board: ActorHandle, shard: int, first: str) -> None:
+        self._board, self._shard, self._first = board, shard, first
+        self._places: Polled | None = None
+
+    def __call__(self) -> str:
+        if self._places is None:
+            self._places = Polled(self._board.replay_places, None)
+        places = self._places()
+        return places[self._shard] if places else self._first
+
+
+@ray.remote(num_cpus=0, max_concurrency=2)
 class ReplayActor:
-    """Holds the replay server of a run."""
+    """Holds a replay server of a run. A thread of its own answers while another writes a checkpoint."""
 
     def __init__(self, start: Callable[[], Any]) -> None:
-        """start: makes the server; called here, so that Reverb is loaded in this process alone."""
+        """start: makes the `ReplayServer`; called here, so that Reverb is loaded in this process alone."""
         self._server = start()
-        self._client = self._server.localhost_client()
 
-    def address(self) -> str:
-        return f"{ray.util.get_node_ip_address()}:{self._server.port}"
+    def began(self) -> tuple[str, str]:
+        """host:port, and what it holds from before."""
+        return f"{ray.util.get_node_ip_address()}:{self._server.port}", self._server.began
 
-    def apply(self, change: Callable[[Any], None]) -> None:
-        """Calls `change` with the server."""
-        change(self._server)
+    def figures(self) -> dict[str, dict[str, int]]:
+        return self._server.figures()
 
-    def figures(self, read: Callable[[Any], dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
-        return read(self._client.server_info(timeout=5))
+    def admit(self, networks: list[str]) -> None:
+        self._server.admit(networks)
+
+    def save(self, step: int) -> None:
+        self._server.save(step)
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -244,6 +263,7 @@ class EvaluatorActor:
         self._report = Reporter(board, name, name)
         self._evaluator, self._version = Evaluator(config, tokenizer, self._report.alive), -1
         self._model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
+        board.report.remote(name, {"ready": time.time()})
         while not ray.get(board.stopping.remote()):
             self._report.alive()
             job = ray.get(board.next_job.remote(name))

@@ -197,6 +197,9 @@ class ReplayConfig(Section):
     min_size: Positive = Field(8, description="sequences in every table before the learner starts")
     ahead: Positive = Field(2000, description="sequences that experts may write before the first is sampled")
     samples_per_insert: float = Field(4.0, gt=0, description="samples that let an expert write one more sequence")
+    checkpoints: bool = Field(
+        True, description="whether tables are written to the run folder with every checkpoint of the learner"
+    )
 
     @field_validator("allow")
     @classmethod

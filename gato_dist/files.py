@@ -73,3 +73,16 @@ def replace_text(path: Path, text: str) -> None:
             partial.rename(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def cut_torn_line(path: Path) -> None:
+    """Removes what stands after a file's last newline: a line that was being written as its machine went down.
+
+    And the file, where that is all.
+    """
+    if not path.is_file() or (content := path.read_bytes()).endswith(b"\n"):
+        return
+    if kept := content.rfind(b"\n") + 1:
+        os.truncate(path, kept)
+    else:
+        path.unlink()

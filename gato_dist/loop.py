@@ -130,6 +130,7 @@ class Loop:
         for message in news:
             self._view.note(message)
         self._status.weights_version = newest.version if newest else 0
+        self._system.look(figures, self._view.note)
         self.scores.learned(figures.get("learner", {}))
         for result in results:
             self._score(result)
@@ -138,7 +139,7 @@ class Loop:
         )
         self._gather(figures)
         if self._system.learning:
-            self._gather_replay(self._system.replay_figures(), figures)
+            self._gather_replay(self._system.replay.figures, figures)
         self._write_scalars()
         self._view.show(self._status)
         return results

@@ -160,6 +160,9 @@ class _Host:
         if self._view:
             self._view.show(status)
 
+    def saving(self, step: int) -> None:
+        """Its data lies on the disk already."""
+
     def note(self, message: str) -> None:
         if self._view:
             self._view.note(message)

@@ -95,6 +95,9 @@ class LearnerHost(Protocol):
         """Figures of the newest steps; must not block."""
         ...
 
+    def saving(self, step: int) -> None:
+        """A checkpoint of this step is being written: what belongs to it is to be saved now; must not block."""
+
     def note(self, message: str) -> None:
         """One line of news for whoever watches; must not block."""
         ...

@@ -1,64 +1,216 @@
-"""The replay servers of a live run: one actor each, placed by what it reserves."""
+"""The replay servers of a live run: one actor each, placed by what it reserves; started again where one dies."""
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import ray
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
 from actors.ray_actors import ReplayActor
 from gato_dist.config import RunConfig
+from gato_dist.connect import RunFailed, last_line
+from gato_dist.recovery import MAX_DEATHS, Deaths
 from gato_dist.relabelling import gato_sources
+from gato_dist.run_folder import RunFolder
 from gato_dist.sequence import RowShape
 from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
-from replay.shards import shard_of, start_shard
-from replay.tables import admit, table_figures, table_name
+from replay.server import NEWEST, Disk
+from replay.shards import shard_of, start_shard, sum_figures
+from replay.tables import table_name
+
+ASK_SECONDS = 0.9
+HANG_SECONDS = 60.0  # without an answer
+START_SECONDS = 1800.0  # a cluster may have to start a node first
+Note = Callable[[str], None]
+
+
+@dataclass
+class _Server:
+    """One server's actor. began: reference of where it is and what it holds, until it has said so; asked: of figures on
+    their way. place: host:port as it was last; port: to listen at, or 0.
+
+    offset: what counters of those before it came to beyond its own; answered: when it last did; died: when it was last
+    known to be alive, until it serves again.
+    """
+
+    shard: int
+    actor: Any = None
+    began: Any = None
+    asked: Any = None
+    saving: Any = None
+    place: str = ""
+    port: int = 0
+    figures: dict[str, dict[str, int]] = field(default_factory=dict)
+    offset: dict[str, dict[str, int]] = field(default_factory=dict)
+    answered: float = 0.0
+    asked_at: float = 0.0
+    died: float | None = None
+    deaths: Deaths = field(default_factory=Deaths)
 
 
 class ReplayServers:
-    """Starts `replay.shards` servers. What they answer is a Ray reference: a cluster may have to grow first."""
+    """Starts `replay.shards` servers. What they answer is waited for by nobody: a cluster may have to grow first."""
 
-    def __init__(self, config: RunConfig, tokenizer: Tokenizer) -> None:
-        self._config, self._copies, replay = config, config.actors.copies, config.replay
+    def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder, step: int | None = None) -> None:
+        """step: of the learner's checkpoint that the run goes on from; None for a new run."""
+        self._config, self._copies, self._tokenizer = config, config.actors.copies, tokenizer
         self._admitted = self._networks()
-        shapes = {task.name: row_shape(tokenizer.tasks[task.name], config.tokens.length) for task in config.tasks}
-        actor: Any = ReplayActor
-        placed = actor.options(num_cpus=replay.cpus, resources=replay.resources)
-        starts = [
-            partial(start_shard, shard, shapes, replay, self._copies, self._admitted, self._whole(shard, shapes))
-            for shard in range(replay.shards)
-        ]
-        self._actors = [placed.remote(start) for start in starts]
+        self._shapes = {task.name: row_shape(tokenizer.tasks[task.name], config.tokens.length) for task in config.tasks}
+        self._root = folder.replay.absolute()
+        self._saving: int | None = None
+        self._next: int | None = None
+        self._servers = [_Server(shard) for shard in range(config.replay.shards)]
+        for server in self._servers:
+            self._start(server, step)
 
-    def _whole(self, shard: int, shapes: dict[str, RowShape]) -> dict[str, RowShape]:
+    def settle(self, ask: Callable[[Any], Any], note: Note) -> list[str]:
+        """host:port of each server, once they listen. ask: waits for a reference."""
+        for server in self._servers:
+            (server.place, began), server.began = ask(server.began), None
+            server.port = int(server.place.rpartition(":")[2])
+            if began:
+                note(f"replay server {server.shard}: {began}")
+        return self.places
+
+    @property
+    def places(self) -> list[str]:
+        """host:port of each, as it was last."""
+        return [server.place for server in self._servers]
+
+    @property
+    def figures(self) -> dict[str, dict[str, int]]:
+        """Of every table, as last told, added up over servers; counters only grow."""
+        return sum_figures(_plus(server.figures, server.offset, 1) for server in self._servers)
+
+    @property
+    def saving(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._saving is not None
+
+    def shard_of(self, task: int, copy: int) -> int:
+        """The server that this expert writes to."""
+        return shard_of(task, copy, self._copies, len(self._servers))
+
+    def check(self, note: Note) -> list[str] | None:
+        """Asks for figures and starts what died; the places of all servers where one has moved.
+
+        Raises RunFailed where one dies again and again.
+        """
+        self._admit_nodes()
+        before = self.places
+        for server in self._servers:
+            self._look(server, note)
+        self.look_at_saving(note)
+        return self.places if self.places != before else None
+
+    def save(self, step: int) -> None:
+        """Has every server write what it holds, beside the learner's checkpoint of this step; after one under way."""
+        if not self._config.replay.checkpoints:
+            return
+        if self._saving is not None:
+            self._next = step
+            return
+        self._saving = step
+        for server in self._servers:
+            server.saving = server.actor.save.remote(step)
+
+    def _start(self, server: _Server, step: int | None) -> None:
+        config, shard, kept = self._config.replay, server.shard, self._whole(server.shard)
+        keep = self._config.learner.keep_checkpoints
+        disk = Disk(self._root, shard, keep, self._tokenizer.fingerprint, step) if config.checkpoints else None
+        make = partial(
+            start_shard, shard, self._shapes, config, self._copies, self._admitted, kept, port=server.port, disk=disk
+        )
+        actor: Any = ReplayActor
+        server.actor = actor.options(num_cpus=config.cpus, resources=config.resources).remote(make)
+        server.began, server.asked, server.saving = server.actor.began.remote(), server.actor.figures.remote(), None
+        server.answered = server.asked_at = time.monotonic()
+
+    def _look(self, server: _Server, note: Note) -> None:
+        now = time.monotonic()
+        if not ray.wait([server.asked], timeout=0)[0]:
+            patience = START_SECONDS if not server.figures or server.died is not None else HANG_SECONDS
+            if now - server.answered > patience and server.saving is None:
+                self._replace(server, f"did not answer for {patience:.0f} s", note)
+            return
+        try:
+            self._answer(server, ray.get(server.asked), note)
+        except RayActorError as error:
+            if not isinstance(error, ActorUnavailableError):
+                self._replace(server, f"died ({last_line(error)})" if server.died is not None else "died", note)
+                return
+        except RayTaskError:
+            # It does not answer Reverb's own clients in time.
+            if now - server.answered > HANG_SECONDS and server.saving is None:
+                self._replace(server, f"did not answer for {HANG_SECONDS:.0f} s", note)
+                return
+        if now - server.asked_at > ASK_SECONDS:
+            server.asked, server.asked_at = server.actor.figures.remote(), now
+
+    def _answer(self, server: _Server, figures: dict[str, dict[str, int]], note: Note) -> None:
+        now = time.monotonic()
+        if server.began is not None:
+            (server.place, began), server.began = ray.get(server.began), None
+            server.port = int(server.place.rpartition(":")[2])
+            server.offset = _plus(_plus(server.figures, server.offset, 1), figures, -1)
+            note(f"replay server {server.shard} listens at {server.place}, {began or 'empty, replay refills'}")
+        elif server.died is not None and _drawn(figures) > _drawn(server.figures):
+            note(f"recovered: replay server {server.shard} after {now - server.died:.1f} s")
+            server.died = None
+        server.figures, server.answered = figures, now
+
+    def _replace(self, server: _Server, why: str, note: Note) -> None:
+        deaths = server.deaths.add()
+        if deaths > MAX_DEATHS:
+            raise RunFailed(f"replay server {server.shard} {why}, {deaths} times")
+        note(f"replay server {server.shard} {why}; starting it again ({deaths} of {MAX_DEATHS})")
+        ray.kill(server.actor)
+        if server.began is not None:
+            # It never listened: its port may be somebody else's by now.
+            server.port = 0
+        if server.died is None:
+            server.died = server.answered
+        self._start(server, NEWEST)
+
+    def look_at_saving(self, note: Note) -> None:
+        """Whether the checkpoint that is being written is there."""
+        if self._saving is None:
+            return
+        pending = [server.saving for server in self._servers if server.saving is not None]
+        if ray.wait(pending, num_returns=len(pending), timeout=0)[1] if pending else ():
+            return
+        step, self._saving = self._saving, None
+        try:
+            ray.get(pending)
+        except (RayActorError, RayTaskError) as error:
+            note(f"replay: no checkpoint of step {step}: {last_line(error)}")
+        for server in self._servers:
+            server.saving = None
+        if self._next is not None:
+            step, self._next = self._next, None
+            self.save(step)
+
+    def _whole(self, shard: int) -> dict[str, RowShape]:
         """Tables that lie on one server: what Gato actors write goes where the first expert of their task writes."""
         shards, tasks = self._config.replay.shards, enumerate(self._config.tasks)
         mine = [task for index, task in tasks if shard_of(index, 0, self._copies, shards) == shard]
         return {
-            table_name(task.name, source): shapes[task.name]
+            table_name(task.name, source): self._shapes[task.name]
             for task in mine
             for source in gato_sources(self._config, task)
         }
 
-    def addresses(self) -> list[Any]:
-        """References of each server's host:port."""
-        return [actor.address.remote() for actor in self._actors]
-
-    def figures(self) -> list[Any]:
-        """References of each server's tables, as `table_figures` returns them."""
-        return [actor.figures.remote(table_figures) for actor in self._actors]
-
-    def shard_of(self, task: int, copy: int) -> int:
-        """The server that this expert writes to."""
-        return shard_of(task, copy, self._copies, len(self._actors))
-
-    def admit_nodes(self) -> list[Any]:
-        """Lets nodes in that have joined the cluster, forgets those that left; references of when it is done."""
+    def _admit_nodes(self) -> None:
+        """Lets nodes in that have joined the cluster, forgets those that left."""
         networks = self._networks()
-        if networks == self._admitted:
-            return []
-        self._admitted = networks
-        return [actor.apply.remote(partial(admit, networks=networks)) for actor in self._actors]
+        if networks != self._admitted:
+            self._admitted = networks
+            for server in self._servers:
+                server.actor.admit.remote(networks)
 
     def _networks(self) -> list[str]:
         """Who may reach the servers from other machines."""
@@ -66,3 +218,18 @@ class ReplayServers:
         if config.replay.allow is not None or not config.ray.address:
             return list(config.replay.allow or ())
         return sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"])
+
+
+def _drawn(figures: dict[str, dict[str, int]]) -> int:
+    return sum(table["sampled"] for table in figures.values())
+
+
+def _plus(figures: dict[str, dict[str, int]], other: dict[str, dict[str, int]], sign: int) -> dict[str, dict[str, int]]:
+    """Counters of both; what a table holds is that of the first alone."""
+    return {
+        name: {
+            key: value + (sign * other.get(name, {}).get(key, 0) if key != "size" else 0)
+            for key, value in table.items()
+        }
+        for name, table in figures.items()
+    }

@@ -27,6 +27,7 @@ from gato_dist.tokens.packing import min_step_tokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
 from learner.best import BestWeights
+from learner.checkpoint import read_counters
 from learner.checkpoint_folder import CheckpointFolder
 from learner.initial import initial_weights
 from replay.corpora.chunks import open_corpora
@@ -93,7 +94,7 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
         news = checkpoints.refused + system.connect()
         folder.open(config)
         best = BestWeights(folder.checkpoints, config, tokenizer)
-        return _turn(config, folder, references, system, interrupt, best, news)
+        return _turn(config, folder, references, system, interrupt, best, checkpoints, news)
 
 
 def _turn(
@@ -103,6 +104,7 @@ def _turn(
     system: System,
     interrupt: Interrupt,
     best: BestWeights,
+    checkpoints: CheckpointFolder,
     news: list[str],
 ) -> list[ScoreRow]:
     # TensorBoard's writer does not name its files.
@@ -113,11 +115,13 @@ def _turn(
             view.note(f"no relabelling, since their experts cannot label: {', '.join(tasks)}")
         loop = Loop(config, folder, references, system, view, interrupt, best)
         try:
-            system.start(min_version=max((row.weights_version for row in loop.scores.table.rows), default=0))
+            begins = checkpoints.newest_whole(config, system.tokenizer)
+            step = read_counters(begins).step if begins else None
+            system.start(max((row.weights_version for row in loop.scores.table.rows), default=0), step, view.note)
             loop.learn()
             loop.evaluate_finally()
         finally:
-            system.stop(GRACE_SECONDS)
+            system.stop(GRACE_SECONDS, view.note)
             loop.close()
         view.note(loop.where_time_went())
         unscored = system.quarantine.tasks(Part.EVALUATION)

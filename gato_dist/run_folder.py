@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gato_dist.config import RunConfig, dump_config, load_config
 from gato_dist.errors import InputError
-from gato_dist.files import replace_text
+from gato_dist.files import cut_torn_line, replace_text
 
 # Far more blocks than a run starts expert actors.
 BLOCKS_PER_START = 4096
@@ -50,6 +50,8 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         for abandoned in self.checkpoints.glob("*.partial"):
             shutil.rmtree(abandoned) if abandoned.is_dir() else abandoned.unlink()
+        for path in (self.scores, self.episodes):
+            cut_torn_line(path)
         replace_text(self.root / "config.yaml", dump_config(config))
 
     def _check_same(self, config: RunConfig, before: RunConfig) -> None:

@@ -33,6 +33,9 @@ class ScoreLog:
     def learned(self, learner: dict[str, float]) -> None:
         """The learner's newest figures, from which a result's tokens and seconds are told."""
         if learner and learner["step"] != self._learned[-1][0]:
+            if learner["step"] < self._learned[-1][0]:
+                # One that was started again goes on from an earlier step.
+                self._learned = [known for known in self._learned if known[0] < learner["step"]]
             self._learned.append((learner["step"], learner["tokens"], learner["seconds"]))
 
     def add(self, found: EvaluationResult, newest_version: int) -> TaskResult:

@@ -22,11 +22,13 @@ UNAVAILABLE_SECONDS = 3.0  # an actor that is still coming back refuses its work
 class Worker:
     """An actor of a task, or an evaluator, and the arguments of its endless `run`.
 
-    name: its own, which `run` takes first. make: such an actor, anew. work: the reference of what `run` returns.
+    name: its own, which `run` takes first. source: under which it reports, or how that begins. make: such an actor,
+    anew. work: the reference of what `run` returns.
     failures: of an evaluator that had no task to score.
     """
 
     name: str
+    source: str
     part: Part
     task: str | None
     make: Callable[[], ActorHandle]

@@ -16,10 +16,10 @@ from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import digest
 from gato_dist.model.gato import Gato
 from gato_dist.plain import read_as
+from gato_dist.seal import MANIFEST, seal, verify
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.export import read_file, write_file
-from learner.seal import MANIFEST, seal, verify
 from learner.state import load_model, load_optimizer, model_tensors, optimizer_tensors
 
 WEIGHTS, OPTIMIZER, COUNTERS = "model.safetensors", "optimizer.safetensors", "counters.json"

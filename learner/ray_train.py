@@ -1,4 +1,4 @@
-"""The learner under Ray Train: N data-parallel workers that all run the same job."""
+"""The learner under Ray Train: N data-parallel workers that all run the same job, and again where one dies."""
 
 import signal
 import threading
@@ -6,22 +6,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gato_dist.recovery import MAX_DEATHS, Deaths
+
 _terminated = threading.Event()
 
 
 def fit(
-    job: Callable[[int], None], workers: int, gpu: bool, cpus: float, storage: Path, resources: dict[str, float]
+    job: Callable[[int], None],
+    workers: int,
+    gpu: bool,
+    cpus: float,
+    storage: Path,
+    resources: dict[str, float],
+    tell: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Runs `job(rank)` on every worker, with a torch process group between them; returns when all have returned.
 
-    Where a job raises Preempted, all of them are started again, on machines that stay.
+    Where a job raises Preempted, all of them are started again, on machines that stay; and where a worker dies, up to 5
+    times in ten minutes, which `tell` is told. The job begins from its newest checkpoint then.
     cpus, resources: what of Ray's each worker reserves, beside a GPU where `gpu`. storage: where Ray Train keeps its
     own notes.
     Raises what the first failing worker raised, wrapped by Ray Train.
     """
+    from ray.exceptions import RayActorError
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
+    deaths = Deaths()
     while True:
         trainer = TorchTrainer(
             _run,
@@ -32,16 +43,31 @@ def fit(
                 use_gpu=gpu,
                 resources_per_worker={"CPU": cpus} | ({"GPU": 1} if gpu else {}) | resources,
             ),
+            # Ray Train would also start again what the job itself raised: that comes back, and hides what was wrong.
             run_config=RunConfig(storage_path=str(storage), failure_config=FailureConfig(max_failures=0)),
         )
         try:
             trainer.fit()
-        except TrainingFailedError as error:
-            # Ray Train itself restarts after the loss of a machine, but not what a worker raises before it.
-            if "learner.train.Preempted" not in str(error):
+        except (TrainingFailedError, RayActorError) as error:
+            if "learner.train.Preempted" in str(error):
+                continue
+            if not _of_death(error) or deaths.add() > MAX_DEATHS:
                 raise
+            tell(f"learner worker died; starting it again ({deaths.count} of {MAX_DEATHS})")
         else:
             return
+
+
+def _of_death(error: BaseException) -> bool:
+    """Whether a process died, rather than the job raising something. Its fellows then raise what comes of it."""
+    from ray.exceptions import RayActorError
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerHealthCheckFailedError
+    from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+
+    lost = (RayActorError, WorkerHealthCheckFailedError, WorkerGroupStartupFailedError)
+    if isinstance(error, WorkerGroupError):
+        return any(isinstance(each, lost) for each in error.worker_failures.values())
+    return isinstance(error.controller_failure if isinstance(error, ControllerError) else error, lost)
 
 
 def leaves() -> bool:

@@ -285,6 +285,7 @@ class _Periodic:
         snapshot = Snapshot.of(self._config, self._tokenizer, *parts)
         if parallel.is_first():
             self._folder.save(snapshot)
+            self._host.saving(learner.counters.step)
 
     def _check_written(self, wait: bool = False) -> None:
         """Tells of a checkpoint that could not be written, since the next may be.

@@ -2,20 +2,25 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields
 from queue import Empty, Queue
+from typing import Any
 
 import numpy as np
 
 from gato_dist.sequence import Rows, RowShape
-from replay.tables import ROW, import_reverb
+from replay.tables import ROW, Address, import_reverb, where
 
 BLOCK = 16
 AHEAD = 4  # blocks
+IDLE_MS = 10_000  # without a row, after which the server is asked anew
+LOOK_SECONDS = 1.0
+ANSWER_SECONDS = 5
 
 
 def table_rows(
-    address: str,
+    address: Address,
     table: str,
     shape: RowShape,
     block: int = BLOCK,
@@ -23,19 +28,75 @@ def table_rows(
 ) -> Iterator[Rows]:
     """Uniform samples of a table, `block` rows at a time, without end. Waits for the table's first rows.
 
+    A server that died is waited for, and found again at its address, or where `address` says that it is now.
     shape: of the table's rows. drawn: told of every block how often each row was sampled so far, this time too.
     """
+    import_reverb()
+    while True:
+        place = where(address)
+        # Reverb waits for a server for ever and cannot be interrupted, wherever that is by now: a thread waits for it.
+        blocks: Queue[tuple[np.ndarray, np.ndarray] | BaseException] = Queue(1)
+        left = threading.Event()
+        threading.Thread(
+            target=_read_blocks, args=(place, table, block, blocks, left), name="replay", daemon=True
+        ).start()
+        try:
+            while (found := _next_block(blocks)) is not None or where(address) == place:
+                if found is not None:
+                    times, rows = found
+                    drawn(times)
+                    yield Rows.from_bytes(rows, shape)
+        finally:
+            left.set()
+            # Else the thread may wait for room for ever.
+            with suppress(Empty):
+                blocks.get_nowait()
+
+
+def _next_block(blocks: "Queue[tuple[np.ndarray, np.ndarray] | BaseException]") -> tuple[np.ndarray, np.ndarray] | None:
+    """None where there is none for a moment. Raises what reading raised."""
+    try:
+        found = blocks.get(timeout=LOOK_SECONDS)
+    except Empty:
+        return None
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _read_blocks(
+    place: str,
+    table: str,
+    block: int,
+    blocks: "Queue[tuple[np.ndarray, np.ndarray] | BaseException]",
+    left: threading.Event,
+) -> None:
+    """Puts blocks of samples, with how often each was drawn, until `left`."""
+    try:
+        while not left.is_set():
+            for sample in _samples(place, table, block):
+                blocks.put((sample.info.times_sampled, sample.data[ROW]))
+                if left.is_set():
+                    return
+    except BaseException as error:
+        blocks.put(error)
+
+
+def _samples(place: str, table: str, block: int) -> Iterator[Any]:
+    """Blocks of samples as Reverb has them; ends where none comes for a while, or the server does not answer."""
     reverb = import_reverb()
     import tensorflow as tf
 
     # Other processes need the cores more than TensorFlow does.
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    dataset = reverb.TrajectoryDataset.from_table_signature(
-        address, table, max_in_flight_samples_per_worker=2 * block, num_workers_per_iterator=1
-    )
-    for sample in dataset.batch(block, drop_remainder=True).as_numpy_iterator():
-        drawn(sample.info.times_sampled)
-        yield Rows.from_bytes(sample.data[ROW], shape)
+    try:
+        dataset = reverb.TrajectoryDataset.from_table_signature(
+            place, table, max_in_flight_samples_per_worker=2 * block, num_workers_per_iterator=1,
+            rate_limiter_timeout_ms=IDLE_MS, get_signature_timeout_secs=ANSWER_SECONDS,
+        )  # fmt: skip
+    except reverb.errors.DeadlineExceededError:
+        return
+    yield from dataset.batch(block, drop_remainder=True).as_numpy_iterator()
 
 
 class RowStream:

@@ -1,14 +1,14 @@
 """One replay over several servers: who writes where and who reads what, decided by the configuration alone."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from gato_dist.config_sections import ReplayConfig
 from gato_dist.sequence import Rows, RowShape
 from replay.sampler import table_rows
-from replay.tables import start_server
+from replay.server import Disk, ReplayServer
+from replay.tables import Address
 
 
 def shard_of(task: int, copy: int, copies: int, shards: int) -> int:
@@ -31,21 +31,24 @@ def start_shard(
     copies: int,
     networks: Sequence[str] = (),
     whole: Mapping[str, RowShape] | None = None,
-) -> Any:
+    port: int = 0,
+    disk: Disk | None = None,
+) -> ReplayServer:
     """Server number `shard`, with the tables that some expert writes there; it listens at `config.port` + shard.
 
     shapes: of every task's rows, in the run's order. copies: experts of a task. Limits of a table are for all its
     servers together: each keeps its experts' share of them. whole: of further tables, which lie on this server alone.
+    port: where it listened before it died. disk: where it is kept.
     """
     writers = {name: shards_of(task, copies, config.shards).count(shard) for task, name in enumerate(shapes)}
     shares = {name: count / copies for name, count in writers.items() if count}
-    own = config.model_copy(update={"port": config.port and config.port + shard})
+    own = config.model_copy(update={"port": port or (config.port and config.port + shard)})
     kept = {name: shapes[name] for name in shares} | dict(whole or {})
-    return start_server(kept, own, networks, dict.fromkeys(kept, 1.0) | shares)
+    return ReplayServer(kept, own, networks, dict.fromkeys(kept, 1.0) | shares, disk)
 
 
 def shard_rows(
-    addresses: Sequence[str],
+    addresses: Sequence[Address],
     task: int,
     table: str,
     shape: RowShape,

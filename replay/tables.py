@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gato_dist.config_sections import ReplayConfig
@@ -12,6 +12,12 @@ from gato_dist.sequence import RowShape, row_bytes
 from gato_dist.sources import Source
 
 ROW = "row"
+Address = str | Callable[[], str]  # host:port, or what tells where a server is now
+
+
+def where(address: Address) -> str:
+    """host:port of a server at this moment."""
+    return address if isinstance(address, str) else address()
 
 
 def table_name(task: str, source: Source = Source.EXPERT) -> str:
@@ -69,17 +75,19 @@ def start_server(
     config: ReplayConfig,
     networks: Sequence[str] = (),
     shares: Mapping[str, float] | None = None,
+    checkpointer: Any = None,
 ) -> Any:
     """A Reverb server with a table per shape, by name; its `port` is `config.port`, or a free one where that is 0.
 
     Reverb itself binds every interface and authenticates nobody. Here this machine and `networks` alone reach it.
-    shares: of each table, what this server keeps; all of it where not given.
+    shares: of each table, what this server keeps; all of it where not given. checkpointer: Reverb's, of a folder that
+    it may delete from; a temporary one where not given.
     Raises RuntimeError where the kernel does not keep the others out.
     """
     reverb = import_reverb()
     shares = shares or dict.fromkeys(shapes, 1.0)
     tables = [make_table(name, shape, part_of(config, shares[name])) for name, shape in shapes.items()]
-    server = reverb.Server(tables, port=config.port or None)
+    server = reverb.Server(tables, port=config.port or None, checkpointer=checkpointer)
     admit(server, networks)
     return server
 

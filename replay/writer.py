@@ -5,18 +5,26 @@ from types import TracebackType
 from typing import Any
 
 from gato_dist.sequence import Rows
-from replay.tables import ROW, import_reverb
+from replay.tables import ROW, Address, import_reverb, where
 
 WAIT_MS = 500
 
 
 class RowWriter:
-    """Appends rows to one table. `write` returns when all but `in_flight` rows have been taken."""
+    """Appends rows to one table. `write` returns when all but `in_flight` rows have been taken.
 
-    def __init__(self, address: str, table: str, should_stop: Callable[[], bool], in_flight: int = 16) -> None:
+    A server that died is waited for: Reverb finds it again at its address and sends what it had not confirmed once
+    more, under the same keys. Where `address` tells of another place, rows in flight are lost, as the server's are.
+    """
+
+    def __init__(self, address: Address, table: str, should_stop: Callable[[], bool], in_flight: int = 16) -> None:
         self._reverb = import_reverb()
-        self._table, self._should_stop, self._in_flight = table, should_stop, in_flight
-        self._writer: Any = self._reverb.Client(address).trajectory_writer(num_keep_alive_refs=1)
+        self._address, self._table, self._should_stop, self._in_flight = address, table, should_stop, in_flight
+        self._open(where(address))
+
+    def _open(self, place: str) -> None:
+        self._place = place
+        self._writer: Any = self._reverb.Client(place).trajectory_writer(num_keep_alive_refs=1)
 
     def write(self, rows: Rows) -> bool:
         """Appends rows and waits for room. False where it was told to stop while it waited: rows may be lost."""
@@ -37,6 +45,8 @@ class RowWriter:
             try:
                 self._writer.flush(block_until_num_items=in_flight, timeout_ms=WAIT_MS)
             except self._reverb.errors.DeadlineExceededError:
+                if (place := where(self._address)) != self._place:
+                    self._open(place)
                 continue
             return True
         return False

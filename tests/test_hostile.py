@@ -23,13 +23,13 @@ from gato_dist.errors import InputError
 from gato_dist.plain import as_numbers
 from gato_dist.results import EpisodeLog
 from gato_dist.scores import ScoreTable, load_reference
+from gato_dist.seal import seal
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import task_table
 from gato_dist.tokens.text import TextTokenizer
 from learner.best import best_note
 from learner.checkpoint import export, read_contents
 from learner.export import _sum, read_file
-from learner.seal import seal
 from replay.dataset import Dataset, read_settings
 from replay.episodes import Shard, write_shard
 from replay.faults import _entry_faults

@@ -2,7 +2,9 @@
 
 import pytest
 
+from gato_dist.config import RunConfig
 from gato_dist.errors import InputError
+from gato_dist.run_folder import RunFolder
 from gato_dist.scores import (
     Reference,
     Score,
@@ -47,6 +49,19 @@ def test_rows_come_back_from_the_file_as_they_were(tmp_path):
     assert (tmp_path / "scores.csv").read_text().splitlines()[0] == (
         "step,weights_version,task,suite,episodes,random,expert,mean,std,fraction,ci_low,ci_high"
     )
+
+
+def test_a_run_that_is_taken_up_drops_the_line_that_its_machine_left_torn(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.open(RunConfig(name="x", tasks=({"name": "babyai/go-to-local"},)))
+    whole = ScoreRow.of(5, 1, "a/b", [1.0, 2.0], reference(0, 2))
+    for _ in range(2):
+        ScoreTable(run.scores).append(whole)
+    run.scores.write_bytes(run.scores.read_bytes()[:-7])
+    run.episodes.write_text("{")
+    run.open(RunConfig(name="x", tasks=({"name": "babyai/go-to-local"},)))
+    assert ScoreTable.read(run.scores) == [whole]
+    assert not run.episodes.exists()
 
 
 def test_a_file_that_is_no_score_table_is_refused(tmp_path):

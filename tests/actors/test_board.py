@@ -235,3 +235,12 @@ def test_who_is_in_trouble_stands_in_the_guidance():
     board = Board(["a"], often())
     board.trouble(frozenset({0}))
     assert board.guidance() == Guidance(troubled=frozenset({0}))
+
+
+def test_deaths_and_the_newest_step_to_save_are_told_once():
+    board = Board(["a"], often())
+    board.died("learner", "learner worker died")
+    board.save_replay(60)
+    board.save_replay(90)
+    assert board.take_deaths() == ([("learner", "learner worker died")], 90)
+    assert board.take_deaths() == ([], None)

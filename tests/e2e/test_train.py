@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from gato_dist.scores import ScoreTable, mean_curve
+from gato_dist.seal import verify
 from learner.checkpoint import load_for_acting
-from learner.seal import verify
 
 COMMAND = Path(sys.executable).parent / "gato-dist"
 

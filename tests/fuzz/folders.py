@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from gato_dist.config_sections import CorpusConfig
+from gato_dist.seal import seal
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer
 from learner.best import best_note
 from learner.checkpoint import load_for_acting
-from learner.seal import seal
 from replay.corpora.chunks import CorpusChunks, open_corpus
 from replay.dataset import Dataset
 from replay.storage import Location

@@ -17,10 +17,10 @@ from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.run import make_tokenizer
 from gato_dist.scores import load_reference
+from gato_dist.seal import seal
 from gato_dist.seeds import dataset_seeds
 from learner.checkpoint import Counters, Snapshot, build_model, content_hash
 from learner.checkpoint_folder import CheckpointFolder
-from learner.seal import seal
 from replay.dataset import Dataset, read_settings
 from replay.episodes import Entry, write_shard
 from replay.storage import Location

@@ -49,6 +49,13 @@ def found(task: str, score: float, version: int = 1, success=None) -> Evaluation
     return EvaluationResult(task, version, 15, (score, score), (success, success), 0.1, False)
 
 
+def test_a_learner_that_went_back_to_its_checkpoint_is_followed(parts):
+    log, _, _ = parts
+    log.learned({"step": 14.0, "tokens": 1400.0, "seconds": 9.0})
+    log.learned({"step": 18.0, "tokens": 1800.0, "seconds": 11.0})
+    assert log.place(16) == (1600, 10.0)
+
+
 def test_a_result_is_placed_between_two_reports_of_the_learner(parts):
     log, writer, _ = parts
     result = log.add(found("a/x", 4.0, success=True), newest_version=3)

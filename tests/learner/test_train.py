@@ -49,13 +49,17 @@ class FakeHost:
     """Keeps what was published and reported; stops after `steps` questions."""
 
     def __init__(self, steps: int = 10**9) -> None:
-        self.left, self.versions, self.reports, self.notes = steps, [], [], []
+        self.left, self.versions, self.reports = steps, [], []
+        self.saved, self.notes = [], []
 
     def publish(self, version, step, weights) -> None:
         self.versions.append((version, step, {name: array.copy() for name, array in weights.items()}))
 
     def report(self, metrics) -> None:
         self.reports.append(metrics)
+
+    def saving(self, step) -> None:
+        self.saved.append(step)
 
     def note(self, message) -> None:
         self.notes.append(message)
@@ -146,6 +150,14 @@ def test_a_checkpoint_is_enough_to_act(tmp_path):
     assert (config.learner.steps, counters.step) == (6, 6)
     assert tokenizer.fingerprint == make_tokenizer().fingerprint
     assert not model.training
+
+
+def test_its_host_is_told_of_every_checkpoint(tmp_path):
+    host = FakeHost()
+    run(tmp_path, host, make_config(steps=6, checkpoint_seconds=1e-9))
+    assert host.saved[-1] == 6
+    assert host.saved == sorted(host.saved)
+    assert {f"step-{step:08d}" for step in host.saved} >= {path.name for path in tmp_path.iterdir()}
 
 
 def test_only_whole_checkpoints_count_and_only_the_newest_stay(tmp_path):

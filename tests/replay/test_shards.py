@@ -12,7 +12,6 @@ from gato_dist.errors import InputError
 from gato_dist.sequence import RowShape
 from replay.sampler import RowStream
 from replay.shards import shard_of, shard_rows, shards_of, start_shard, sum_figures, take_turns
-from replay.tables import table_figures
 from replay.writer import RowWriter
 from tests.replay.test_replay import address, make_rows, never
 
@@ -62,7 +61,7 @@ def test_two_real_servers_hold_one_table_and_every_row_is_as_likely():
         shard = shard_of(0, copy, copies, 2)
         with RowWriter(addresses[shard], "a/state", never) as writer:
             assert writer.write(make_rows(SHAPES["a/state"], 20, 20 * copy))
-    figures = sum_figures(table_figures(server.localhost_client().server_info()) for server in servers)
+    figures = sum_figures(server.figures() for server in servers)
     assert figures["a/state"]["inserted"] == 80
     rows = RowStream(shard_rows(addresses, 0, "a/state", SHAPES["a/state"], copies, reader=1)).take(1600)
     drawn = np.bincount(rows.item_id, minlength=80)

@@ -1,0 +1,113 @@
+"""Replay on disk: what Reverb writes of one server, sealed, and found again beside the learner's checkpoints.
+
+Reverb takes a table's limits and the size of its rows from its checkpoint, whatever the server was given, and deletes
+all else that lies where it writes: so it writes into a folder of its own, and what it wrote is moved, described and
+sealed.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gato_dist.config_sections import ReplayConfig
+from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.files import flush
+from gato_dist.plain import read_as
+from gato_dist.seal import seal, verify
+from gato_dist.sequence import RowShape, row_bytes
+from replay.tables import part_of
+
+CONTENTS, DONE = "tables.json", "DONE"
+LIMITS = ("size", "ahead", "min_size", "samples_per_insert")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a server's tables must be, for a checkpoint to be theirs.
+
+    tokenizer: its fingerprint; tables: of each, its limits and the bytes of a row.
+    """
+
+    tokenizer: str
+    tables: dict[str, dict[str, float]]
+
+    @classmethod
+    def of(
+        cls, tokenizer: str, shapes: Mapping[str, RowShape], config: ReplayConfig, shares: Mapping[str, float]
+    ) -> "Tables":
+        """As `start_server` makes them of the same arguments."""
+        tables = {}
+        for name, shape in shapes.items():
+            limits = part_of(config, shares[name])
+            tables[name] = {key: float(getattr(limits, key)) for key in LIMITS} | {"row_bytes": float(row_bytes(shape))}
+        return cls(tokenizer, tables)
+
+
+class ReplayCheckpoints:
+    """Those of one server, the newest `keep` of them: in `root` a folder for each step, with one for each server."""
+
+    def __init__(self, root: Path, shard: int, keep: int) -> None:
+        self._root, self._name, self._keep = root, f"shard-{shard}", keep
+
+    def place(self, step: int) -> Path:
+        return self._root / f"step-{step:08d}" / self._name
+
+    def newest(self) -> Path | None:
+        """By its name, whole or not."""
+        return max(self._all(), default=None)
+
+    def prune(self, step: int) -> None:
+        """Keeps the newest up to `step`, and none beyond it: the run has not come so far again."""
+        kept = [path for path in sorted(self._all()) if path <= self.place(step)][-self._keep :]
+        for path in self._all():
+            if path not in kept:
+                shutil.rmtree(path)
+                # Other servers' may lie there still.
+                with suppress(OSError):
+                    path.parent.rmdir()
+
+    def _all(self) -> list[Path]:
+        return list(self._root.glob(f"step-*/{self._name}"))
+
+
+def save(client: Any, tables: Tables, place: Path) -> None:
+    """Has a server write its checkpoint and moves it to `place`, sealed; it is there as a whole or not at all.
+
+    client: a reverb.Client of the server, whose process must be this one's machine's.
+    """
+    written = Path(client.checkpoint())
+    try:
+        (written / CONTENTS).write_text(json.dumps(asdict(tables)))
+        seal(written)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+        written.rename(place)
+        flush(place.parent)
+    finally:
+        shutil.rmtree(written, ignore_errors=True)
+
+
+def check(place: Path, tables: Tables) -> None:
+    """Raises InputError, in a line, where there is no whole checkpoint at `place`, or one of other tables."""
+    if not place.is_dir():
+        raise InputError(f"{place}: there is none")
+    if not (place / DONE).is_file():
+        raise InputError(f"{place}: Reverb did not finish it: no {DONE}")
+    verify(place)
+    path = place / CONTENTS
+    try:
+        before = read_as(Tables, json.loads(path.read_text()))
+    except DAMAGED as error:
+        raise InputError(f"{path}: damaged: {brief(error)}") from error
+    if before.tokenizer != tables.tokenizer:
+        raise InputError(f"{place}: its tokenizer is not this run's")
+    if set(before.tables) != set(tables.tables):
+        raise InputError(f"{place}: it holds {', '.join(sorted(before.tables))}, not this run's tables")
+    for name, limits in tables.tables.items():
+        for key, new in limits.items():
+            if (old := before.tables[name].get(key)) != new:
+                raise InputError(f"{place}: {key} of {name} is {old or 0:g} there, {new:g} in this run")

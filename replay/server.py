@@ -1,0 +1,109 @@
+"""A replay server of this process: Reverb's, begun from a checkpoint where there is a sound one, and saved."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gato_dist.config_sections import ReplayConfig
+from gato_dist.errors import InputError, brief
+from gato_dist.sequence import RowShape
+from replay.checkpoints import ReplayCheckpoints, Tables, check, save
+from replay.tables import admit, import_reverb, start_server, table_figures
+
+INFO_SECONDS = 5
+NEWEST = -1
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Where a server's tables are kept: in `root`, of this machine, the newest `keep` of its checkpoints.
+
+    tokenizer: its fingerprint. step: of the checkpoint to begin from; NEWEST for the newest; None for empty tables.
+    """
+
+    root: Path
+    shard: int
+    keep: int
+    tokenizer: str
+    step: int | None = None
+
+    @property
+    def checkpoints(self) -> ReplayCheckpoints:
+        return ReplayCheckpoints(self.root / "checkpoints", self.shard, self.keep)
+
+    @property
+    def scratch(self) -> Path:
+        """Where Reverb writes, and deletes what it finds."""
+        return self.root / f"reverb-{self.shard}"
+
+    @property
+    def begin(self) -> Path | None:
+        if self.step is None:
+            return None
+        return self.checkpoints.newest() if self.step == NEWEST else self.checkpoints.place(self.step)
+
+
+class ReplayServer:
+    """The same arguments as `start_server`. began: what it holds from before, in words; "" where nothing.
+
+    Raises RuntimeError where it cannot listen, or the kernel does not keep others off.
+    """
+
+    def __init__(
+        self,
+        shapes: dict[str, RowShape],
+        config: ReplayConfig,
+        networks: Sequence[str] = (),
+        shares: dict[str, float] | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        self._disk, self.began = disk, ""
+        start = partial(start_server, shapes, config, networks, shares)
+        if disk is None:
+            self._server = start()
+        else:
+            self._tables = Tables.of(disk.tokenizer, shapes, config, shares or dict.fromkeys(shapes, 1.0))
+            self._server = self._begin(disk, start)
+        self._client = self._server.localhost_client()
+
+    def _begin(self, disk: Disk, start: Callable[..., Any]) -> Any:
+        """From the checkpoint, or with empty tables where it is not fit: what is lost can be played again."""
+        shutil.rmtree(disk.scratch, ignore_errors=True)
+        disk.scratch.mkdir(parents=True)
+        make = partial(import_reverb().platform.checkpointers_lib.DefaultCheckpointer, str(disk.scratch))
+        if (begin := disk.begin) is not None:
+            try:
+                check(begin, self._tables)
+                server = start(checkpointer=make(fallback_checkpoint_path=str(begin)))
+            except (InputError, RuntimeError, ValueError) as error:
+                self.began = f"empty, replay refills: {brief(error)}"
+            else:
+                self.began = f"from the checkpoint of {begin.parent.name}"
+                return server
+        return start(checkpointer=make())
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    def figures(self) -> dict[str, dict[str, int]]:
+        """Of its tables (`table_figures`). Raises reverb.errors.DeadlineExceededError where it does not answer."""
+        return table_figures(self._client.server_info(timeout=INFO_SECONDS))
+
+    def admit(self, networks: Sequence[str]) -> None:
+        admit(self._server, networks)
+
+    def save(self, step: int) -> None:
+        """Writes its tables beside the learner's checkpoint of this step. Raises RuntimeError or OSError."""
+        assert self._disk is not None
+        checkpoints = self._disk.checkpoints
+        save(self._client, self._tables, checkpoints.place(step))
+        checkpoints.prune(step)
+
+    def stop(self) -> None:
+        self._server.stop()
+        if self._disk is not None:
+            shutil.rmtree(self._disk.scratch, ignore_errors=True)

@@ -1,0 +1,59 @@
+"""Three Ray nodes on this machine, of which all but the first can be killed as a whole."""
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.chaos.running import KINDS, command_of, family
+from tests.local_cluster import STORE, environment
+
+# What holds the board and the driver is on the first node, and so is the learner's; the others are alike.
+WORDS = (
+    "learner.resources={learner: 1}", "replay.resources={replay: 1}", "actors.resources={actors: 1}",
+    "evaluation.resources={actors: 1}",
+)  # fmt: skip
+SPARE = {"actors": 1000.0, "replay": 1000.0}
+
+
+class Nodes:
+    """A cluster that this process started; `words` are what a run needs to join it."""
+
+    def __init__(self, cluster, common: dict) -> None:
+        self._cluster, self._common = cluster, common
+        self._nodes = [cluster.add_node(**common, resources=SPARE) for _ in range(2)]
+        self.words = [f"ray.address={cluster.address}", *WORDS]
+
+    def kill(self, draw: random.Random) -> list[str]:
+        """Kills a node with all that runs on it, and adds a new one; which kinds of the run's processes it had."""
+        node = draw.choice(sorted(self._nodes, key=lambda each: each.node_id))
+        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+        gone = [*family(raylet), raylet]
+        kinds = [kind for each in gone for kind, command in KINDS.items() if command in command_of(each)]
+        for each in gone:
+            each.kill()
+        self._nodes.remove(node)
+        self._cluster.remove_node(node, allow_graceful=False)
+        self._nodes.append(self._cluster.add_node(**self._common, resources=SPARE))
+        return kinds
+
+
+@contextmanager
+def three_nodes(folder: Path) -> Iterator[Nodes]:
+    """folder: short, since sockets lie there. This process must not have used Ray before."""
+    token = folder / "auth_token"
+    token.touch(mode=0o600)
+    token.write_text(os.urandom(32).hex())
+    os.environ.update(environment(token))
+    from ray.cluster_utils import Cluster
+
+    common = {"num_cpus": 16, "object_store_memory": STORE}
+    head = common | {"resources": {"learner": 1000.0}, "temp_dir": str(folder / "ray"), "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        yield Nodes(cluster, common)
+    finally:
+        cluster.shutdown()

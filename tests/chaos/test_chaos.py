@@ -1,0 +1,47 @@
+"""Parts of a real run are killed, and it goes on. `python -m tests.chaos` does the same for as long as one likes."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.checks import Items, check_checkpoints, check_scores
+from tests.chaos.faults import FAULTS, inject
+from tests.chaos.nodes import three_nodes
+from tests.chaos.running import Running
+
+
+def run_through(running: Running, kinds: list[str], seed: int = 0) -> None:
+    """Kills one of each kind after the other, and checks what must hold all the while and at the end."""
+    draw = random.Random(seed)
+    running.start()
+    try:
+        running.wait_for_training()
+        running.wait_for_checkpoint()
+        items = Items(running.run, running.port)
+        for kind in kinds:
+            inject(FAULTS[kind], running, draw, items)
+        assert running.end() == 130, running.output()
+    finally:
+        if running.process is not None and running.process.poll() is None:
+            running.process.kill()
+    assert check_scores(running.run) >= 0
+    check_checkpoints(running.run)
+
+
+def test_a_run_goes_on_without_its_expert_and_its_replay_server(tmp_path):
+    run_through(Running(tmp_path), ["expert", "replay server"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_run_outlives_each_of_its_processes_in_any_order(tmp_path, seed):
+    kinds = [kind for kind in FAULTS if kind != "node"]
+    run_through(Running(tmp_path), random.Random(seed).sample(kinds, len(kinds)), seed)
+
+
+@pytest.mark.slow
+def test_a_run_outlives_a_node(tmp_path_factory):
+    folder = Path(tmp_path_factory.mktemp("n"))
+    with three_nodes(folder) as nodes:
+        run_through(Running(folder, nodes), ["node", "node"])
