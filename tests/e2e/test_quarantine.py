@@ -107,8 +107,9 @@ def test_tasks_that_raise_errors_or_die_are_left_out_and_the_others_are_learned(
     assert rows[-1].step == 150
     raised, died = (f"gymnasium/mine:{name}" for name in ("Raises", "Dies"))
     out = {(each.task, each.part): each for each in read_quarantine(run / "quarantine.json")}
-    assert set(out) == {(task, part) for task in (raised, died) for part in ("experts", "evaluation")}
-    assert out[raised, "experts"].reason == "failed: RuntimeError: the arm fell off"
+    # Whether experts fail twice before the last step is a matter of how fast their processes start.
+    assert {task for task, part in out if part == "evaluation"} == {raised, died}
+    assert out[raised, "evaluation"].reason == "failed: RuntimeError: the arm fell off"
     assert out[died, "evaluation"].reason == "died"
     assert {each.tries for each in out.values()} == {2}
     last = output.strip().splitlines()[-1]
@@ -117,7 +118,7 @@ def test_tasks_that_raise_errors_or_die_are_left_out_and_the_others_are_learned(
     assert died in last
     log = (run / "log.txt").read_text()
     assert f"expert of {raised} failed: RuntimeError: the arm fell off; starting it again (try 2 of 2)" in log
-    assert f"{raised} is quarantined from experts" in log
+    assert f"expert of {died} died; starting it again (try 2 of 2)" in log
     assert "the arm fell off" in (run / "report.html").read_text()
 
 
