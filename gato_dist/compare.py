@@ -112,7 +112,7 @@ def _names(folders: list[Path]) -> list[str]:
     for count in range(1, most):
         names = ["/".join(folder.parts[-count:]) for folder in folders]
         if len(set(names)) == len(names):
-            return names
+            return [name.removesuffix(".json") for name in names]
     return [str(folder) for folder in folders]
 
 
