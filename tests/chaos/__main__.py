@@ -1,7 +1,7 @@
 """Kills parts of a real run at random moments and prints what came of it: `python -m tests.chaos --minutes M --seed S`.
 
-First on one machine, then whole nodes, three on this machine. For an hour it is the soak: memory and open files of
-every kind of process, at the start, in the middle and at the end.
+On one machine, or, with `--faults node`, whole nodes, three on this machine. For an hour it is the soak: memory and
+open files of every kind of process, at the start, in the middle and at the end.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tests.chaos.faults import FAULTS, Fault, inject
 from tests.chaos.nodes import Nodes, three_nodes
 from tests.chaos.running import Running, usage
 
-NODES_SHARE = 0.25  # of the minutes, after them, on three nodes
+ALONE = [kind for kind in FAULTS if kind != "node"]
 PAUSE_SECONDS = (4.0, 12.0)
 
 
@@ -79,19 +79,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS), metavar="FAULT")
+    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=ALONE, metavar="FAULT")
     parser.add_argument("--folder", type=Path, help="for the run; a temporary one where not given")
     words = parser.parse_args()
     console = Console(width=150)
     folder = words.folder or Path(tempfile.mkdtemp(prefix="gato-chaos-"))
-    alone, seconds = [kind for kind in words.faults if kind != "node"], {}
-    if alone:
-        seconds |= chaos(folder / "alone", words.minutes, words.seed, alone, console)
-    if "node" in words.faults:
+    if words.faults == ["node"]:
         (folder / "nodes").mkdir(parents=True)
         with three_nodes(folder / "nodes") as nodes:
-            minutes = words.minutes * NODES_SHARE if alone else words.minutes
-            seconds |= chaos(folder / "nodes", minutes, words.seed, ["node"], console, nodes)
+            seconds = chaos(folder / "nodes", words.minutes, words.seed, ["node"], console, nodes)
+    elif "node" in words.faults:
+        parser.error("--faults node: give it alone; Ray takes up a cluster's token only where it was not used before")
+    else:
+        seconds = chaos(folder / "alone", words.minutes, words.seed, words.faults, console)
     console.print(result_table(seconds, FAULTS))
 
 

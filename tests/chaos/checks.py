@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from gato_dist.config import load_config
-from gato_dist.run import make_tokenizer
 from gato_dist.scores import ScoreTable, load_reference
 from gato_dist.sequence import Rows, RowShape
 from gato_dist.tokens.packing import row_shape
@@ -44,6 +43,9 @@ class Items:
 
     def __init__(self, run: Path, port: int) -> None:
         config = load_config(run / "config.yaml")
+        # Ray takes up its token when it is imported, and three_nodes sets it later than this module is.
+        from gato_dist.run import make_tokenizer
+
         tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
         self._shapes: dict[str, RowShape] = {
             task.name: row_shape(tokenizer.tasks[task.name], config.tokens.length) for task in config.tasks

@@ -1,13 +1,13 @@
 """Parts of a real run are killed, and it goes on. `python -m tests.chaos` does the same for as long as one likes."""
 
 import random
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
 from tests.chaos.checks import Items, check_checkpoints, check_scores
 from tests.chaos.faults import FAULTS, inject
-from tests.chaos.nodes import three_nodes
 from tests.chaos.running import Running
 
 
@@ -42,6 +42,8 @@ def test_a_run_outlives_each_of_its_processes_in_any_order(tmp_path, seed):
 
 @pytest.mark.slow
 def test_a_run_outlives_a_node(tmp_path_factory):
-    folder = Path(tmp_path_factory.mktemp("n"))
-    with three_nodes(folder) as nodes:
-        run_through(Running(folder, nodes), ["node", "node"])
+    folder = str(tmp_path_factory.mktemp("n"))
+    words = [sys.executable, "-m", "tests.chaos", "--faults", "node", "--minutes", "0.3", "--folder", folder]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "none under two keys" in done.stdout
