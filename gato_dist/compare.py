@@ -14,6 +14,7 @@ from gato_dist.compare_chart import side_by_side_svg
 from gato_dist.cost import Cost
 from gato_dist.drawing import Points, escape, number_text
 from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.files import replace_text
 from gato_dist.profiles import curves_svg, profile_svg
 from gato_dist.report import duration_text, estimate_text, page_html, read_rows, results_of, table_html
 from gato_dist.results import Aggregate, EpisodeLog, TaskResult, aggregate
@@ -96,13 +97,7 @@ def compare_runs(folders: list[Path], out: Path | None) -> None:
         table.add_row(*map(Text, line))
     make_console().print(table)
     if out:
-        partial = out.with_name(out.name + ".partial")
-        try:
-            made = _page(runs, common, head, lines) if out.suffix == ".html" else _picture(runs)
-            partial.write_text(made, "utf-8")
-            partial.rename(out)
-        finally:
-            partial.unlink(missing_ok=True)
+        replace_text(out, _page(runs, common, head, lines) if out.suffix == ".html" else _picture(runs))
         print(out)
 
 

@@ -25,7 +25,7 @@ def run_through(running: Running, kinds: list[str], seed: int = 0) -> None:
     finally:
         if running.process is not None and running.process.poll() is None:
             running.process.kill()
-    assert check_scores(running.run) >= 0
+    check_scores(running.run)
     check_checkpoints(running.run)
 
 
