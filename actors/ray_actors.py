@@ -1,6 +1,5 @@
 """Ray's share of the actors: thin shells, transport of weights, and nothing else."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from ray.actor import ActorHandle
 
 from actors.board import Board, EvaluationJob, EvaluationResult
 from actors.filming import Film
+from actors.niceness import Niceness
 from actors.publisher import Publisher
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import EvaluationConfig
@@ -174,8 +174,7 @@ class ExpertActor:
         from actors.experts.registry import make_demonstrator
         from gato_dist.tokens.packing import Packer, Prompting
 
-        os.nice(config.actors.niceness)
-        task = config.tasks[index]
+        niceness, task = Niceness(config.actors.niceness), config.tasks[index]
         report = Reporter(board, f"expert/{task.name}/{copy}", name)
         block: Any = ray.get(board.claim_block.remote())
         seeds = expert_seeds(config.seed, block, task.num_envs)
@@ -187,6 +186,7 @@ class ExpertActor:
         )
         stop = Stop(board, report)
         with make_writer(task.name, stop) as writer:
+            niceness.take()
             for figures in demonstrate(demonstrator, tokenizer, packer, writer.write):
                 report(figures)
                 if stop():
@@ -215,9 +215,8 @@ class GatoActor:
 
         from actors.relabel import Rollouts, open_sinks, relabel
 
-        os.nice(config.relabel.niceness)
         torch.set_num_threads(1)
-        task = config.tasks[index]
+        niceness, task = Niceness(config.relabel.niceness), config.tasks[index]
         block: Any = ray.get(board.claim_block.remote())
         # A source of its own for every start: what those before it counted stays.
         report = Reporter(board, f"gato/{task.name}/{block}", name)
@@ -226,6 +225,7 @@ class GatoActor:
         rounds = self._rounds(config, board, stop, rollouts)
         tokenizer = tokenizers.tasks[task.name]
         with open_sinks(config, task, tokenizer, sources, block, stop, make_writer) as sinks:
+            niceness.take()
             for figures in relabel(rollouts.env, rollouts.labeller, rounds, tokenizer, sinks, rollouts.random):
                 report(figures)
                 if stop():
@@ -258,11 +258,12 @@ class EvaluatorActor:
         from actors.evaluate import Evaluator
         from gato_dist.model.gato import Gato
 
-        os.nice(config.evaluation.niceness)
+        niceness = Niceness(config.evaluation.niceness)
         torch.set_num_threads(config.evaluation.threads)
         self._report = Reporter(board, name, name)
         self._evaluator, self._version = Evaluator(config, tokenizer, self._report.alive), -1
         self._model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
+        niceness.take()
         board.report.remote(name, {"ready": time.time()})
         while not ray.get(board.stopping.remote()):
             self._report.alive()

@@ -235,8 +235,8 @@ class ActorsConfig(Section):
     )
     tries: Positive = Field(
         5,
-        description="starts, within one of the run, of an actor that dies, fails or hangs before its task is "
-        "quarantined; of evaluators, for each task",
+        description="starts of an actor that dies, fails or hangs before its task is quarantined; of evaluators, "
+        "for each task; one of long ago counts no more",
     )
     hang_seconds: float = Field(
         600.0,

@@ -1,15 +1,19 @@
 """Tasks whose actors crash, raise errors or hang: tried again a few times, then left out, while the others go on."""
 
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import replace_text
 from gato_dist.plain import read_as
+from gato_dist.recovery import Deaths
+
+FORGET_SECONDS = 7200.0
 
 
 class Part(StrEnum):
@@ -43,10 +47,15 @@ class Quarantined:
 class Quarantine:
     """Counts the tries of one start of a run; keeps who is out in a file, in a run folder. A new start forgets all."""
 
-    def __init__(self, path: Path, tries: int) -> None:
-        """tries: starts of an actor that may fail before its task is out."""
+    def __init__(self, path: Path, tries: int, hang_seconds: float = 0.0) -> None:
+        """tries: starts of an actor that may fail before its task is out; hang_seconds: that one may take to fail.
+
+        Over days every machine fails now and then, which is no fault of the task's: tries are forgotten after two
+        hours, or twice as long as all of them take if all of them hang.
+        """
         self._path, self._most = path, tries
-        self._failures: Counter[tuple[Part, str]] = Counter()
+        within = max(FORGET_SECONDS, 2 * tries * hang_seconds)
+        self._failures: dict[tuple[Part, str], Deaths] = defaultdict(partial(Deaths, within))
         self._failed: set[tuple[str, Part]] = set()
         self.out: list[Quarantined] = []
         path.unlink(missing_ok=True)
@@ -58,9 +67,8 @@ class Quarantine:
         Evaluators take turns, and count together.
         """
         key = (part, task if part is Part.EVALUATION else name)
-        self._failures[key] += 1
         self._failed.add((task, part))
-        tries, does = self._failures[key], f"{name}{f' in {task}' * (part is Part.EVALUATION)} {reason}"
+        tries, does = self._failures[key].add(), f"{name}{f' in {task}' * (part is Part.EVALUATION)} {reason}"
         if self.has(task, part):
             return f"{does}; starting it again"
         if tries < self._most:

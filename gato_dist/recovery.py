@@ -10,8 +10,9 @@ WITHIN_SECONDS = 600.0
 
 @dataclass
 class Deaths:
-    """Of one process, each forgotten after ten minutes: machines fail now and then, what dies at once will again."""
+    """Of one process, each forgotten after a while: machines fail now and then, what dies at once will again."""
 
+    within: float = WITHIN_SECONDS
     times: list[float] = field(default_factory=list)
 
     def add(self) -> int:
@@ -22,7 +23,7 @@ class Deaths:
     @property
     def count(self) -> int:
         now = time.monotonic()
-        self.times = [when for when in self.times if now - when < WITHIN_SECONDS]
+        self.times = [when for when in self.times if now - when < self.within]
         return len(self.times)
 
 

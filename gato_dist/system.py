@@ -63,7 +63,7 @@ class System:
         step: of the checkpoint that the learner goes on from, if there is one.
         """
         config, tokenizer = self._config, self.tokenizer
-        self.quarantine = Quarantine(self._folder.quarantine, config.actors.tries)
+        self.quarantine = Quarantine(self._folder.quarantine, config.actors.tries, config.actors.hang_seconds)
         self._shared_tokenizer = ray.put(tokenizer)
         names = [task.name for task in config.tasks]
         # Beside the run folder, and on the one node that outlives every other.
@@ -196,9 +196,8 @@ class System:
         task = worker.task or self._ask(self.board.give_up_job.remote(worker.name))
         if task is None:
             # An evaluator without a job: no task is to blame.
-            worker.failures += 1
-            if worker.failures == self._config.actors.tries:
-                raise RunFailed(f"{worker.name} {why}, {worker.failures} tries")
+            if (tries := worker.failures.add()) == self._config.actors.tries:
+                raise RunFailed(f"{worker.name} {why}, {tries} tries")
             note(f"{worker.name} {why}; starting it again")
             worker.start()
             return

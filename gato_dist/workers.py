@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -13,6 +13,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 from gato_dist.connect import last_line
 from gato_dist.errors import InputError
 from gato_dist.quarantine import Part
+from gato_dist.recovery import Deaths
 from gato_dist.shortage import NO_MEMORY
 
 UNAVAILABLE_SECONDS = 3.0  # an actor that is still coming back refuses its work sooner than that
@@ -36,7 +37,7 @@ class Worker:
     actor: Any = None
     work: Any = None
     started: float = 0.0
-    failures: int = 0
+    failures: Deaths = field(default_factory=Deaths)
 
     def start(self) -> None:
         """Starts it, or again where its process died: Ray has another one by then."""

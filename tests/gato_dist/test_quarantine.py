@@ -21,6 +21,19 @@ def test_an_actor_is_tried_again_until_its_tries_are_used_up(quarantine, tmp_pat
     assert read_quarantine(tmp_path / "quarantine.json") == [Quarantined("a/b", "experts", 3, "died")]
 
 
+@pytest.mark.parametrize(("hang_seconds", "hours"), [(600, 2), (3600, 6)])
+def test_tries_of_long_ago_are_forgotten(tmp_path, monkeypatch, hang_seconds, hours):
+    now = 0.0
+    monkeypatch.setattr("gato_dist.recovery.time.monotonic", lambda: now)
+    quarantine = Quarantine(tmp_path / "quarantine.json", 3, hang_seconds)
+    for now in (0.0, 3600.0 * hours - 10, 3600.0 * hours, 7200.0 * hours - 5, 7200.0 * hours):
+        said = quarantine.failed("expert of a", "a", Part.EXPERTS, "died")
+        assert said.endswith("(try 3 of 3)" if now else "(try 2 of 3)")
+    now += 1
+    quarantine.failed("expert of a", "a", Part.EXPERTS, "died")
+    assert quarantine.has("a", Part.EXPERTS)
+
+
 def test_copies_of_an_expert_count_apart_and_evaluators_together(quarantine):
     for copy in range(6):
         quarantine.failed(f"expert {copy} of a", "a", Part.EXPERTS, "died")
