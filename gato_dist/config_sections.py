@@ -78,7 +78,9 @@ class CorpusConfig(Section):
 class TokensConfig(Section):
     """How observations and actions become tokens."""
 
-    encoding: Literal["paper", "compact"] = Field("compact", description="a token a number, or a token a tensor")
+    encoding: Literal["paper", "compact"] = Field(
+        "compact", description="a token a number, or a token a tensor or row of a grid"
+    )
     vocabulary: Literal["paper", "disjoint"] = Field(
         "disjoint", description="whether token ranges overlap as in the paper"
     )

@@ -94,7 +94,7 @@ class TaskTokenizer:
         places = [patch_intervals(*part.shape[:2]) for part in images]
         self.places = np.concatenate(places) if places else np.zeros((0, 2, 2), np.uint8)
         compact = [part for part in spec.observations if _is_compact(part, encoding)]
-        self.tensors_per_step = len(compact)
+        self.tensors_per_step = sum(part_tokens(part, encoding) for part in compact)
         # Grids alone need a byte a number, and are most of what a grid world's step holds.
         grids = all(part.modality is Modality.DISCRETE for part in compact)
         self.tensor_type = np.dtype(np.uint8 if compact and grids else np.float32)
@@ -163,8 +163,9 @@ class TaskTokenizer:
                 observations[part.name] = from_patches(image, *part.shape[:2])
                 patch += width
             elif _is_compact(part, self.encoding):
-                observations[part.name] = self._decode_compact(part, steps.tensors[:, tensor, : part.size])
-                tensor += 1
+                numbers = steps.tensors[:, tensor : tensor + width, : part.size // width]
+                observations[part.name] = self._decode_compact(part, numbers.reshape(-1, part.size))
+                tensor += width
             else:
                 observations[part.name] = self._decode_numbers(part, tokens)
         actions = self.decode_actions(steps.token[:, column + 1 :].reshape(count, size)) if has_actions else None
@@ -222,14 +223,16 @@ class TaskTokenizer:
         if part.modality is Modality.DISCRETE:
             integers = _checked_integers(flat, np.array(part.num_values), self.spec.name, part.name)
             if _is_compact(part, self.encoding):
-                return _Columns(np.zeros((steps, 1), np.int32), Kind.GRID, tensor=integers)
+                rows = part_tokens(part, self.encoding)
+                tensor = integers.reshape(steps, rows, part.size // rows)
+                return _Columns(np.zeros((steps, rows), np.int32), Kind.GRID, tensor=tensor)
             return _Columns(integers.astype(np.int32) + self.vocabulary.discrete, Kind.DISCRETE)
         if self.encoding == "compact":
             stats = self.statistics[part.name]
             if not np.isfinite(flat).all():
                 raise ValueError(f"{self.spec.name}, {part.name}: values must be finite, got NaN or infinity")
             standard = np.clip((flat - stats.mean) / stats.std, -STANDARD_CLIP, STANDARD_CLIP)
-            return _Columns(np.zeros((steps, 1), np.int32), Kind.TENSOR, tensor=standard)
+            return _Columns(np.zeros((steps, 1), np.int32), Kind.TENSOR, tensor=standard[:, None])
         try:
             return _Columns(encode_continuous(flat) + self.vocabulary.continuous, Kind.CONTINUOUS)
         except ValueError as error:
@@ -246,10 +249,12 @@ class TaskTokenizer:
         return _Columns(table[which], Kind.TEXT, valid=np.arange(table.shape[1]) < lengths[which, None])
 
     def _pad_tensors(self, tensors: list[np.ndarray], steps: int) -> np.ndarray:
-        """Compact tensors [T, size] of each part as one array [T, N, D]."""
-        padded = np.zeros((steps, len(tensors), self.tensor_size), self.tensor_type)
-        for index, flat in enumerate(tensors):
-            padded[:, index, : flat.shape[1]] = flat
+        """Compact tensors [T, n, size] of each part as one array [T, N, D]."""
+        padded = np.zeros((steps, self.tensors_per_step, self.tensor_size), self.tensor_type)
+        first = 0
+        for tensor in tensors:
+            padded[:, first : first + tensor.shape[1], : tensor.shape[2]] = tensor
+            first += tensor.shape[1]
         return padded
 
 
@@ -278,7 +283,8 @@ def observation_tokens(spec: TaskSpec, encoding: Encoding) -> int:
 
 def tensor_width(spec: TaskSpec, encoding: Encoding) -> int:
     """Numbers of the task's largest compact tensor; 0 where it has none."""
-    return max((part.size for part in spec.observations if _is_compact(part, encoding)), default=0)
+    compact = [part for part in spec.observations if _is_compact(part, encoding)]
+    return max((part.size // part_tokens(part, encoding) for part in compact), default=0)
 
 
 def part_tokens(part: ObservationSpec, encoding: Encoding) -> int:
@@ -287,7 +293,10 @@ def part_tokens(part: ObservationSpec, encoding: Encoding) -> int:
         return 0
     if part.modality is Modality.IMAGE:
         return patches_per_image(*part.shape[:2])
-    return 1 if _is_compact(part, encoding) else part.size
+    if not _is_compact(part, encoding):
+        return part.size
+    # What a mission's words look for lies in some cell: attention finds it in a row, not in a sum over all of them.
+    return part.shape[0] if part.modality is Modality.DISCRETE and len(part.shape) > 1 else 1
 
 
 def _is_compact(part: ObservationSpec, encoding: Encoding) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gato_dist.kinds import Kind
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.images import from_patches, patch_intervals, to_patches
-from gato_dist.tokens.layout import Vocabulary
+from gato_dist.tokens.layout import Vocabulary, tensor_width
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.values import encode_continuous
 from tests.fakes import ARM, arm_actions, arm_observations, tokenizer_of
@@ -167,6 +167,25 @@ def test_an_episode_comes_back_from_its_tokens(episode, encoding, acted):
     assert (done is not None) == acted
     if acted:
         assert np.abs(done - actions).max(0) == pytest.approx([0, 0], abs=4 / 2048 + 1e-6)
+
+
+BOARD = TaskSpec(
+    "toy/board",
+    (ObservationSpec("board", Modality.DISCRETE, (3, 2, 2), 5), ObservationSpec("clock", Modality.DISCRETE, (2,), 9)),
+    ActionSpec(Modality.DISCRETE, num_values=(2,)),
+    max_steps=20,
+)
+
+
+def test_a_grid_is_a_token_a_row_and_comes_back():
+    tokenizer, boards = tokenizer_of(BOARD, "compact"), np.arange(48).reshape(4, 3, 2, 2) % 5
+    steps = tokenizer.encode({"board": boards, "clock": np.arange(8).reshape(4, 2)}, np.array([0, 1, 1, 0]))
+    assert steps.kind[0].tolist() == [Kind.GRID] * 4 + [Kind.SEPARATOR, Kind.ACTION]
+    assert steps.tensors[1].tolist() == [[2, 3, 4, 0], [1, 2, 3, 4], [0, 1, 2, 3], [2, 3, 0, 0]]
+    assert tensor_width(BOARD, "compact") == 4
+    found, _ = tokenizer.decode(steps)
+    assert np.array_equal(found["board"], boards)
+    assert found["clock"].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
 def test_integers_too_large_for_a_grid_keep_a_token_each():
