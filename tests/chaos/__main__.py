@@ -20,13 +20,21 @@ from tests.chaos.nodes import Nodes, three_nodes
 from tests.chaos.running import Running, usage
 
 ALONE = [kind for kind in FAULTS if kind != "node"]
-PAUSE_SECONDS = (4.0, 12.0)
 
 
 def chaos(
-    folder: Path, minutes: float, seed: int, kinds: list[str], console: Console, nodes: Nodes | None = None
+    folder: Path,
+    minutes: float,
+    seed: int,
+    kinds: list[str],
+    console: Console,
+    pause: float,
+    nodes: Nodes | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds of recovery by fault. Raises AssertionError where something that must hold does not."""
+    """Seconds of recovery by fault. Raises AssertionError where something that must hold does not.
+
+    pause: mean seconds from one recovery to the next kill.
+    """
     draw, running = random.Random(seed), Running(folder, nodes)
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     until, moments = time.monotonic() + 60 * minutes, [("start", 0.0), ("middle", 0.5), ("end", 1.0)]
@@ -42,7 +50,7 @@ def chaos(
         # Every kind once before any of them again, in an order that is drawn.
         order = order or draw.sample(kinds, len(kinds))
         kind = order.pop()
-        time.sleep(draw.uniform(*PAUSE_SECONDS))
+        time.sleep(pause * draw.uniform(0.5, 1.5))
         took = inject(FAULTS[kind], running, draw, items)
         seconds[kind].append(took)
         console.print(f"{time.monotonic() - began:7.1f} s  {kind}: {took:.1f} s", highlight=False)
@@ -79,6 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pause", type=float, default=8.0, help="mean seconds from one recovery to the next kill")
     parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=ALONE, metavar="FAULT")
     parser.add_argument("--folder", type=Path, help="for the run; a temporary one where not given")
     words = parser.parse_args()
@@ -87,11 +96,11 @@ def main() -> None:
     if words.faults == ["node"]:
         (folder / "nodes").mkdir(parents=True)
         with three_nodes(folder / "nodes") as nodes:
-            seconds = chaos(folder / "nodes", words.minutes, words.seed, ["node"], console, nodes)
+            seconds = chaos(folder / "nodes", words.minutes, words.seed, ["node"], console, words.pause, nodes)
     elif "node" in words.faults:
         parser.error("--faults node: give it alone; Ray takes up a cluster's token only where it was not used before")
     else:
-        seconds = chaos(folder / "alone", words.minutes, words.seed, words.faults, console)
+        seconds = chaos(folder / "alone", words.minutes, words.seed, words.faults, console, words.pause)
     console.print(result_table(seconds, FAULTS))
 
 
