@@ -15,6 +15,8 @@ from gato_dist.tokens.text import TextTokenizer
 
 # A number that hardly moves carries no scale of its own; dividing by its noise would make it shout.
 MIN_STD = 1e-3
+# Raised whenever the same settings make other tokens: weights that learned the others are refused.
+LAYOUT = 2
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Tokenizer:
     def to_dict(self) -> dict[str, Any]:
         """JSON types; the text model goes beside, as bytes."""
         return {
+            "layout": LAYOUT,
             "scheme": self.vocabulary.scheme,
             "encoding": self.encoding,
             "separators": self.separators,
@@ -104,7 +107,9 @@ class Tokenizer:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], model_bytes: bytes) -> "Tokenizer":
-        """The tokenizer whose `to_dict` is `data`; model_bytes: of its text model."""
+        """The tokenizer whose `to_dict` is `data`; model_bytes: of its text model. Raises ValueError."""
+        if data["layout"] != LAYOUT:
+            raise ValueError(f"its tokens are laid out in another way ({data['layout']}; this version has {LAYOUT})")
         text = TextTokenizer(model_bytes)
         statistics = {
             task: {name: Statistics(np.array(s["mean"]), np.array(s["std"])) for name, s in parts.items()}

@@ -63,6 +63,12 @@ def test_a_saved_tokenizer_is_the_same_one(tmp_path):
     assert make("paper").fingerprint != make("compact").fingerprint
 
 
+def test_tokens_of_another_layout_are_refused():
+    data, tokenizer = make().to_dict(), make()
+    with pytest.raises(ValueError, match=r"laid out in another way \(1; "):
+        Tokenizer.from_dict(data | {"layout": 1}, tokenizer.text.model_bytes)
+
+
 def test_pooled_moments_are_those_of_all_samples():
     values = np.random.default_rng(0).normal(size=(30, 2))
     pooled = Moments.pooled([Moments.of(values[:10]), Moments.of(values[10:])])
