@@ -108,8 +108,8 @@ class Tokenizer:
     @classmethod
     def from_dict(cls, data: dict[str, Any], model_bytes: bytes) -> "Tokenizer":
         """The tokenizer whose `to_dict` is `data`; model_bytes: of its text model. Raises ValueError."""
-        if data["layout"] != LAYOUT:
-            raise ValueError(f"its tokens are laid out in another way ({data['layout']}; this version has {LAYOUT})")
+        if (layout := data.get("layout", 1)) != LAYOUT:
+            raise ValueError(f"its tokens are laid out in another way ({layout}; this version has {LAYOUT})")
         text = TextTokenizer(model_bytes)
         statistics = {
             task: {name: Statistics(np.array(s["mean"]), np.array(s["std"])) for name, s in parts.items()}
