@@ -61,7 +61,7 @@ class RayHost:
     """The `LearnerHost` port over the board. The learner must not end before `wait` has returned."""
 
     def __init__(self, board: ActorHandle) -> None:
-        self._board = board
+        self._board, self._began = board, time.time()
         self._publisher = Publisher(self._send)
         self.should_stop: Callable[[], bool] = Polled(board.learning_ends, False)
 
@@ -76,7 +76,8 @@ class RayHost:
         ray.get(self._board.publish.remote(version, step, weights, published))
 
     def report(self, metrics: dict[str, float]) -> None:
-        self._board.report.remote("learner", metrics)
+        # Workers outlive a driver that was killed by a few steps: `began` tells them from those after them.
+        self._board.report.remote("learner", metrics | {"began": self._began})
 
     def saving(self, step: int) -> None:
         self._board.save_replay.remote(step)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 MAX_DEATHS = 5
 WITHIN_SECONDS = 600.0
@@ -45,6 +46,11 @@ class Recoveries:
             if before is None:
                 # Its last words may have come a moment ago.
                 self._down[name] = (source, died, now)
-            elif now != before:
+            elif _others(now) != _others(before):
                 note(f"recovered: {name} after {time.monotonic() - died:.1f} s")
                 del self._down[name]
+
+
+def _others(figures: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """What tells figures of one process from those of the next: when it began, where it says that, or all of them."""
+    return {source: values.get("began", values) for source, values in figures.items()}

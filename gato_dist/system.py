@@ -13,7 +13,7 @@ from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, GatoActor
 from gato_dist.config import RunConfig
 from gato_dist.connect import STORE_BYTES, RunFailed, connect
 from gato_dist.disk import disk_shares, open_beside
-from gato_dist.learner_job import learn, open_writer, tell_death
+from gato_dist.learner_job import give_back_places, learn, open_writer, tell_death
 from gato_dist.model.gato import Gato
 from gato_dist.ports import State
 from gato_dist.quarantine import Part, Quarantine
@@ -169,6 +169,7 @@ class System:
                 raise RunFailed(f"the learner's driver died {deaths} times")
             note(f"the learner's driver died; starting it again ({deaths} of {MAX_DEATHS})")
             self._recoveries.died("learner", "learner")
+            give_back_places()
             self._start_learner()
         elif ray.wait([self._learner], timeout=0)[0]:
             try:

@@ -33,3 +33,14 @@ def test_a_successor_may_report_under_a_name_of_its_own():
     recoveries.look({"gato/a/x/3": {"tokens": 1.0}}, told.append)
     recoveries.look({"gato/a/x/3": {"tokens": 1.0}, "gato/a/x/4": {"tokens": 0.0}}, told.append)
     assert len(told) == 1
+
+
+def test_a_process_that_outlives_its_driver_is_no_recovery():
+    told: list[str] = []
+    recoveries = Recoveries()
+    recoveries.died("learner", "learner")
+    for began, step in ((1.0, 5.0), (1.0, 6.0), (1.0, 7.0)):
+        recoveries.look({"learner": {"began": began, "step": step}}, told.append)
+    assert not told
+    recoveries.look({"learner": {"began": 2.0, "step": 5.0}}, told.append)
+    assert len(told) == 1
