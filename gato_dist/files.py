@@ -29,9 +29,10 @@ def flush(path: Path) -> None:
 
 def is_full(error: BaseException) -> bool:
     """Whether a disk without room, or a quota, raised it."""
-    # Libraries that are no Python quote the system's error.
+    # Libraries that are no Python quote the system's error, by its number or, as TensorFlow's files, in its words.
     quoted = re.search(r"(?:os error|[Ee]rrno) (\d+)", str(error))
-    return getattr(error, "errno", None) in FULL or (quoted is not None and int(quoted[1]) in FULL)
+    number = int(quoted[1]) if quoted else getattr(error, "errno", None)
+    return number in FULL or any(words in str(error) for words in map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 
 
 def why_unwritten(error: BaseException) -> str:
@@ -44,7 +45,7 @@ def naming(path: object) -> Iterator[None]:
     """Names the file in what writing it raises: unlike opening, writing to a full disk tells none."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
         if is_full(error):
             raise OSError(f"{path}: {ROOM}") from error
         raise

@@ -43,7 +43,9 @@ def test_a_thread_without_room_prints_nothing_and_others_do(monkeypatch):
     heard: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", heard.append)
     with quiet_threads():
-        for error in (OSError(28, "No space left on device"), OSError(13, "Permission denied")):
+        # The second as TensorFlow's files say it, in which TensorBoard's writer thread writes.
+        full = OSError(28, "No space left on device"), Exception("/run/events; No space left on device")
+        for error in (*full, OSError(13, "Permission denied")):
             thread = threading.Thread(target=fail, args=(error,))
             thread.start()
             thread.join()
