@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import ray
@@ -12,7 +13,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 
 from gato_dist.connect import last_line
 from gato_dist.errors import InputError
-from gato_dist.quarantine import Part
+from gato_dist.quarantine import FORGET_SECONDS, Part
 from gato_dist.recovery import Deaths
 from gato_dist.shortage import NO_MEMORY
 
@@ -37,7 +38,7 @@ class Worker:
     actor: Any = None
     work: Any = None
     started: float = 0.0
-    failures: Deaths = field(default_factory=Deaths)
+    failures: Deaths = field(default_factory=partial(Deaths, FORGET_SECONDS))
 
     def start(self) -> None:
         """Starts it, or again where its process died: Ray has another one by then."""

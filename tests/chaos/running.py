@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from tests.chaos.nodes import Nodes
 
 ROOT = Path(__file__).parents[2]
-# Figures of seconds, on a model of no use: what is asked is whether it goes on. Its learner waits for
-# its experts, which give way to all else: an hour of it can go beside other work.
+# Figures of seconds, on a model of no use: what is asked is whether it goes on. Its actors give way to all else.
 CONFIG = """
 name: chaos
 tasks:

@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 CODE = """
-import time
 import ray
 from ray.util import placement_group
 from gato_dist.config_sections import RayConfig
@@ -13,7 +12,7 @@ from gato_dist.learner_job import give_back_places
 
 @ray.remote(num_cpus=0, max_retries=0)
 def driver():
-    # As Ray Train's: a group, and a worker in it, of a process that will be gone.
+    # As Ray Train's, of a process that will be gone.
     group = placement_group([{"CPU": 2}], lifetime="detached")
     ray.get(group.ready())
 
