@@ -151,12 +151,13 @@ def _add_generate(commands: Any) -> None:
 
 def _add_collect(commands: Any) -> None:
     collect = commands.add_parser("collect", help="episodes of experts, or of Gato, on disk, as a dataset")
-    what = collect.add_mutually_exclusive_group(required=True)
+    what = collect.add_mutually_exclusive_group()
     # Not given, it must not undo the option of its name.
     config: dict[str, Any] = {"nargs": "?", "default": argparse.SUPPRESS}
     what.add_argument("config", metavar="CONFIG", help="a run's YAML file: what its experts demonstrate", **config)
     what.add_argument("--config", metavar="CONFIG", help="the same")
-    what.add_argument("--tasks", metavar="GLOB", help="such as 'metaworld/*', or a list with commas")
+    tasks = "such as 'metaworld/*', or a list with commas; of the CONFIG's where one is given"
+    collect.add_argument("--tasks", metavar="GLOB", help=tasks)
     much = collect.add_mutually_exclusive_group(required=True)
     much.add_argument("--episodes", type=positive, default=0, metavar="N", help="kept ones of each task")
     much.add_argument("--steps", type=positive, default=0, metavar="N", help="at least so many of each task")
@@ -278,12 +279,17 @@ def _doctor(options: argparse.Namespace) -> int | None:
 def _collect(options: argparse.Namespace) -> int | None:
     from gato_dist.config import load_config
     from gato_dist.config_sections import TaskConfig
-    from gato_dist.tasks import match_tasks
+    from gato_dist.tasks import choose, match_tasks
 
     if options.config:
         tasks = load_config(options.config).tasks
-    else:
+        if options.tasks:
+            chosen = choose([task.name for task in tasks], options.tasks, options.config)
+            tasks = tuple(task for task in tasks if task.name in chosen)
+    elif options.tasks:
         tasks = tuple(TaskConfig(name=name) for name in match_tasks(options.tasks))
+    else:
+        raise InputError("collect: give a CONFIG, or --tasks GLOB")
     from gato_dist.collect import Request, collect
     from gato_dist.collect_plan import Goal
     from replay.storage import Location

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from gato_dist.model.gato import Gato
 from gato_dist.results import TaskResult, aggregates
 from gato_dist.scores import ScoreTable, load_reference
 from gato_dist.status import aggregate_table, make_console, result_table
+from gato_dist.tasks import choose
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import Counters, content_hash, load_for_acting
 
@@ -88,7 +88,7 @@ def evaluate_checkpoint(request: Request) -> list[TaskResult]:
             raise InputError(f"{path}: {why}; give a new file in a folder that is there")
     content = content_hash(request.checkpoint) if request.checkpoint.is_dir() else ""
     player = load_player(request.checkpoint, content, request.manner)
-    tasks = _matching(player.config, request.tasks)
+    tasks = choose([task.name for task in player.config.tasks], request.tasks, "the checkpoint")
     references = {task: load_reference(task) for task in tasks}
     played = _play_all(request, content, tasks)
     counters, results = player.counters, []
@@ -128,14 +128,6 @@ def load_player(checkpoint: Path, content: str, manner: Manner) -> Player:
     plain = config.model_dump(mode="json")
     config = parse_config(plain | {"evaluation": plain["evaluation"] | changed}, str(checkpoint))
     return Player(config, tokenizer, model, counters, Evaluator(config, tokenizer))
-
-
-def _matching(config: RunConfig, glob: str) -> list[str]:
-    names = [task.name for task in config.tasks]
-    chosen = [name for name in names if any(fnmatchcase(name, part.strip()) for part in glob.split(","))]
-    if not chosen:
-        raise InputError(f"--tasks {glob}: the checkpoint's tasks are {', '.join(names)}")
-    return chosen
 
 
 def _play_all(request: Request, content: str, tasks: list[str]) -> dict[str, list[Outcome]]:

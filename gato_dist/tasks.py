@@ -1,5 +1,6 @@
 """The tasks that this system knows: name, environment and expert of each, from assets/tasks/, a file for each suite."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -123,3 +124,11 @@ def match_tasks(glob: str) -> list[str]:
             raise InputError(f"no task matches {pattern!r} (gato-dist tasks lists all)")
         found.update(dict.fromkeys(names))
     return list(found)
+
+
+def choose(names: Sequence[str], glob: str, of: str) -> list[str]:
+    """Those of `of`'s tasks that a glob, or a comma-separated list, matches. Raises InputError where there is none."""
+    chosen = [name for name in names if any(fnmatchcase(name, part.strip()) for part in glob.split(","))]
+    if not chosen:
+        raise InputError(f"--tasks {glob}: the tasks of {of} are {', '.join(names)}")
+    return chosen

@@ -143,12 +143,12 @@ def test_a_missing_shard_and_a_flipped_bit_are_named(dataset):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["c.yaml", "--tasks", "ale/pong", "--episodes", "1"], "not allowed with argument"),
         (["c.yaml", "--config", "c.yaml", "--episodes", "1"], "not allowed with argument"),
-        (["--episodes", "1"], "CONFIG --config --tasks is required"),
         (["c.yaml", "--steps", "9", "--episodes", "1"], "not allowed with argument"),
         (["c.yaml"], "--episodes --steps is required"),
         (["c.yaml", "--episodes", "1"], "c.yaml: cannot be read"),
+        (["--episodes", "1"], "give a CONFIG, or --tasks GLOB"),
+        (["configs/relabel.yaml", "--tasks", "ale/*", "--steps", "1"], "the tasks of configs/relabel.yaml are meta"),
         (["--tasks", "ale/pong", "--episodes", "1", "--min-fraction", "nan"], "nan is not finite"),
         (["--tasks", "ale/pong", "--episodes", "1", "--policy", "radom"], "'radom' is neither expert, random nor"),
         (["--tasks", "ale/pong", "--episodes", "1", "--address", "127.0.0.1:9"], "no Ray cluster answers"),
@@ -162,3 +162,25 @@ def test_what_cannot_be_collected_is_refused_in_a_line(tmp_path, words, says):
     assert (refused.returncode, refused.stderr.count("Traceback")) == (2, 0), refused.stderr
     assert says in refused.stderr
     assert not (tmp_path / "set").exists()
+
+
+def test_tasks_chosen_of_a_configuration_are_collected_as_it_has_them(tmp_path):
+    text = """name: two
+tasks: [{name: babyai/go-to-local, demonstration_steps: 2}, {name: babyai/go-to-obj}]
+"""
+    (tmp_path / "two.yaml").write_text(text)
+    words = [
+        "collect",
+        str(tmp_path / "two.yaml"),
+        "--tasks",
+        "*local",
+        "--episodes",
+        "4",
+        "--out",
+        str(tmp_path / "set"),
+    ]
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    (shard,) = (tmp_path / "set").glob("*/*.json")
+    assert shard.parent.name == "babyai.go-to-local"
+    assert max(entry.steps for entry in Manifest.load(shard).entries) <= 2

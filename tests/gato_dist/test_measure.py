@@ -135,5 +135,5 @@ def test_a_task_that_cannot_be_played_is_named_and_nothing_is_written(checkpoint
 
 
 def test_no_matching_task_is_refused_with_those_that_there_are(checkpoint):
-    with pytest.raises(InputError, match=f"the checkpoint's tasks are {BALL}, {POLE}"):
+    with pytest.raises(InputError, match=f"the tasks of the checkpoint are {BALL}, {POLE}"):
         evaluate_checkpoint(Request(checkpoint, "ale/*"))
