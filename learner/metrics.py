@@ -22,8 +22,8 @@ class Meter:
     ) -> None:
         """A step: of each part of its batch losses float32, of which the first M count, and their tasks int [M].
 
-        Losses are not read before they are asked for: that would wait for the device. tokens: of the batch; seconds
-        that it was waited for.
+        Losses are not read before they are asked for: that would wait for the device. tokens: of the whole batch,
+        other workers' shares too; seconds that it was waited for.
         """
         self._unread += zip(loss_per_token, task_of_token, strict=True)
         self._tokens += tokens

@@ -94,7 +94,7 @@ class Learner:
         self.optimizer.step()
         self.counters.step += 1
         self.counters.tokens += int(tokens)
-        self.meter.add(per_token, feed.tasks, feed.batch.tokens, wait_seconds)
+        self.meter.add(per_token, feed.tasks, int(tokens), wait_seconds)
         return mean
 
     def _gradients(self, feed: Feed, weight: float) -> tuple[Tensor, list[Tensor]]:

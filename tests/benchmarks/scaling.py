@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from datetime import date
 from itertools import count
@@ -55,6 +57,28 @@ class Clock:
 
     def __call__(self) -> tuple[float, float]:
         return time.monotonic() - self._wall, self._spent() - self._cpu
+
+
+@contextmanager
+def busy(number: int) -> Iterator[None]:
+    """Keeps as many cores busy as a run would: what two cores share, such as caches, they have less of each then."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_multiply, daemon=True) for _ in range(number)]
+    for process in processes:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _multiply() -> None:
+    torch.set_num_threads(1)
+    left, right = torch.rand(1024, 128), torch.rand(128, 512)
+    while True:
+        (left @ right).relu_()
 
 
 def actor(config: RunConfig, tokenizer: Tokenizer, seconds: float) -> tuple[float, float, Rows]:
@@ -186,6 +210,7 @@ def main() -> None:
         "--processor-time", action="store_true",
         help="rates from processor time, not from the clock: for a machine that does much else; not for GPUs",
     )  # fmt: skip
+    parser.add_argument("--busy", type=int, default=0, help="other cores that are kept busy while parts are measured")
     parser.add_argument("--nodes", type=int, nargs="*", default=[], help="local clusters to check the prediction on")
     parser.add_argument("--steps", type=int, default=300, help="of each of those runs")
     parser.add_argument(
@@ -200,7 +225,8 @@ def main() -> None:
     words = parser.parse_args()
     config = load_config(words.config)
     known = set(words.rates) == {field.name for field in fields(Rates)}
-    rates = Rates(**words.rates) if known else measure(config, words.seconds)
+    with busy(0 if known else words.busy):
+        rates = Rates(**words.rates) if known else measure(config, words.seconds)
     if words.processor_time:
         own = {part: 1 / getattr(rates, f"{part}_cpu") for part in ("actor", "shard", "learner")}
         rates = replace(rates, **{f"{part}_rows": rows for part, rows in own.items()})

@@ -80,6 +80,9 @@ def work(sharding: str, accumulate: int, out: Path) -> None:
     with parallel.process_group(gpu=False):
         config = make_config(workers=2, sharding=sharding, accumulate=accumulate)
         learner, losses = train_some(config)
+        rates = learner.meter.report()
+        a_step = rates["tokens_per_second"] / rates["steps_per_second"]
+        assert a_step * STEPS == pytest.approx(learner.counters.tokens), "a worker's rate is that of all"
         mean = parallel.totals(losses)
         snapshot = Snapshot.of(config, make_tokenizer(), learner.model, learner.optimizer, learner.counters)
         if parallel.is_first():
