@@ -40,9 +40,11 @@ from learner.train import Learner
 from replay.sampler import RowStream, table_rows
 from replay.writer import RowWriter
 from tests.benchmarks.collecting import serve
+from tests.chaos.running import KINDS, command_of
 from tests.local_cluster import environment
 
 BLOCK = 64
+PARTS = ("learner worker", "expert", "replay server", "evaluator", "board")
 
 
 class Clock:
@@ -156,7 +158,7 @@ def measure(config: RunConfig, seconds: float) -> Rates:
 
 
 def observe(config: Path, nodes: int, steps: int, folder: Path) -> dict[str, float]:
-    """step, seconds and cpu (processor seconds) that a run on a local cluster took for `steps` steps or a few more."""
+    """step, seconds, processor seconds (`cpu`; by part, too) of a local cluster's run, `steps` steps or a few more."""
     words = [sys.executable, "-m", "tests.local_cluster", "--nodes", str(nodes), "--folder", str(folder)]
     cluster = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert cluster.stdout is not None
@@ -181,9 +183,11 @@ def _at_step(folder: Path, step: int, *processes: subprocess.Popen) -> dict[str,
         log = (folder / "log.txt").read_text() if (folder / "log.txt").exists() else ""
         seen = [int(number) for number in re.findall(r" step (\d+) ", log)]
         if seen and seen[-1] >= step:
-            family = [each for process in processes for each in _family(process)]
-            cpu = sum(sum(each.cpu_times()[:2]) for each in family if each.is_running())
-            return {"step": seen[-1], "seconds": time.monotonic(), "cpu": cpu}
+            spent = dict.fromkeys(PARTS, 0.0) | {"else": 0.0}
+            for each in [each for process in processes for each in _family(process) if each.is_running()]:
+                command = command_of(each)
+                spent[next((kind for kind in PARTS if KINDS[kind] in command), "else")] += sum(each.cpu_times()[:2])
+            return {"step": seen[-1], "seconds": time.monotonic(), "cpu": sum(spent.values())} | spent
         assert processes[-1].poll() is None, log
         time.sleep(0.2)
     raise AssertionError
@@ -247,7 +251,8 @@ def main() -> None:
         rows = seen["step"] * config.learner.batch
         print(
             f"{nodes} nodes: {rows / seen['seconds']:.0f} rows/s on {seen['cpu'] / seen['seconds']:.2f} cores; "
-            f"{1e3 * seen['cpu'] / rows:.2f} core-ms a row, {1e3 * core_seconds:.2f} predicted"
+            f"{1e3 * seen['cpu'] / rows:.2f} core-ms a row, {1e3 * core_seconds:.2f} predicted: "
+            + ", ".join(f"{part} {1e3 * seen[part] / rows:.2f}" for part in (*PARTS, "else"))
         )
 
 

@@ -80,16 +80,16 @@ class Running:
 
     def wait_for(self, begins: str, number: int, after: int, what: str) -> None:
         """Until so many lines of the log, from line `after` on, begin so."""
-        self._until(lambda: sum(line.startswith(begins) for line in self.log()[after:]) >= number, what)
+        self.until(lambda: sum(line.startswith(begins) for line in self.log()[after:]) >= number, what)
 
     def wait_for_training(self, after: int = 0) -> None:
-        self._until(lambda: any(" training " in line for line in self.log()[after:]), "training")
+        self.until(lambda: any(" training " in line for line in self.log()[after:]), "training")
 
     def wait_for_checkpoint(self) -> None:
         """Until there is one of replay, which comes with the learner's."""
-        self._until(lambda: any(self.run.glob("replay/checkpoints/step-*/shard-0/manifest.json")), "checkpoint")
+        self.until(lambda: any(self.run.glob("replay/checkpoints/step-*/shard-0/manifest.json")), "checkpoint")
 
-    def _until(self, holds: Callable[[], bool], what: str) -> None:
+    def until(self, holds: Callable[[], bool], what: str) -> None:
         until = time.monotonic() + PATIENCE
         while not holds():
             if self.process is None or self.process.poll() is not None:
