@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,11 +36,18 @@ def head(folder: Path) -> Iterator[str]:
         process.wait(timeout=PATIENCE)
 
 
-def join(address: str) -> subprocess.Popen:
+def join(address: str, output: Path) -> subprocess.Popen:
     """A node as `ray start --block` makes it, which is what containers and machines of a cluster run."""
     words = [str(Path(sys.executable).with_name("ray")), "start", "--block", f"--address={address}", "--num-cpus=8"]
     words += ['--resources={"spare": 1}', f"--object-store-memory={STORE}", "--disable-usage-stats"]
-    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with output.open("w") as file:
+        node = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
+    until = time.monotonic() + PATIENCE
+    while "Ray runtime started" not in output.read_text():
+        assert node.poll() is None, output.read_text()
+        assert time.monotonic() < until, output.read_text()
+        time.sleep(0.2)
+    return node
 
 
 def holds_learner(node: subprocess.Popen) -> bool:
@@ -51,7 +59,7 @@ def test_the_learner_leaves_a_node_that_gets_sigterm_with_a_checkpoint_and_goes_
     for key, value in environment(folder / "auth_token").items():
         monkeypatch.setenv(key, value)
     with head(folder) as address:
-        nodes = [join(address), join(address)]
+        nodes = [join(address, tmp_path / f"node{index}.txt") for index in range(2)]
         running = Running(tmp_path, SimpleNamespace(words=[f"ray.address={address}", *WORDS]))  # type: ignore[arg-type]
         try:
             running.start()
