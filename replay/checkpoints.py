@@ -56,13 +56,13 @@ class ReplayCheckpoints:
     def place(self, step: int) -> Path:
         return self._root / f"step-{step:08d}" / self._name
 
-    def newest(self) -> Path | None:
-        """By its name, whole or not."""
-        return max(self._all(), default=None)
+    def until(self, step: int | None) -> list[Path]:
+        """Up to a step, all where that is None; the newest first, by their names, whole or not."""
+        return [path for path in sorted(self._all(), reverse=True) if step is None or path <= self.place(step)]
 
     def prune(self, step: int) -> None:
         """Keeps the newest up to `step`, and none beyond it: the run has not come so far again."""
-        kept = [path for path in sorted(self._all()) if path <= self.place(step)][-self._keep :]
+        kept = self.until(step)[: self._keep]
         for path in self._all():
             if path not in kept:
                 shutil.rmtree(path)

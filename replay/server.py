@@ -21,7 +21,8 @@ NEWEST = -1
 class Disk:
     """Where a server's tables are kept: in `root`, of this machine, the newest `keep` of its checkpoints.
 
-    tokenizer: its fingerprint. step: of the checkpoint to begin from; NEWEST for the newest; None for empty tables.
+    tokenizer: its fingerprint. step: of the learner's checkpoint to begin from, for replay's own of that step or the
+    newest whole one before it; NEWEST for the newest; None for empty tables.
     """
 
     root: Path
@@ -40,10 +41,14 @@ class Disk:
         return self.root / f"reverb-{self.shard}"
 
     @property
-    def begin(self) -> Path | None:
+    def beginnings(self) -> list[Path]:
+        """What to begin from, the best first."""
         if self.step is None:
-            return None
-        return self.checkpoints.newest() if self.step == NEWEST else self.checkpoints.place(self.step)
+            return []
+        if self.step == NEWEST:
+            return self.checkpoints.until(None)
+        # A run may have died after the learner's checkpoint and before replay's, which is slower.
+        return self.checkpoints.until(self.step) or [self.checkpoints.place(self.step)]
 
 
 class ReplayServer:
@@ -70,19 +75,22 @@ class ReplayServer:
         self._client = self._server.localhost_client()
 
     def _begin(self, disk: Disk, start: Callable[..., Any]) -> Any:
-        """From the checkpoint, or with empty tables where it is not fit: what is lost can be played again."""
+        """From a checkpoint, or with empty tables where none is fit: what is lost can be played again."""
         shutil.rmtree(disk.scratch, ignore_errors=True)
         disk.scratch.mkdir(parents=True)
         make = partial(import_reverb().platform.checkpointers_lib.DefaultCheckpointer, str(disk.scratch))
-        if (begin := disk.begin) is not None:
+        refused: list[str] = []
+        for begin in disk.beginnings:
             try:
                 check(begin, self._tables)
                 server = start(checkpointer=make(fallback_checkpoint_path=str(begin)))
             except (InputError, RuntimeError, ValueError) as error:
-                self.began = f"empty, replay refills: {brief(error)}"
+                refused.append(brief(error))
             else:
-                self.began = f"from the checkpoint of {begin.parent.name}"
+                self.began = "; ".join([f"from the checkpoint of {begin.parent.name}", *refused])
                 return server
+        if refused:
+            self.began = f"empty, replay refills: {'; '.join(refused)}"
         return start(checkpointer=make())
 
     @property

@@ -1,5 +1,6 @@
 """Replay on disk: what was held comes back under the same keys, and what does not fit is refused and refilled."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,28 @@ def test_tables_come_back_with_their_keys_and_counters(saved, tmp_path):
     server.stop()
 
 
+def test_a_run_that_died_before_replay_was_saved_too_begins_from_replay_s_checkpoint_before(saved, tmp_path):
+    _, held = saved
+    server = serve(tmp_path, 75)
+    assert server.began == "from the checkpoint of step-00000060"
+    assert keys_of(server) == held
+    server.stop()
+    before = serve(tmp_path, 59)
+    assert before.began.endswith("step-00000059/shard-0: there is none")
+    before.stop()
+
+
+def test_where_the_newest_checkpoint_is_damaged_the_one_before_it_is_taken_and_both_are_told(saved, tmp_path):
+    place, held = saved
+    shutil.copytree(place.parent, newer := place.parent.with_name("step-00000070"))
+    cut(newer / place.name)
+    server = serve(tmp_path, 70)
+    assert server.began.startswith("from the checkpoint of step-00000060; ")
+    assert "damaged" in server.began
+    assert keys_of(server) == held
+    server.stop()
+
+
 def unfinished(place: Path) -> dict:
     (place / "DONE").unlink()
     return {}
@@ -97,4 +120,4 @@ def test_as_many_are_kept_as_of_the_learner_and_none_from_beyond(tmp_path):
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")}
     assert left == {"step-00000010/shard-1", "step-00000020/shard-0", "step-00000030/shard-0"}
     assert not first.place(900).parent.exists()
-    assert (first.newest(), second.newest()) == (first.place(30), second.place(10))
+    assert (first.until(None), second.until(None)) == ([first.place(30), first.place(20)], [second.place(10)])
