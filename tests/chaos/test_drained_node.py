@@ -42,6 +42,7 @@ def join(address: str, output: Path) -> subprocess.Popen:
     words += ['--resources={"spare": 1}', f"--object-store-memory={STORE}", "--disable-usage-stats"]
     with output.open("w") as file:
         node = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
+    # Of two that start at the same moment on one machine, Ray lets one fail.
     until = time.monotonic() + PATIENCE
     while "Ray runtime started" not in output.read_text():
         assert node.poll() is None, output.read_text()
