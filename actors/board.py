@@ -83,7 +83,7 @@ class Board:
         self._factors: tuple[float, ...] | None = None
         self._troubled = frozenset[int]()
         self._beats: dict[str, float] = {}
-        self._replay_places: tuple[str, ...] | None = None
+        self._replay_places: tuple[Any, ...] = ()
         self._deaths: list[tuple[str, str]] = []
         self._save_step: int | None = None
         self._news: list[str] = []
@@ -210,12 +210,12 @@ class Board:
         p50, p99 = np.percentile(self._delays, (50, 99))
         return self._figures | {"weights": {"use_p50": float(p50), "use_p99": float(p99)}}
 
-    def place_replay(self, places: tuple[str, ...]) -> None:
-        """host:port of each replay server, from now on."""
+    def place_replay(self, places: tuple[Any, ...]) -> None:
+        """Where each replay server is from now on; opaque here."""
         self._replay_places = places
 
-    def replay_places(self) -> tuple[str, ...] | None:
-        return self._replay_places
+    def replay_place(self, shard: int) -> Any:
+        return self._replay_places[shard]
 
     def died(self, source: str, line: str) -> None:
         """What reports under `source` died and is started again; the line says so in the run's log."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -14,9 +15,10 @@ from actors.publisher import Publisher
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import EvaluationConfig
 from gato_dist.ports import State
-from gato_dist.seeds import expert_seeds
+from gato_dist.seeds import expert_seeds, first_row
 from gato_dist.sources import Guidance, Source
 from gato_dist.tokens.tokenizer import Tokenizer
+from replay.tables import Place
 
 if TYPE_CHECKING:
     from actors.relabel import Rollouts, Round
@@ -36,10 +38,10 @@ class BoardActor(Board):
 class Polled:
     """The board's last answer to a question, asked in the background: calling it never blocks, and lags by a moment."""
 
-    def __init__(self, ask: Any, first: Any) -> None:
-        """ask: the board's method that tells. first: what holds until an answer has come."""
+    def __init__(self, ask: Callable[[], Any], first: Any) -> None:
+        """ask: a call of the board's method that tells. first: what holds until an answer has come."""
         self._ask, self._last = ask, first
-        self._answer: Any = ask.remote()
+        self._answer: Any = ask()
         self._asked: float = time.monotonic()
 
     def __call__(self) -> Any:
@@ -47,14 +49,14 @@ class Polled:
             ready, _ = ray.wait([self._answer], timeout=0)
             if ready:
                 self._last = ray.get(self._answer)
-                self._answer = self._ask.remote()
+                self._answer = self._ask()
             self._asked = time.monotonic()
         return self._last
 
 
 def guide(board: ActorHandle) -> Callable[[], Guidance]:
     """What the board says of the run's progress and mixture."""
-    return Polled(board.guidance, Guidance())
+    return Polled(board.guidance.remote, Guidance())
 
 
 class RayHost:
@@ -63,7 +65,7 @@ class RayHost:
     def __init__(self, board: ActorHandle) -> None:
         self._board, self._began = board, time.time()
         self._publisher = Publisher(self._send)
-        self.should_stop: Callable[[], bool] = Polled(board.learning_ends, False)
+        self.should_stop: Callable[[], bool] = Polled(board.learning_ends.remote, False)
 
     def publish(self, version: int, step: int, weights: State) -> None:
         self._publisher.publish(version, step, weights, time.time())
@@ -113,7 +115,7 @@ class Stop:
     """Whether the run ends. Who asks, over and over, is alive: a writer that waits for room does."""
 
     def __init__(self, board: ActorHandle, reporter: Reporter) -> None:
-        self._stops, self._reporter = Polled(board.stopping, False), reporter
+        self._stops, self._reporter = Polled(board.stopping.remote, False), reporter
 
     def __call__(self) -> bool:
         self._reporter.alive()
@@ -123,15 +125,15 @@ class Stop:
 class ReplayPlace:
     """Where a replay server is now, as the board last said: asking never blocks."""
 
-    def __init__(self, board: ActorHandle, shard: int, first: str) -> None:
+    def __init__(self, board: ActorHandle, shard: int, first: Place) -> None:
         self._board, self._shard, self._first = board, shard, first
-        self._places: Polled | None = None
+        self._place: Polled | None = None
 
-    def __call__(self) -> str:
-        if self._places is None:
-            self._places = Polled(self._board.replay_places, None)
-        places = self._places()
-        return places[self._shard] if places else self._first
+    def __call__(self) -> Place:
+        if self._place is None:
+            tells: Any = self._board.replay_place
+            self._place = Polled(partial(tells.remote, self._shard), self._first)
+        return self._place()
 
 
 @ray.remote(num_cpus=0, max_concurrency=2)
@@ -142,9 +144,10 @@ class ReplayActor:
         """start: makes the `ReplayServer`; called here, so that Reverb is loaded in this process alone."""
         self._server = start()
 
-    def began(self) -> tuple[str, str]:
-        """host:port, and what it holds from before."""
-        return f"{ray.util.get_node_ip_address()}:{self._server.port}", self._server.began
+    def began(self) -> tuple[str, str, dict[str, dict[int, int]]]:
+        """host:port, what it holds from before in words, and which rows those are (`Place.covered`)."""
+        address = f"{ray.util.get_node_ip_address()}:{self._server.port}"
+        return address, self._server.began, self._server.covered
 
     def figures(self) -> dict[str, dict[str, int]]:
         return self._server.figures()
@@ -152,8 +155,8 @@ class ReplayActor:
     def admit(self, networks: list[str]) -> None:
         self._server.admit(networks)
 
-    def save(self, step: int) -> None:
-        self._server.save(step)
+    def save(self, step: int) -> dict[str, dict[int, int]]:
+        return self._server.save(step)
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -183,7 +186,7 @@ class ExpertActor:
         tokenizer = tokenizers.tasks[task.name]
         prompting = Prompting(config.tokens.prompt_share, config.tokens.prompt_tokens)
         packer = Packer(
-            tokenizer, config.tokens.length, task.window_steps, block, block << 32, task.keep_repeats, prompting
+            tokenizer, config.tokens.length, task.window_steps, block, first_row(block), task.keep_repeats, prompting
         )
         stop = Stop(board, report)
         with make_writer(task.name, stop) as writer:

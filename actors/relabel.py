@@ -23,7 +23,7 @@ from gato_dist.episode import Episode, Provenance, join_steps
 from gato_dist.model.gato import Gato
 from gato_dist.ports import Labeller, Policy, State, VectorEnv
 from gato_dist.scores import expert_score_fraction, load_reference
-from gato_dist.seeds import expert_seeds
+from gato_dist.seeds import BLOCK_ROWS, expert_seeds, first_row
 from gato_dist.sequence import Rows
 from gato_dist.sources import Source, expert_episodes
 from gato_dist.tokens.layout import TaskTokenizer
@@ -202,7 +202,7 @@ def open_sinks(
     with ExitStack() as stack:
         sinks = {}
         for number, source in enumerate(sources):
-            items = (block << 32) + (number << 31)
+            items = first_row(block) + number * (BLOCK_ROWS // 2)
             packer = Packer(
                 tokenizer, config.tokens.length, task.window_steps, block + number, items, task.keep_repeats
             )

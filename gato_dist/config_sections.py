@@ -183,7 +183,9 @@ class ReplayConfig(Section):
     """Reverb: one table per task, on one server or over several."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        0, description="of the replay server, the next ones of further servers; 0: free ones"
+        0,
+        description="of the replay server, the next ones of further servers; 0: free ones, as a server that is started "
+        "again always takes",
     )
     allow: tuple[str, ...] | None = Field(
         None,
@@ -202,6 +204,11 @@ class ReplayConfig(Section):
     checkpoints: bool = Field(
         True, description="whether tables are written to the run folder with every checkpoint of the learner"
     )
+
+    @property
+    def kept_rows(self) -> int:
+        """Of the newest, that a writer keeps for a server that loses them; without checkpoints it would be forever."""
+        return self.size if self.checkpoints else 0
 
     @field_validator("allow")
     @classmethod

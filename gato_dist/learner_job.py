@@ -81,8 +81,8 @@ def _counted(batches: Iterable[Batch], usage: Usage, report: Reporter) -> Iterat
         yield batch
 
 
-def open_writer(place: ReplayPlace, task: str, source: Source, should_stop: Callable[[], bool]) -> RowWriter:
-    return RowWriter(place, table_name(task, source), should_stop)
+def open_writer(place: ReplayPlace, keep: int, task: str, source: Source, should_stop: Callable[[], bool]) -> RowWriter:
+    return RowWriter(place, table_name(task, source), should_stop, keep=keep)
 
 
 def _streams(

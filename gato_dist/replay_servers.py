@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from gato_dist.tokens.packing import row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from replay.server import NEWEST, Disk
 from replay.shards import shard_of, start_shard, sum_figures
-from replay.tables import table_name
+from replay.tables import Place, table_name
 
 ASK_SECONDS = 0.9
 HANG_SECONDS = 60.0  # without an answer
@@ -31,10 +31,10 @@ Note = Callable[[str], None]
 @dataclass
 class _Server:
     """One server's actor. began: reference of where it is and what it holds, until it has said so; asked: of figures on
-    their way. place: host:port as it was last; port: to listen at, or 0.
+    their way. place: as it was last; starts: of those before it and its own.
 
-    offset: what counters of those before it came to beyond its own; answered: when it last did; died: when it was last
-    known to be alive, until it serves again.
+    before: what the counters were when the last one died; offset: rows sampled, by table, beyond its own; answered:
+    when it last did; died: when it was last known to be alive, until it serves again.
     """
 
     shard: int
@@ -42,14 +42,33 @@ class _Server:
     began: Any = None
     asked: Any = None
     saving: Any = None
-    place: str = ""
-    port: int = 0
+    place: Place = field(default_factory=lambda: Place(""))
+    starts: int = 0
     figures: dict[str, dict[str, int]] = field(default_factory=dict)
-    offset: dict[str, dict[str, int]] = field(default_factory=dict)
+    before: dict[str, dict[str, int]] = field(default_factory=dict)
+    offset: dict[str, int] = field(default_factory=dict)
     answered: float = 0.0
     asked_at: float = 0.0
     died: float | None = None
     deaths: Deaths = field(default_factory=Deaths)
+
+    @property
+    def counted(self) -> dict[str, dict[str, int]]:
+        """Figures of all of its starts. Rows that it is given again after a death were counted before."""
+        return {
+            name: {
+                "size": table["size"],
+                "inserted": max(table["inserted"], self.before.get(name, table)["inserted"]),
+                "sampled": table["sampled"] + self.offset.get(name, 0),
+            }
+            for name, table in self.figures.items()
+        }
+
+    def listens(self, began: tuple[str, str, dict[str, dict[int, int]]]) -> str:
+        """began: what its actor says once it listens. What it holds from before, in words."""
+        address, words, covered = began
+        self.began, self.place = None, Place(address, self.starts, covered)
+        return words
 
 
 class ReplayServers:
@@ -67,24 +86,22 @@ class ReplayServers:
         for server in self._servers:
             self._start(server, step)
 
-    def settle(self, ask: Callable[[Any], Any], note: Note) -> list[str]:
-        """host:port of each server, once they listen. ask: waits for a reference."""
+    def settle(self, ask: Callable[[Any], Any], note: Note) -> list[Place]:
+        """Where each server is, once they listen. ask: waits for a reference."""
         for server in self._servers:
-            (server.place, began), server.began = ask(server.began), None
-            server.port = int(server.place.rpartition(":")[2])
-            if began:
+            if began := server.listens(ask(server.began)):
                 note(f"replay server {server.shard}: {began}")
         return self.places
 
     @property
-    def places(self) -> list[str]:
-        """host:port of each, as it was last."""
+    def places(self) -> list[Place]:
+        """Of each, as it was last."""
         return [server.place for server in self._servers]
 
     @property
     def figures(self) -> dict[str, dict[str, int]]:
         """Of every table, as last told, added up over servers; counters only grow."""
-        return sum_figures(_plus(server.figures, server.offset, 1) for server in self._servers)
+        return sum_figures(server.counted for server in self._servers)
 
     @property
     def saving(self) -> bool:
@@ -95,8 +112,8 @@ class ReplayServers:
         """The server that this expert writes to."""
         return shard_of(task, copy, self._copies, len(self._servers))
 
-    def check(self, note: Note) -> list[str] | None:
-        """Asks for figures and starts what died; the places of all servers where one has moved.
+    def check(self, note: Note) -> list[Place] | None:
+        """Asks for figures and starts what died; the places of all servers where one has another or a new checkpoint.
 
         Raises RunFailed where one dies again and again.
         """
@@ -123,8 +140,9 @@ class ReplayServers:
         keep = self._config.learner.keep_checkpoints
         disk = Disk(self._root, shard, keep, self._tokenizer.fingerprint, step) if config.checkpoints else None
         make = partial(
-            start_shard, shard, self._shapes, config, self._copies, self._admitted, kept, port=server.port, disk=disk
+            start_shard, shard, self._shapes, config, self._copies, self._admitted, kept, server.starts > 0, disk
         )
+        server.starts += 1
         actor: Any = ReplayActor
         server.actor = actor.options(num_cpus=config.cpus, resources=config.resources).remote(make)
         server.began, server.asked, server.saving = server.actor.began.remote(), server.actor.figures.remote(), None
@@ -154,10 +172,14 @@ class ReplayServers:
     def _answer(self, server: _Server, figures: dict[str, dict[str, int]], note: Note) -> None:
         now = time.monotonic()
         if server.began is not None:
-            (server.place, began), server.began = ray.get(server.began), None
-            server.port = int(server.place.rpartition(":")[2])
-            server.offset = _plus(_plus(server.figures, server.offset, 1), figures, -1)
-            note(f"replay server {server.shard} listens at {server.place}, {began or 'empty, replay refills'}")
+            server.before = server.counted
+            began = server.listens(ray.get(server.began))
+            server.offset = {
+                name: server.before[name]["sampled"] - table["sampled"]
+                for name, table in figures.items()
+                if name in server.before
+            }
+            note(f"replay server {server.shard} listens at {server.place.address}, {began or 'empty, replay refills'}")
         elif server.died is not None and _drawn(figures) > _drawn(server.figures):
             note(f"recovered: replay server {server.shard} after {now - server.died:.1f} s")
             server.died = None
@@ -169,9 +191,6 @@ class ReplayServers:
             raise RunFailed(f"replay server {server.shard} {why}, {deaths} times")
         note(f"replay server {server.shard} {why}; starting it again ({deaths} of {MAX_DEATHS})")
         ray.kill(server.actor)
-        if server.began is not None:
-            # It never listened: its port may be somebody else's by now.
-            server.port = 0
         if server.died is None:
             server.died = server.answered
         self._start(server, NEWEST)
@@ -184,12 +203,13 @@ class ReplayServers:
         if ray.wait(pending, num_returns=len(pending), timeout=0)[1] if pending else ():
             return
         step, self._saving = self._saving, None
-        try:
-            ray.get(pending)
-        except (RayActorError, RayTaskError) as error:
-            note(f"replay: no checkpoint of step {step}: {last_line(error)}")
         for server in self._servers:
-            server.saving = None
+            saving, server.saving = server.saving, None
+            try:
+                if saving is not None:
+                    server.place = replace(server.place, covered=ray.get(saving))
+            except (RayActorError, RayTaskError) as error:
+                note(f"replay: no checkpoint of step {step}: {last_line(error)}")
         if self._next is not None:
             step, self._next = self._next, None
             self.save(step)
@@ -222,14 +242,3 @@ class ReplayServers:
 
 def _drawn(figures: dict[str, dict[str, int]]) -> int:
     return sum(table["sampled"] for table in figures.values())
-
-
-def _plus(figures: dict[str, dict[str, int]], other: dict[str, dict[str, int]], sign: int) -> dict[str, dict[str, int]]:
-    """Counters of both; what a table holds is that of the first alone."""
-    return {
-        name: {
-            key: value + (sign * other.get(name, {}).get(key, 0) if key != "size" else 0)
-            for key, value in table.items()
-        }
-        for name, table in figures.items()
-    }

@@ -11,6 +11,7 @@ REFERENCE_START = 2**29
 DATASET_START = 3 * 2**28
 DATASET_SEEDS = 2**20  # episodes of a task that one seed of a collection can draw
 BLOCK = 1024
+BLOCK_ROWS = 1 << 32  # more than an actor writes; the ids of two million blocks are whole numbers in a float64
 
 
 def task_seed(task: str, seed: int) -> int:
@@ -21,6 +22,16 @@ def task_seed(task: str, seed: int) -> int:
 def teaches(seed: int) -> bool:
     """Whether it is one of those on which experts show what Gato learns from."""
     return seed < REFERENCE_START or DATASET_START <= seed < EVALUATION_START
+
+
+def first_row(block: int) -> int:
+    """The item id that rows of one actor's seed block begin with."""
+    return block * BLOCK_ROWS
+
+
+def row_block(item: int) -> int:
+    """The seed block of the actor that wrote a row."""
+    return item // BLOCK_ROWS
 
 
 def expert_seeds(run_seed: int, block: int, count: int) -> list[int]:

@@ -75,11 +75,13 @@ class System:
         # A cluster may have to start a node for them first.
         seconds = PLACE_SECONDS if config.ray.address else ANSWER_SECONDS
         first = self.replay.settle(partial(self._ask, seconds=seconds), note)
+        self.board.place_replay.remote(tuple(first))
         places = [ReplayPlace(self.board, shard, place) for shard, place in enumerate(first)]
+        kept = config.replay.kept_rows
         for index, (task, from_disk) in enumerate(zip(config.tasks, self._from_disk, strict=True)):
             for copy in range(config.actors.copies if from_disk < 1 else 0):
                 place = places[self.replay.shard_of(index, copy)]
-                work = (config, index, copy, self.board, self._shared_tokenizer, partial(RowWriter, place))
+                work = (config, index, copy, self.board, self._shared_tokenizer, partial(RowWriter, place, keep=kept))
                 own = {"num_cpus": config.actors.threads, "resources": config.actors.resources}
                 name = f"expert {copy + 1} of {task.name}" if config.actors.copies > 1 else f"expert of {task.name}"
                 source = f"expert/{task.name}/{copy}"
@@ -104,7 +106,7 @@ class System:
         config = self._config
         own = {"num_cpus": config.actors.threads, "resources": config.actors.resources}
         for index, task in enumerate(config.tasks):
-            write = partial(open_writer, places[self.replay.shard_of(index, 0)], task.name)
+            write = partial(open_writer, places[self.replay.shard_of(index, 0)], config.replay.kept_rows, task.name)
             sources = gato_sources(config, task)
             for copy in range(many := gato_actors(config, task)):
                 work = (config, index, sources, self.board, self._shared_tokenizer, write)

@@ -1,5 +1,8 @@
 """Replay on disk: what Reverb writes of one server, sealed, and found again beside the learner's checkpoints.
 
+A row's item id is the priority of its item: from Reverb's list of items, without their data, it tells which rows a
+checkpoint holds.
+
 Reverb takes a table's limits and the size of its rows from its checkpoint, whatever the server was given, and deletes
 all else that lies where it writes: so it writes into a folder of its own, and what it wrote is moved, described and
 sealed.
@@ -18,10 +21,12 @@ from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import flush
 from gato_dist.plain import read_as
 from gato_dist.seal import seal, verify
+from gato_dist.seeds import row_block
 from gato_dist.sequence import RowShape, row_bytes
-from replay.tables import part_of
+from replay.tables import import_tensorflow, part_of
 
-CONTENTS, DONE = "tables.json", "DONE"
+CONTENTS, DONE, ITEMS = "tables.json", "DONE", "items.tfrecord"
+READ = 1024  # items at a time
 LIMITS = ("size", "ahead", "min_size", "samples_per_insert")
 
 
@@ -72,6 +77,29 @@ class ReplayCheckpoints:
 
     def _all(self) -> list[Path]:
         return list(self._root.glob(f"step-*/{self._name}"))
+
+
+def stored_rows(place: Path) -> dict[str, list[int]]:
+    """Item ids of the rows that a checkpoint holds, by table."""
+    tf = import_tensorflow()
+    from reverb.cc import schema_pb2
+
+    found: dict[str, list[int]] = {}
+    records = tf.data.TFRecordDataset(str(place / ITEMS), compression_type="ZLIB").batch(READ)
+    for record in (each for batch in records.as_numpy_iterator() for each in batch):
+        item = schema_pb2.PrioritizedItem.FromString(record)
+        found.setdefault(item.table, []).append(int(item.priority))
+    return found
+
+
+def newest_rows(place: Path) -> dict[str, dict[int, int]]:
+    """By table and seed block, the item id of the newest row that it holds. An actor's rows are stored in order."""
+    found: dict[str, dict[int, int]] = {}
+    for table, items in stored_rows(place).items():
+        newest = found.setdefault(table, {})
+        for item in items:
+            newest[row_block(item)] = max(item, newest.get(row_block(item), item))
+    return found
 
 
 def save(client: Any, tables: Tables, place: Path) -> None:

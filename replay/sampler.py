@@ -1,5 +1,6 @@
 """Reads rows of one table of a replay server, in blocks."""
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.sequence import Rows, RowShape
-from replay.tables import ROW, Address, import_reverb, where
+from replay.tables import ROW, Address, import_reverb, import_tensorflow, where
 
 BLOCK = 16
 AHEAD = 4  # blocks
@@ -34,23 +35,17 @@ def table_rows(
     import_reverb()
     while True:
         place = where(address)
-        # Reverb waits for a server for ever and cannot be interrupted, wherever that is by now: a thread waits for it.
+        # Reverb waits for a server for ever, wherever that is by now: a thread waits for it.
         blocks: Queue[tuple[np.ndarray, np.ndarray] | BaseException] = Queue(1)
-        left = threading.Event()
-        threading.Thread(
-            target=_read_blocks, args=(place, table, block, blocks, left), name="replay", daemon=True
-        ).start()
+        reader = _Reader(place.address, table, block, blocks)
         try:
-            while (found := _next_block(blocks)) is not None or where(address) == place:
+            while (found := _next_block(blocks)) is not None or where(address).same(place):
                 if found is not None:
                     times, rows = found
                     drawn(times)
                     yield Rows.from_bytes(rows, shape)
         finally:
-            left.set()
-            # Else the thread may wait for room for ever.
-            with suppress(Empty):
-                blocks.get_nowait()
+            reader.leave()
 
 
 def _next_block(blocks: "Queue[tuple[np.ndarray, np.ndarray] | BaseException]") -> tuple[np.ndarray, np.ndarray] | None:
@@ -64,39 +59,64 @@ def _next_block(blocks: "Queue[tuple[np.ndarray, np.ndarray] | BaseException]") 
     return found
 
 
-def _read_blocks(
-    place: str,
-    table: str,
-    block: int,
-    blocks: "Queue[tuple[np.ndarray, np.ndarray] | BaseException]",
-    left: threading.Event,
-) -> None:
-    """Puts blocks of samples, with how often each was drawn, until `left`."""
-    try:
-        while not left.is_set():
-            for sample in _samples(place, table, block):
-                blocks.put((sample.info.times_sampled, sample.data[ROW]))
-                if left.is_set():
-                    return
-    except BaseException as error:
-        blocks.put(error)
+class _Reader:
+    """A thread that puts blocks of samples, with how often each row was drawn, into a queue until it is left."""
 
+    def __init__(
+        self, address: str, table: str, block: int, blocks: "Queue[tuple[np.ndarray, np.ndarray] | BaseException]"
+    ) -> None:
+        import_tensorflow()
+        # TensorFlow's public interface has no way to end an iterator that waits.
+        from tensorflow.python.eager.cancellation import CancellationManager
 
-def _samples(place: str, table: str, block: int) -> Iterator[Any]:
-    """Blocks of samples as Reverb has them; ends where none comes for a while, or the server does not answer."""
-    reverb = import_reverb()
-    import tensorflow as tf
+        self._address, self._table, self._block, self._blocks = address, table, block, blocks
+        self._ends, self._left = CancellationManager(), threading.Event()
+        threading.Thread(target=self._read, name="replay", daemon=True).start()
 
-    # Other processes need the cores more than TensorFlow does.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    try:
-        dataset = reverb.TrajectoryDataset.from_table_signature(
-            place, table, max_in_flight_samples_per_worker=2 * block, num_workers_per_iterator=1,
-            rate_limiter_timeout_ms=IDLE_MS, get_signature_timeout_secs=ANSWER_SECONDS,
-        )  # fmt: skip
-    except reverb.errors.DeadlineExceededError:
-        return
-    yield from dataset.batch(block, drop_remainder=True).as_numpy_iterator()
+    def leave(self) -> None:
+        self._left.set()
+        self._ends.start_cancel()
+        # Else the thread may wait for room for ever.
+        with suppress(Empty):
+            self._blocks.get_nowait()
+
+    def _read(self) -> None:
+        try:
+            while not self._left.is_set():
+                for sample in self._samples():
+                    self._blocks.put(sample)
+                    if self._left.is_set():
+                        return
+        except BaseException as error:
+            if not self._left.is_set():
+                self._blocks.put(error)
+        finally:
+            # What TensorFlow traced is a cycle, and holds its connection until then.
+            gc.collect()
+
+    def _samples(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Blocks; ends where none comes for a while, or the server does not answer."""
+        reverb, tf = import_reverb(), import_tensorflow()
+        try:
+            dataset = reverb.TrajectoryDataset.from_table_signature(
+                self._address, self._table, max_in_flight_samples_per_worker=2 * self._block,
+                num_workers_per_iterator=1, rate_limiter_timeout_ms=IDLE_MS, get_signature_timeout_secs=ANSWER_SECONDS,
+            )  # fmt: skip
+        except reverb.errors.DeadlineExceededError:
+            return
+        samples = iter(dataset.batch(self._block, drop_remainder=True))
+
+        def draw() -> tuple[Any, Any]:
+            sample = next(samples)
+            return sample.info.times_sampled, sample.data[ROW]
+
+        cancelable = self._ends.get_cancelable_function(tf.function(draw).get_concrete_function())
+        while True:
+            try:
+                times, rows = cancelable()
+            except tf.errors.OutOfRangeError:
+                return
+            yield times.numpy(), rows.numpy()
 
 
 class RowStream:

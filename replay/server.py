@@ -10,7 +10,7 @@ from typing import Any
 from gato_dist.config_sections import ReplayConfig
 from gato_dist.errors import InputError, brief
 from gato_dist.sequence import RowShape
-from replay.checkpoints import ReplayCheckpoints, Tables, check, save
+from replay.checkpoints import ReplayCheckpoints, Tables, check, newest_rows, save
 from replay.tables import admit, import_reverb, start_server, table_figures
 
 INFO_SECONDS = 5
@@ -52,7 +52,8 @@ class Disk:
 
 
 class ReplayServer:
-    """The same arguments as `start_server`. began: what it holds from before, in words; "" where nothing.
+    """The same arguments as `start_server`. began: what it holds from before, in words; "" where nothing. covered: the
+    rows of that (`newest_rows`).
 
     Raises RuntimeError where it cannot listen, or the kernel does not keep others off.
     """
@@ -66,6 +67,7 @@ class ReplayServer:
         disk: Disk | None = None,
     ) -> None:
         self._disk, self.began = disk, ""
+        self.covered: dict[str, dict[int, int]] = {}
         start = partial(start_server, shapes, config, networks, shares)
         if disk is None:
             self._server = start()
@@ -87,6 +89,7 @@ class ReplayServer:
             except (InputError, RuntimeError, ValueError) as error:
                 refused.append(brief(error))
             else:
+                self.covered = newest_rows(begin)
                 self.began = "; ".join([f"from the checkpoint of {begin.parent.name}", *refused])
                 return server
         if refused:
@@ -104,12 +107,16 @@ class ReplayServer:
     def admit(self, networks: Sequence[str]) -> None:
         admit(self._server, networks)
 
-    def save(self, step: int) -> None:
-        """Writes its tables beside the learner's checkpoint of this step. Raises RuntimeError or OSError."""
+    def save(self, step: int) -> dict[str, dict[int, int]]:
+        """Writes its tables beside the learner's checkpoint of this step; the rows that are kept there (`newest_rows`).
+
+        Raises RuntimeError or OSError.
+        """
         assert self._disk is not None
         checkpoints = self._disk.checkpoints
         save(self._client, self._tables, checkpoints.place(step))
         checkpoints.prune(step)
+        return newest_rows(checkpoints.place(step))
 
     def stop(self) -> None:
         self._server.stop()

@@ -31,18 +31,19 @@ def start_shard(
     copies: int,
     networks: Sequence[str] = (),
     whole: Mapping[str, RowShape] | None = None,
-    port: int = 0,
+    again: bool = False,
     disk: Disk | None = None,
 ) -> ReplayServer:
     """Server number `shard`, with the tables that some expert writes there; it listens at `config.port` + shard.
 
     shapes: of every task's rows, in the run's order. copies: experts of a task. Limits of a table are for all its
     servers together: each keeps its experts' share of them. whole: of further tables, which lie on this server alone.
-    port: where it listened before it died. disk: where it is kept.
+    again: after one that died, at a free port: what is still on its way to that one must not reach this one, whose
+    writers send it themselves. disk: where it is kept.
     """
     writers = {name: shards_of(task, copies, config.shards).count(shard) for task, name in enumerate(shapes)}
     shares = {name: count / copies for name, count in writers.items() if count}
-    own = config.model_copy(update={"port": port or (config.port and config.port + shard)})
+    own = config.model_copy(update={"port": 0 if again or not config.port else config.port + shard})
     kept = {name: shapes[name] for name in shares} | dict(whole or {})
     return ReplayServer(kept, own, networks, dict.fromkeys(kept, 1.0) | shares, disk)
 

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from gato_dist.config_sections import ReplayConfig
@@ -12,12 +13,31 @@ from gato_dist.sequence import RowShape, row_bytes
 from gato_dist.sources import Source
 
 ROW = "row"
-Address = str | Callable[[], str]  # host:port, or what tells where a server is now
 
 
-def where(address: Address) -> str:
-    """host:port of a server at this moment."""
-    return address if isinstance(address, str) else address()
+@dataclass(frozen=True)
+class Place:
+    """Where a replay server is. address: host:port; start: its number among those that followed one another.
+
+    covered: by table and seed block, the item id of the newest row that its newest checkpoint holds
+    (`replay.checkpoints.newest_rows`).
+    """
+
+    address: str
+    start: int = 0
+    covered: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+
+    def same(self, other: "Place") -> bool:
+        """Whether it is the same server, whatever its checkpoints."""
+        return (self.address, self.start) == (other.address, other.start)
+
+
+Address = str | Callable[[], Place]  # host:port, or what tells where a server is now
+
+
+def where(address: Address) -> Place:
+    """A server at this moment."""
+    return Place(address) if isinstance(address, str) else address()
 
 
 def table_name(task: str, source: Source = Source.EXPERT) -> str:
@@ -42,15 +62,22 @@ def import_reverb() -> Any:
     return reverb
 
 
+def import_tensorflow() -> Any:
+    """The tensorflow module, on one thread: other processes need the cores more. It can be told so only at first."""
+    import_reverb()
+    import tensorflow
+
+    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+    return tensorflow
+
+
 def make_table(name: str, shape: RowShape, config: ReplayConfig) -> Any:
     """A uniform table of rows as bytes, that forgets its oldest.
 
     Sampling waits for `min_size` rows and never again: a slow expert must not hold up the mixture. Inserting waits
     while rows·samples_per_insert − samples exceeds ahead·samples_per_insert: that is the experts' backpressure.
     """
-    reverb = import_reverb()
-    import tensorflow as tf
-
+    reverb, tf = import_reverb(), import_tensorflow()
     # One array of bytes: Reverb spends on each array of an item what it spends on tens of thousands of its bytes.
     signature = {ROW: tf.TensorSpec((row_bytes(shape),), tf.uint8)}
     limiter = reverb.rate_limiters.RateLimiter(

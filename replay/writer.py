@@ -1,55 +1,92 @@
 """Writes rows into a table of a replay server, no faster than the table takes them."""
 
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
+from gato_dist.seeds import row_block
 from gato_dist.sequence import Rows
-from replay.tables import ROW, Address, import_reverb, where
+from replay.tables import ROW, Address, Place, import_reverb, where
 
 WAIT_MS = 500
+Sent = tuple[int, np.ndarray]  # item id, bytes of the row
 
 
 class RowWriter:
-    """Appends rows to one table. `write` returns when all but `in_flight` rows have been taken.
+    """Appends rows to one table, each once. `write` returns when all but `in_flight` rows have been taken.
 
-    A server that died is waited for: Reverb finds it again at its address and sends what it had not confirmed once
-    more, under the same keys. Where `address` tells of another place, rows in flight are lost, as the server's are.
+    A server that died is waited for, until `address` tells where the next one is. That one begins from a checkpoint:
+    what it lacks of this writer's rows it is given once more, in their order.
+    keep: how many of the newest rows are held for that until a checkpoint has them; as many as the table keeps, or 0
+    where there are no checkpoints. Without them, rows on their way to a server that dies are lost.
     """
 
-    def __init__(self, address: Address, table: str, should_stop: Callable[[], bool], in_flight: int = 16) -> None:
+    def __init__(
+        self, address: Address, table: str, should_stop: Callable[[], bool], in_flight: int = 16, keep: int = 0
+    ) -> None:
         self._reverb = import_reverb()
         self._address, self._table, self._should_stop, self._in_flight = address, table, should_stop, in_flight
+        self._kept: deque[Sent] = deque(maxlen=keep)
         self._open(where(address))
-
-    def _open(self, place: str) -> None:
-        self._place = place
-        self._writer: Any = self._reverb.Client(place).trajectory_writer(num_keep_alive_refs=1)
 
     def write(self, rows: Rows) -> bool:
         """Appends rows and waits for room. False where it was told to stop while it waited: rows may be lost."""
         # Not the structured writer: it takes half the time, but accepts rows of another shape than the table's, and
         # once told to stop it waits for ever where a full table never takes what is in flight.
-        data = rows.to_bytes()
-        for first in range(0, len(data), self._in_flight):
-            for row in data[first : first + self._in_flight]:
-                self._writer.append({ROW: row})
-                self._writer.create_item(self._table, priority=1.0, trajectory={ROW: self._writer.history[ROW][-1]})
-            # Appending never blocks: only a flush keeps an expert from running ahead of the table.
-            if not self._flush(self._in_flight):
+        self._forget(where(self._address))
+        sent = list(zip(rows.item_id.tolist(), rows.to_bytes(), strict=True))
+        for first in range(0, len(sent), self._in_flight):
+            some = sent[first : first + self._in_flight]
+            self._kept.extend(some)
+            if not self._send(some, self._in_flight):
                 return False
         return True
 
+    def _send(self, rows: list[Sent], in_flight: int) -> bool:
+        """Appends rows, to the next server too where this one dies. False where it was told to stop."""
+        while True:
+            taken = self._append(rows, in_flight)
+            if (place := where(self._address)).same(self._place):
+                return taken
+            self._writer.close()
+            self._open(place)
+            self._forget(place)
+            rows = list(self._kept) or rows
+
+    def _append(self, rows: list[Sent], in_flight: int) -> bool:
+        """Whether all but `in_flight` rows were taken."""
+        for number, (item, row) in enumerate(rows):
+            # Appending never blocks: only a flush keeps an expert from running ahead of the table.
+            if number and number % self._in_flight == 0 and not self._flush(self._in_flight):
+                return False
+            self._writer.append({ROW: row})
+            # As its priority, which a uniform sampler does not ask for, a checkpoint tells which row an item is.
+            trajectory = {ROW: self._writer.history[ROW][-1]}
+            self._writer.create_item(self._table, priority=float(item), trajectory=trajectory)
+        return self._flush(in_flight)
+
     def _flush(self, in_flight: int) -> bool:
-        while not self._should_stop():
+        """False where it was told to stop, or the server is another one by now."""
+        while not self._should_stop() and where(self._address).same(self._place):
             try:
                 self._writer.flush(block_until_num_items=in_flight, timeout_ms=WAIT_MS)
             except self._reverb.errors.DeadlineExceededError:
-                if (place := where(self._address)) != self._place:
-                    self._open(place)
                 continue
             return True
         return False
+
+    def _open(self, place: Place) -> None:
+        self._place = place
+        self._writer: Any = self._reverb.Client(place.address).trajectory_writer(num_keep_alive_refs=1)
+
+    def _forget(self, place: Place) -> None:
+        """Rows that the newest checkpoint holds."""
+        covered = place.covered.get(self._table, {})
+        while self._kept and self._kept[0][0] <= covered.get(row_block(self._kept[0][0]), -1):
+            self._kept.popleft()
 
     def __enter__(self) -> "RowWriter":
         return self
@@ -58,5 +95,5 @@ class RowWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Closing drops the rows in flight; waiting for them must end where a full table never takes them.
-        if kind is None and self._flush(0):
+        if kind is None and self._send([], 0):
             self._writer.close()

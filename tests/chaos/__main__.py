@@ -41,7 +41,7 @@ def chaos(
     running.start()
     running.wait_for_training()
     running.wait_for_checkpoint()
-    items, began = Items(running.run, running.port), time.monotonic()
+    items, began = Items(running), time.monotonic()
     order: list[str] = []
     while time.monotonic() < until or not all(seconds.values()):
         passed = (time.monotonic() - began) / max(until - began, 1)
@@ -60,7 +60,7 @@ def chaos(
     assert code == 130, f"exit code {code}: {running.output()}"
     rows = check_scores(running.run)
     check_checkpoints(running.run)
-    console.print(f"{rows} lines of scores.csv whole; {items.known} items seen, none under two keys")
+    console.print(f"{rows} lines of scores.csv whole; {items.known} items seen, none there twice, none lost")
     return seconds
 
 

@@ -1,15 +1,19 @@
 """What must hold of a run whatever was killed. Each raises AssertionError with what does not."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gato_dist.config import load_config
 from gato_dist.scores import ScoreTable, load_reference
+from gato_dist.seeds import BLOCK_ROWS, row_block
 from gato_dist.sequence import Rows, RowShape
 from gato_dist.tokens.packing import row_shape
 from learner.checkpoint import read_counters
+from replay.checkpoints import stored_rows
 from replay.tables import import_reverb, table_figures, table_task
+from tests.chaos.running import Running
 
 SAMPLES = 400
 
@@ -40,10 +44,10 @@ def check_checkpoints(run: Path) -> None:
 
 
 class Items:
-    """What replay holds by item id: an id under two keys would be drawn twice as often as others."""
+    """What replay holds by item id: an id that lay there twice would be drawn twice as often as others."""
 
-    def __init__(self, run: Path, port: int) -> None:
-        config = load_config(run / "config.yaml")
+    def __init__(self, running: Running) -> None:
+        self._running, config = running, load_config(running.run / "config.yaml")
         # Ray takes up its token when it is imported, and three_nodes sets it later than this module is.
         from gato_dist.run import make_tokenizer
 
@@ -51,26 +55,65 @@ class Items:
         self._shapes: dict[str, RowShape] = {
             task.name: row_shape(tokenizer.tasks[task.name], config.tokens.length) for task in config.tasks
         }
-        self._client = import_reverb().Client(f"localhost:{port}")
-        self._keys: dict[tuple[str, int], int] = {}
+        self._size = config.replay.size
+        self._seen: dict[str, set[int]] = {}
+        self._keys: dict[tuple[str, str, int], int] = {}
 
     def inserted(self) -> dict[str, int]:
-        figures = table_figures(self._client.server_info(timeout=60))
+        figures = table_figures(self._client().server_info(timeout=60))
         return {name: table["inserted"] for name, table in figures.items()}
 
     @property
     def known(self) -> int:
         """Different items that were seen."""
-        return len(self._keys)
+        return sum(map(len, self._seen.values()))
 
     def check(self) -> None:
-        """Draws items of every table that has some. Raises AssertionError where one lies there twice."""
-        info = self._client.server_info(timeout=60)
+        """Draws items of every table that has some, and reads a checkpoint that is written from now on.
+
+        Raises AssertionError where one lies there twice, or a row that was stored is gone.
+        """
+        self._draw()
+        saved = self._running.replay_saved()
+        for table, rows in stored_rows(saved).items():
+            fault = row_fault(rows, self._seen.get(table, set()), self._size)
+            assert fault is None, f"{saved}: {table}: {fault}"
+
+    def _draw(self) -> None:
+        client, place = self._client(), self._running.replay_place()
+        info = client.server_info(timeout=60)
         for table, shape in ((table, self._shapes[table_task(table)]) for table in info):
             if info[table].current_size < 8:
                 continue
-            for sample in self._client.sample(table, SAMPLES, emit_timesteps=False):
+            for sample in client.sample(table, SAMPLES, emit_timesteps=False):
                 row = Rows.from_bytes(np.asarray(sample.data[0]).reshape(1, -1), shape)
                 item, key = int(row.item_id[0]), int(np.ravel(sample.info.key)[0])
-                known = self._keys.setdefault((table, item), key)
+                self._seen.setdefault(table, set()).add(item)
+                # What a server is given again after its predecessor's death has another key there.
+                known = self._keys.setdefault((place, table, item), key)
                 assert known == key, f"{table}: item {item} lies there twice"
+
+    def _client(self) -> Any:
+        return import_reverb().Client(self._running.replay_place())
+
+
+def row_fault(rows: list[int], seen: set[int], size: int) -> str | None:
+    """What is wrong with the item ids of a table. seen: those that lay there before; size: of the full table.
+
+    An actor numbers its rows without gaps, and the oldest leave first; what it wrote is all there, then, from some
+    number on. Only an actor that died itself can not give again what a server lost: its last rows may be missing.
+    """
+    if len(set(rows)) < len(rows):
+        return "a row lies there twice"
+    blocks: dict[int, list[int]] = {}
+    for row in sorted(rows):
+        blocks.setdefault(row_block(row), []).append(row)
+    for block, held in blocks.items():
+        if held != list(range(held[0], held[-1] + 1)):
+            return f"rows of block {block} between {held[0]} and {held[-1]} are gone"
+        # A source's rows are numbered from the block's beginning or its middle.
+        if len(rows) < size and held[0] % (BLOCK_ROWS // 2):
+            return f"the first rows of block {block} are gone"
+    last = max(blocks, default=0)
+    gone = [row for row in seen if row_block(row) == last and row > max(blocks[last], default=row)]
+    return f"row {max(gone)} of block {last} is gone, which goes on" if gone else None

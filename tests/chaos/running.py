@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -61,9 +62,11 @@ class Running:
         settings["replay"]["port"] = self.port
         (folder / "chaos.yaml").write_text(yaml.safe_dump(settings))
         self.process: subprocess.Popen | None = None
+        self._began = 0  # line of the log that this start's begin with
 
     def start(self, resume: bool = False) -> None:
         command = [sys.executable, "-m", "gato_dist", "train", str(self.folder / "chaos.yaml"), "--run", str(self.run)]
+        self._began = len(self.log())
         command += (self.nodes.words if self.nodes else []) + ["--resume"] * resume
         with (self.folder / "output.txt").open("a") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT)
@@ -89,6 +92,17 @@ class Running:
         """Until there is one of replay, which comes with the learner's."""
         self.until(lambda: any(self.run.glob("replay/checkpoints/step-*/shard-0/manifest.json")), "checkpoint")
 
+    def replay_place(self) -> str:
+        """host:port of the replay server of the moment."""
+        found = re.findall(r"replay server 0 listens at (\S+),", "\n".join(self.log()[self._began :]))
+        return found[-1] if found else f"localhost:{self.port}"
+
+    def replay_saved(self) -> Path:
+        """The next checkpoint of replay that is written from now on."""
+        now, pattern = time.time(), "replay/checkpoints/step-*/shard-0/manifest.json"
+        self.until(lambda: any(written(path) > now for path in self.run.glob(pattern)), "a checkpoint of replay")
+        return max(self.run.glob(pattern), key=written).parent
+
     def until(self, holds: Callable[[], bool], what: str) -> None:
         until = time.monotonic() + PATIENCE
         while not holds():
@@ -113,6 +127,14 @@ class Running:
         victim = draw.choice(found)
         victim.kill()
         return victim.pid
+
+
+def written(path: Path) -> float:
+    """When; long ago where it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def is_of(kind: str, process: psutil.Process) -> bool:

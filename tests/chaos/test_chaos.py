@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tests.chaos.checks import Items, check_checkpoints, check_scores
+from gato_dist.seeds import BLOCK_ROWS
+from tests.chaos.checks import Items, check_checkpoints, check_scores, row_fault
 from tests.chaos.faults import FAULTS, inject
 from tests.chaos.running import Running
 
@@ -18,7 +19,7 @@ def run_through(running: Running, kinds: list[str], seed: int = 0) -> None:
     try:
         running.wait_for_training()
         running.wait_for_checkpoint()
-        items = Items(running.run, running.port)
+        items = Items(running)
         for kind in kinds:
             inject(FAULTS[kind], running, draw, items)
         assert running.end() == 130, running.output()
@@ -46,4 +47,22 @@ def test_a_run_outlives_a_node(tmp_path_factory):
     words = [sys.executable, "-m", "tests.chaos", "--faults", "node", "--minutes", "0.3", "--folder", folder]
     done = subprocess.run(words, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "none under two keys" in done.stdout
+    assert "none there twice, none lost" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("rows", "seen", "fault"),
+    [
+        ([8, 9, 10], {4, 8, 10}, None),
+        ([0, 1, 2], {2}, None),
+        ([0, 1, 1], set(), "a row lies there twice"),
+        ([0, 1, 3], set(), "rows of block 0 between 0 and 3 are gone"),
+        ([0, 1, 2], {3}, "row 3 of block 0 is gone, which goes on"),
+        ([0, 1, BLOCK_ROWS], {2, BLOCK_ROWS}, None),
+        ([5], set(), "the first rows of block 0 are gone"),
+        ([BLOCK_ROWS // 2, BLOCK_ROWS // 2 + 1], set(), None),
+    ],
+)
+def test_what_chaos_takes_for_lost(rows, seen, fault):
+    """Rows of a table of three: the oldest have left a full one, and an actor's last ones die with it."""
+    assert row_fault(rows, seen, 3) == fault

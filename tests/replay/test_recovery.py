@@ -1,60 +1,110 @@
-"""A replay server that is killed and comes back: writers and readers go on, and no row counts twice."""
+"""A replay server that is killed and comes back: writers and readers go on, and no row is lost or counts twice."""
 
 import itertools
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import portpicker
+import psutil
 import pytest
 
-from gato_dist.sequence import Rows, RowShape
+from gato_dist.config_sections import ReplayConfig
+from gato_dist.seeds import first_row
+from gato_dist.sequence import RowShape
+from replay.checkpoints import newest_rows, stored_rows
 from replay.sampler import table_rows
-from replay.tables import import_reverb
+from replay.server import NEWEST, Disk
+from replay.tables import Place
 from replay.writer import RowWriter
 from tests.replay.test_replay import make_rows
 
 ROOT = Path(__file__).parents[2]
 SHAPE = RowShape(16, 0, 2, 3)
-SERVER = """
+SIZE = 100_000  # nothing is forgotten
+# A server that is saved to the folder whenever a number is sent.
+SERVER = f"""
 import sys
+from pathlib import Path
 from gato_dist.config_sections import ReplayConfig
 from gato_dist.sequence import RowShape
-from replay.tables import start_server
-server = start_server({"a": RowShape(16, 0, 2, 3)}, ReplayConfig(port=int(sys.argv[1]), min_size=4))
+from replay.server import Disk, ReplayServer
+root, step = Path(sys.argv[1]), int(sys.argv[2])
+config = ReplayConfig(size={SIZE}, ahead={SIZE}, min_size=4, checkpoints=True)
+server = ReplayServer({{"a": RowShape(16, 0, 2, 3)}}, config, disk=Disk(root, 0, 2, "t", None if step < -1 else step))
 print(server.port, flush=True)
-server.wait()
+for line in sys.stdin:
+    server.save(int(line))
+    print("saved", flush=True)
 """
 
 
-@contextmanager
-def server_process(port: int) -> Iterator[subprocess.Popen]:
-    words = [sys.executable, "-c", SERVER, str(port)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT)
-    assert process.stdout is not None
-    process.stdout.readline()
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+class Served:
+    """Servers that follow one another, in processes of their own, and where the one of the moment is."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._process = root, None
+        self.place = Place("")
+        self.start(None)
+
+    def start(self, step: int | None) -> None:
+        """In the place of the one before, which is killed. step: to begin from; None: empty."""
+        self.end()
+        words = [sys.executable, "-c", SERVER, str(self._root), str(-2 if step is None else step)]
+        self._process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+        )
+        address = f"localhost:{self._process.stdout.readline().strip()}"
+        covered = self.newest() if step is not None else {}
+        self.place = Place(address, self.place.start + 1, covered)
+
+    def save(self, step: int) -> None:
+        self._process.stdin.write(f"{step}\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline().strip() == "saved"
+
+    def told(self) -> None:
+        """Writers are told of the newest checkpoint."""
+        self.place = Place(self.place.address, self.place.start, self.newest())
+
+    def newest(self) -> dict[str, dict[int, int]]:
+        return newest_rows(self.checkpoint)
+
+    @property
+    def checkpoint(self) -> Path:
+        return Disk(self._root, 0, 2, "t", NEWEST).beginnings[0]
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> None:
+        if self._process is not None:
+            self.kill()
+
+
+@pytest.fixture
+def served(tmp_path) -> Iterator[Served]:
+    made = Served(tmp_path)
+    yield made
+    made.end()
 
 
 @contextmanager
-def expert(address) -> Iterator[list[int]]:
+def expert(address: Callable[[], Place], block: int, keep: int = SIZE) -> Iterator[list[int]]:
     """Writes rows without end; yields the number of those taken so far."""
     stop, taken = threading.Event(), [0]
 
     def write() -> None:
-        with RowWriter(address, "a", stop.is_set, in_flight=4) as writer:
+        with RowWriter(address, "a", stop.is_set, in_flight=4, keep=keep) as writer:
             for number in itertools.count():
-                if not writer.write(make_rows(SHAPE, 1, number)) or stop.wait(0.01):
+                if stop.is_set() or not writer.write(make_rows(SHAPE, 3, first_row(block) + 3 * number)):
                     return
-                taken[0] = number + 1
+                taken[0] = 3 * (number + 1)
+                stop.wait(0.005)
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -63,30 +113,70 @@ def expert(address) -> Iterator[list[int]]:
     finally:
         stop.set()
         thread.join(timeout=60)
+        assert not thread.is_alive()
 
 
-def read_beyond(stream, number: int) -> None:
-    """Until the stream gives a row that was written after so many others."""
-    for rows in stream:
-        if rows.item_id.max() > number:
-            return
+def wait_until(taken: list[int], more: int) -> int:
+    """Until so many more rows are taken; how many those were at first."""
+    before = taken[0]
+    while taken[0] < before + more:
+        pass
+    return before
 
 
-@pytest.mark.parametrize("moves", [False, True])
-def test_writers_and_readers_outlive_their_server(moves):
-    first = portpicker.pick_unused_port()
-    ports = [first, portpicker.pick_unused_port() if moves else first]
-    place = [f"localhost:{first}"]
-    with server_process(first) as server, expert(lambda: place[0]) as taken:
-        stream = table_rows(lambda: place[0], "a", SHAPE, block=4)
-        read_beyond(stream, 0)
-        server.kill()
-        server.wait()
-        place[0] = f"localhost:{ports[1]}"
-        with server_process(ports[1]):
-            read_beyond(stream, taken[0] + 20)
-            keys: dict[int, set[int]] = {}
-            for sample in import_reverb().Client(place[0]).sample("a", 200, emit_timesteps=False):
-                row = Rows.from_bytes(np.asarray(sample.data[0]).reshape(1, -1), SHAPE)
-                keys.setdefault(int(row.item_id[0]), set()).add(int(np.ravel(sample.info.key)[0]))
-            assert {len(found) for found in keys.values()} == {1}
+@pytest.mark.parametrize("from_checkpoint", [True, False])
+def test_whatever_was_taken_is_there_once_after_servers_died(served, from_checkpoint):
+    with expert(lambda: served.place, 3) as one, expert(lambda: served.place, 7) as two:
+        for round_number in range(3):
+            wait_until(one, 100)
+            if from_checkpoint:
+                served.save(10 * round_number)
+                if round_number != 1:
+                    served.told()
+                wait_until(two, 100)
+            served.kill()
+            served.start(NEWEST if from_checkpoint else None)
+        taken = {3: wait_until(one, 60), 7: wait_until(two, 60)}
+        served.save(99)
+    rows = stored_rows(served.checkpoint)["a"]
+    assert len(set(rows)) == len(rows)
+    for block, count in taken.items():
+        mine = sorted(row - first_row(block) for row in rows if row >= first_row(block) and row < first_row(block + 1))
+        assert len(mine) >= count
+        assert mine == list(range(len(mine)))
+
+
+def test_rows_that_a_checkpoint_holds_are_kept_no_longer(served):
+    stopped = threading.Event()
+    with RowWriter(lambda: served.place, "a", stopped.is_set, keep=SIZE) as writer:
+        writer.write(make_rows(SHAPE, 50, first_row(2)))
+        assert len(writer._kept) == 50
+        writer._send([], 0)
+        served.save(5)
+        served.told()
+        writer.write(make_rows(SHAPE, 3, first_row(2) + 50))
+        assert len(writer._kept) == 3
+
+
+def test_without_checkpoints_writers_keep_nothing():
+    assert ReplayConfig(checkpoints=False).kept_rows == 0
+    assert ReplayConfig(size=77).kept_rows == 77
+
+
+def test_a_reader_goes_on_with_every_next_server_and_leaves_nothing_behind(served):
+    """Threads and open files are those of one server however many there were."""
+    with expert(lambda: served.place, 1) as taken:
+        stream = table_rows(lambda: served.place, "a", SHAPE, block=4)
+        held = []
+        for _ in range(6):
+            before = wait_until(taken, 40)
+            for rows in stream:
+                if rows.item_id.max() >= first_row(1) + before:
+                    break
+            held.append((psutil.Process().num_threads(), len(os.listdir("/proc/self/fd"))))
+            served.kill()
+            served.start(None)
+        stream.close()
+    # The first ones bring TensorFlow's and gRPC's own.
+    for early, late in zip(held[2], held[-1], strict=True):
+        assert late <= early + 2, held
