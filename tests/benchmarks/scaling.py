@@ -9,11 +9,13 @@ import json
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, fields, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -23,7 +25,7 @@ from actors.experts.registry import make_demonstrator
 from gato_dist.config import RunConfig, load_config
 from gato_dist.ports import State
 from gato_dist.run import make_tokenizer
-from gato_dist.scaling import Plan, Rates, predict, row_seconds, standing_cores
+from gato_dist.scaling import Plan, Rates, predict, standing_cores
 from gato_dist.scores import load_reference
 from gato_dist.seeds import expert_seeds
 from gato_dist.sequence import Batch, Rows, RowShape
@@ -194,12 +196,18 @@ def stand(path: Path, seconds: float) -> dict[str, float]:
     return {"run_cpu": seen[0].cores, "node_cpu": seen[1].cores - seen[0].cores}
 
 
+def apart(function: Callable, *arguments: Any) -> Any:
+    """What it returns, called in a process of its own: readers that have lost their server go on asking for it."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
 def measure(config: RunConfig, seconds: float) -> Rates:
     tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
-    actor_rows, actor_cpu, rows = actor(config, tokenizer, seconds)
+    actor_rows, actor_cpu, rows = apart(actor, config, tokenizer, seconds)
     shape = row_shape(tokenizer.tasks[config.tasks[0].name], config.tokens.length)
-    shard_rows, shard_cpu = replay(config, rows, shape, seconds)
-    learner_rows, learner_cpu = learner(config, tokenizer, rows, seconds)
+    shard_rows, shard_cpu = apart(replay, config, rows, shape, seconds)
+    learner_rows, learner_cpu = apart(learner, config, tokenizer, rows, seconds)
     model = Learner(config, tokenizer).model
     return Rates(
         actor_rows, actor_cpu, shard_rows, shard_cpu, learner_rows, learner_cpu,
@@ -217,23 +225,30 @@ def show(name: str, rates: Rates, plan: Plan) -> None:
     print(f"  first bound by: {predicted.bottleneck}; weights take {predicted.broadcast:.4f} of the publisher's link")
 
 
-def check(path: Path, config: RunConfig, rates: Rates, plan: Plan, seconds: float) -> None:
-    """Runs it on local nodes; prints what was seen and, for as many rows a second, what the model says."""
+def check(path: Path, batch: int, rates: Rates, plan: Plan, seconds: float) -> None:
+    """Runs it on local nodes; prints what was seen, and what the model says of as many rows a second.
+
+    Nothing holds a learner back whose experts come behind: they may write less than they are planned to, where others
+    take the cores. So that is seen, too.
+    """
     seen = running(path, plan.shared_nodes, seconds)
-    rows, per_row, standing = seen.steps * config.learner.batch, row_seconds(rates, plan), standing_cores(rates, plan)
-    rate, written = rows / seen.seconds, 1 / plan.samples_per_insert
-    expected = {
-        "learner worker": rates.learner_cpu, "expert": rates.actor_cpu * written,
-        "replay server": rates.shard_cpu * (1 + written),
+    rows, written = seen.steps * batch, seen.tokens / rates.row_tokens
+    told = predict(rates, plan)
+    plan = replace(plan, samples_per_insert=rows / written)
+    standing = standing_cores(rates, plan)
+    costs = {
+        "learner worker": rates.learner_cpu * rows, "expert": rates.actor_cpu * written,
+        "replay server": rates.shard_cpu * (rows + written), "standing": standing * seen.seconds,
     }  # fmt: skip
+    parts = {part: seen.cpu[part] for part in costs if part in seen.cpu}
+    parts["standing"] = sum(seen.cpu.values()) - sum(parts.values())
+    by_part = (f"{part} {1e3 * parts[part] / rows:.2f} ({1e3 * costs[part] / rows:.2f})" for part in costs)
     print(
-        f"{plan.shared_nodes} nodes: {rate:.0f} rows/s, {predict(rates, plan).rows:.0f} predicted; "
-        f"{seen.cores:.2f} cores in use, at this rate {standing + rate * per_row:.2f} predicted; "
-        f"core-ms a row {1e3 * seen.cores / rate:.2f}, {1e3 * (per_row + standing / rate):.2f} predicted"
+        f"{plan.shared_nodes} nodes: {rows / seen.seconds:.0f} rows/s ({told.rows:.0f} predicted) on {seen.cores:.2f} "
+        f"cores, {rows / written:.1f} read for one written; core-ms a row {1e3 * sum(seen.cpu.values()) / rows:.2f} "
+        f"({1e3 * sum(costs.values()) / rows:.2f}): {', '.join(by_part)}",
+        flush=True,
     )
-    for part, spent in seen.cpu.items():
-        alone = f", {1e3 * expected[part]:.2f} alone" if part in expected else ""
-        print(f"  {part:16} {1e3 * spent / rows:6.2f} core-ms a row{alone}; {spent / seen.seconds:.3f} cores")
 
 
 def main() -> None:
@@ -277,7 +292,7 @@ def main() -> None:
     if words.plan:
         show("plan", rates, Plan(**words.plan))
     for nodes in words.nodes:
-        check(words.config, config, rates, replace(here, shared_nodes=nodes), words.window)
+        check(words.config, config.learner.batch, rates, replace(here, shared_nodes=nodes), words.window)
 
 
 if __name__ == "__main__":

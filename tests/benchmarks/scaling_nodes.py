@@ -18,15 +18,19 @@ from tests.chaos.running import KINDS, command_of, family
 from tests.local_cluster import environment
 
 PARTS = ("learner worker", "expert", "replay server", "evaluator", "board", "driver")
-SETTLED = 15.0  # seconds in which what was started has begun to wait
+LOOK_SECONDS = 5.0
+WAITING = 0.05  # cores: a learner worker that takes less has imported everything, and waits for rows
 PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a run did in a window of time: steps, seconds, and processor seconds by part; `else` is Ray's own."""
+    """What a run did in a window of time: steps of the learner, tokens that experts wrote, seconds, and processor
+    seconds by part; `else` is Ray's own.
+    """
 
     steps: int
+    tokens: float
     seconds: float
     cpu: dict[str, float]
 
@@ -66,6 +70,15 @@ class LocalRun:
                 found[each.pid] = next((part for part in PARTS if KINDS[part] in command), "else"), spent
         return found
 
+    def settled(self) -> bool:
+        """Whether the learner's workers have nothing left to do but to wait; looks at them for a moment."""
+        before = self.spent()
+        time.sleep(LOOK_SECONDS)
+        workers = [number for number, (part, _) in before.items() if part == "learner worker"]
+        after = self.spent()
+        used = (after[number][1] - before[number][1] for number in workers if number in after)
+        return bool(workers) and all(each < WAITING * LOOK_SECONDS for each in used)
+
     def wait(self, holds: Callable[[], bool]) -> None:
         until = time.monotonic() + PATIENCE
         while not holds():
@@ -86,7 +99,10 @@ class LocalRun:
         after, wall, cpu = self.spent(), time.monotonic() - began, dict.fromkeys((*PARTS, "else"), 0.0)
         for number, (part, spent) in after.items():
             cpu[part] += spent - before.get(number, (part, 0.0))[1]
-        return Seen(self.steps[-1] - steps[-1], wall, cpu)
+        # Each line tells the rate since the one before, as near as makes no difference.
+        rates = [float(each.replace(",", "")) for each in re.findall(r"tokens in ([\d,]+)/s", self.log())]
+        inwards = rates[len(steps) - len(self.steps) :]
+        return Seen(self.steps[-1] - steps[-1], wall * sum(inwards) / len(inwards), wall, cpu)
 
 
 @contextmanager
@@ -113,8 +129,8 @@ def local_run(config: Path, nodes: int, *words: str) -> Iterator[LocalRun]:
 def standing(config: Path, nodes: int, seconds: float) -> Seen:
     """A run whose experts find no place: all else has started, and waits."""
     with local_run(config, nodes, "actors.resources={nowhere: 1}") as run:
-        run.wait(lambda: "starting" in run.log())
-        time.sleep(SETTLED)
+        run.wait(run.settled)
+        run.line()
         return run.window(seconds)
 
 
