@@ -7,9 +7,12 @@ from dataclasses import dataclass
 class Rates:
     """Measured on one part alone, with the rows, model and batch of the run that is meant.
 
-    actor_rows, shard_rows, learner_rows: rows a second of an expert actor that is never held back, of a replay server
-    (written and read, counted together), of one learner worker that never waits for data. *_cpu: core-seconds that
-    each spends on one of those rows. row_bytes, row_tokens: of one row. weights_bytes: of one version.
+    actor_rows, shard_rows, learner_rows: rows a second of an expert actor that is never held back, writing included;
+    of a replay server (written and read, counted together); of one learner worker that never waits for data, reading,
+    publishing and saving included. *_cpu: core-seconds that each spends on one of those rows. row_bytes, row_tokens:
+    of one row. weights_bytes: of one version.
+    run_cpu: core-seconds a second of a run on one node in which nothing is written or read: Ray's processes, and the
+    run's own that wait. node_cpu: of each further node.
     """
 
     actor_rows: float
@@ -21,6 +24,8 @@ class Rates:
     row_bytes: float
     row_tokens: float
     weights_bytes: float
+    run_cpu: float = 0.0
+    node_cpu: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Plan:
     shards: replay servers, each on a node of its own, as learners are in groups of `learners_per_node`. gato_nodes:
     nodes that fetch every version of the weights. samples_per_insert: rows read for one written. link_bytes: bytes a
     second of a node's network, each way. efficiency: rate of one of many learner workers over that of one alone.
-    shared_cores: where all of it stands on one machine, its cores; None: every part has cores enough of its own.
+    shared_cores: where all of it stands on one machine, its cores, shared by `shared_nodes` local nodes; None: every
+    part has cores enough of its own.
     """
 
     actors: int
@@ -43,6 +49,7 @@ class Plan:
     link_bytes: float = float("inf")
     efficiency: float = 1.0
     shared_cores: float | None = None
+    shared_nodes: int = 1
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,17 @@ class Prediction:
         return min(self.limits.values())
 
 
+def row_seconds(rates: Rates, plan: Plan) -> float:
+    """Core-seconds of a row trained on, of all parts together."""
+    written = 1 / plan.samples_per_insert
+    return rates.learner_cpu + rates.shard_cpu * (1 + written) + rates.actor_cpu * written
+
+
+def standing_cores(rates: Rates, plan: Plan) -> float:
+    """Cores that a run on shared ones takes before it makes a row."""
+    return rates.run_cpu + rates.node_cpu * (plan.shared_nodes - 1)
+
+
 def predict(rates: Rates, plan: Plan) -> Prediction:
     """The run goes as fast as its slowest part lets it.
 
@@ -82,6 +100,6 @@ def predict(rates: Rates, plan: Plan) -> Prediction:
         "learner links": plan.link_bytes * learner_nodes / rates.row_bytes,
     }
     if plan.shared_cores is not None:
-        core_seconds = rates.learner_cpu + rates.shard_cpu * (1 + written) + rates.actor_cpu * written
-        limits["shared cores"] = plan.shared_cores / core_seconds
+        free = max(plan.shared_cores - standing_cores(rates, plan), 0.0)
+        limits["shared cores"] = free / row_seconds(rates, plan)
     return Prediction(limits, plan.gato_nodes * rates.weights_bytes / plan.publish_seconds / plan.link_bytes)

@@ -7,55 +7,51 @@ as many nodes. They share this machine's cores with whatever else it does: what 
 import argparse
 import json
 import multiprocessing
-import os
-import re
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
 from datetime import date
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import torch
 
 from actors.demonstrate import demonstrate
 from actors.experts.registry import make_demonstrator
 from gato_dist.config import RunConfig, load_config
+from gato_dist.ports import State
 from gato_dist.run import make_tokenizer
-from gato_dist.scaling import Plan, Rates, predict
+from gato_dist.scaling import Plan, Rates, predict, standing_cores
 from gato_dist.scores import load_reference
 from gato_dist.seeds import expert_seeds
-from gato_dist.sequence import Rows, collate
+from gato_dist.sequence import Batch, Rows, RowShape
 from gato_dist.tokens.packing import Packer, row_shape
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.train import Learner
+from learner.checkpoint_folder import CheckpointFolder
+from learner.train import Learner, train
+from replay.mixture import MixtureBatches, Stream
 from replay.sampler import RowStream, table_rows
+from replay.shards import shard_rows
 from replay.writer import RowWriter
 from tests.benchmarks.collecting import serve
-from tests.chaos.running import KINDS, command_of
-from tests.local_cluster import environment
+from tests.benchmarks.scaling_nodes import running, standing
 
 BLOCK = 64
-PARTS = ("learner worker", "expert", "replay server", "evaluator", "board")
 
 
 class Clock:
-    """Wall and processor seconds since it was made, of this process and those beside it."""
+    """Wall seconds since it was made, and processor seconds: of one other process, or of this one."""
 
-    def __init__(self, *beside: psutil.Process) -> None:
-        self._beside = beside
+    def __init__(self, other: int | None = None) -> None:
+        self._other = psutil.Process(other) if other else None
         self._wall, self._cpu = time.monotonic(), self._spent()
 
     def _spent(self) -> float:
-        return time.process_time() + sum(sum(each.cpu_times()[:2]) for each in self._beside)
+        return sum(self._other.cpu_times()[:2]) if self._other else time.process_time()
 
     def __call__(self) -> tuple[float, float]:
         return time.monotonic() - self._wall, self._spent() - self._cpu
@@ -83,71 +79,135 @@ def _multiply() -> None:
         (left @ right).relu_()
 
 
+@contextmanager
+def server(config: RunConfig, shape: RowShape, **settings: float) -> Iterator[tuple[str, int]]:
+    """host:port and process of a replay server with the first task's table that never makes anybody wait."""
+    context, name = multiprocessing.get_context("spawn"), config.tasks[0].name
+    ours, theirs = context.Pipe()
+    roomy = config.replay.model_copy(update={"size": 4000, "ahead": 10**6, "min_size": 1} | settings)
+    process = context.Process(target=serve, args=({name: shape}, roomy, theirs), daemon=True)
+    process.start()
+    try:
+        yield f"localhost:{ours.recv()}", process.pid or 0
+    finally:
+        ours.send(None)
+        process.join(10)
+
+
 def actor(config: RunConfig, tokenizer: Tokenizer, seconds: float) -> tuple[float, float, Rows]:
-    """Rows a second, processor seconds a row, and some rows, of an expert of the first task that always has room."""
+    """Rows a second, processor seconds a row, and some rows, of an expert of the first task that always has room.
+
+    It plays, tokenizes, packs and writes to a server, as in a run.
+    """
     task, tokens = config.tasks[0], config.tokens
     demonstrator = make_demonstrator(task, expert_seeds(config.seed, 0, task.num_envs), config.actors.threads)
     packer = Packer(tokenizer.tasks[task.name], tokens.length, task.window_steps, 0, 0, task.keep_repeats)
     rows: list[Rows] = []
-    figures = demonstrate(
-        demonstrator, tokenizer.tasks[task.name], packer, lambda made: bool(rows.append(made)) or True
-    )
-    while sum(map(len, rows)) < BLOCK:
-        next(figures)
-    before, clock = sum(map(len, rows)), Clock()
-    while clock()[0] < seconds:
-        next(figures)
-    (wall, cpu), made = clock(), sum(map(len, rows)) - before
+    shape = row_shape(tokenizer.tasks[task.name], tokens.length)
+    with server(config, shape) as (address, _), RowWriter(address, task.name, lambda: False) as writer:
+
+        def write(made: Rows) -> bool:
+            rows.append(made)
+            return writer.write(made)
+
+        figures = demonstrate(demonstrator, tokenizer.tasks[task.name], packer, write)
+        while sum(map(len, rows)) < BLOCK:
+            next(figures)
+        before, clock = sum(map(len, rows)), Clock()
+        while clock()[0] < seconds:
+            next(figures)
+        (wall, cpu), made = clock(), sum(map(len, rows)) - before
     return made / wall, cpu / made, RowStream(iter(rows)).take(BLOCK)
 
 
-def replay(config: RunConfig, rows: Rows, shape: Any, seconds: float) -> tuple[float, float]:
-    """Rows written and read a second, and processor seconds of one, clients included."""
-    context, name = multiprocessing.get_context("spawn"), config.tasks[0].name
-    ours, theirs = context.Pipe()
-    settings = config.replay.model_copy(update={"size": 4000, "ahead": 2000, "min_size": 1})
-    process = context.Process(target=serve, args=({name: shape}, settings, theirs), daemon=True)
-    process.start()
-    address, read, done = f"localhost:{ours.recv()}", 0.0, 0
-    with RowWriter(address, name, lambda: False) as writer:
+def replay(config: RunConfig, rows: Rows, shape: RowShape, seconds: float) -> tuple[float, float]:
+    """Rows written and read a second, by one client in turns, and the server's processor seconds of one."""
+    name, each = config.tasks[0].name, config.replay.samples_per_insert
+    read, done = 0.0, 0
+    with server(config, shape) as (address, process), RowWriter(address, name, lambda: False) as writer:
         writer.write(rows)
         stream = RowStream(table_rows(address, name, shape))
         stream.take(BLOCK)
-        clock = Clock(psutil.Process(process.pid))
+        clock = Clock(process)
         while clock()[0] < seconds:
             writer.write(rows)
-            read += len(rows) * settings.samples_per_insert
+            read += len(rows) * each
             stream.take(int(read) - done)
             done = int(read)
-        (wall, cpu), moved = clock(), done + done / settings.samples_per_insert
-    ours.send(None)
-    process.join(10)
+        (wall, cpu), moved = clock(), done + done / each
     return moved / wall, cpu / moved
 
 
+class Host:
+    """Stops a learner after so many seconds, counted from its eleventh step on; the rest of a run, it has not got."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self.steps = seconds, -10
+        self._clock: Clock | None = None
+        self.spent = (0.0, 0.0)
+
+    def counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self.steps += 1
+            yield batch
+
+    def should_stop(self) -> bool:
+        if self.steps == 0:
+            self._clock = Clock()
+        self.spent = self._clock() if self._clock else (0.0, 0.0)
+        return self.spent[0] > self._seconds
+
+    def publish(self, version: int, step: int, weights: State) -> None: ...
+    def report(self, metrics: dict[str, float]) -> None: ...
+    def saving(self, step: int) -> None: ...
+    def note(self, message: str) -> None: ...
+
+
 def learner(config: RunConfig, tokenizer: Tokenizer, rows: Rows, seconds: float) -> tuple[float, float]:
-    """Rows a second, and processor seconds a row, of one worker that always has a batch."""
+    """Rows a second, and processor seconds a row, of one worker whose servers always have rows.
+
+    It reads, collates and trains as in a run, and makes weights to publish and checkpoints as often.
+    """
     torch.set_num_threads(config.learner.threads)
-    one = Learner(config, tokenizer)
-    drawn = np.random.default_rng(0).integers(len(rows), size=config.learner.batch)
-    picked = rows.take(drawn)
-    batch = collate([(0, picked)], tokenizer.tensor_size)
-    for _ in range(3):
-        one.step(batch)
-    clock, steps = Clock(), 0
-    while clock()[0] < seconds:
-        one.step(batch)
-        steps += 1
-    wall, cpu = clock()
-    return steps * config.learner.batch / wall, cpu / (steps * config.learner.batch)
+    task, share = config.tasks[0], config.learner.batch // config.learner.workers
+    shape = row_shape(tokenizer.tasks[task.name], config.tokens.length)
+    host, alone = Host(seconds), {"steps": 10**9, "minutes": None, "init": None, "workers": 1, "batch": share}
+    config = config.model_copy(update={"learner": config.learner.model_copy(update=alone)})
+    with (
+        server(config, shape, samples_per_insert=1e9) as (address, _),
+        RowWriter(address, task.name, lambda: False) as writer,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        writer.write(rows)
+        stream = Stream(0, task.weight, shard_rows([address], 0, task.name, shape, 1, 0))
+        batches = MixtureBatches([stream], share, tokenizer.tensor_size, config.seed)
+        checkpoints = CheckpointFolder(Path(folder), config.learner.keep_checkpoints)
+        train(config, tokenizer, host.counted(batches), host, checkpoints)
+    wall, cpu = host.spent
+    return host.steps * share / wall, cpu / (host.steps * share)
+
+
+def stand(path: Path, seconds: float) -> dict[str, float]:
+    """What runs on one and on two local nodes take while nothing is written or read."""
+    seen = [standing(path, nodes, seconds) for nodes in (1, 2)]
+    for nodes, each in enumerate(seen, 1):
+        parts = ", ".join(f"{part} {spent / each.seconds:.3f}" for part, spent in each.cpu.items())
+        print(f"standing on {nodes} nodes: {each.cores:.3f} cores: {parts}", flush=True)
+    return {"run_cpu": seen[0].cores, "node_cpu": seen[1].cores - seen[0].cores}
+
+
+def apart(function: Callable, *arguments: Any) -> Any:
+    """What it returns, called in a process of its own: readers that have lost their server go on asking for it."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def measure(config: RunConfig, seconds: float) -> Rates:
     tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
-    actor_rows, actor_cpu, rows = actor(config, tokenizer, seconds)
+    actor_rows, actor_cpu, rows = apart(actor, config, tokenizer, seconds)
     shape = row_shape(tokenizer.tasks[config.tasks[0].name], config.tokens.length)
-    shard_rows, shard_cpu = replay(config, rows, shape, seconds)
-    learner_rows, learner_cpu = learner(config, tokenizer, rows, seconds)
+    shard_rows, shard_cpu = apart(replay, config, rows, shape, seconds)
+    learner_rows, learner_cpu = apart(learner, config, tokenizer, rows, seconds)
     model = Learner(config, tokenizer).model
     return Rates(
         actor_rows, actor_cpu, shard_rows, shard_cpu, learner_rows, learner_cpu,
@@ -157,53 +217,38 @@ def measure(config: RunConfig, seconds: float) -> Rates:
     )  # fmt: skip
 
 
-def observe(config: Path, nodes: int, steps: int, folder: Path) -> dict[str, float]:
-    """step, seconds, processor seconds (`cpu`; by part, too) of a local cluster's run, `steps` steps or a few more."""
-    words = [sys.executable, "-m", "tests.local_cluster", "--nodes", str(nodes), "--folder", str(folder)]
-    cluster = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert cluster.stdout is not None
-    address = next(line for line in cluster.stdout if line.startswith("ray.address=")).strip()
-    words = [sys.executable, "-m", "gato_dist", "train", str(config), "--run", str(folder / "run"), address]
-    words += ["learner.steps=1000000", "evaluation.every_seconds=100000"]
-    run = subprocess.Popen(words, env=os.environ | environment(folder / "auth_token"))
-    try:
-        began = _at_step(folder / "run", 1, cluster, run)
-        ended = _at_step(folder / "run", int(began["step"]) + steps, cluster, run)
-    finally:
-        run.send_signal(signal.SIGINT)
-        run.wait(120)
-        cluster.terminate()
-        cluster.wait(60)
-    return {key: ended[key] - began[key] for key in began}
-
-
-def _at_step(folder: Path, step: int, *processes: subprocess.Popen) -> dict[str, float]:
-    """Waits for the first line of the log at that step or later; then: step, seconds, cpu."""
-    for _ in count():
-        log = (folder / "log.txt").read_text() if (folder / "log.txt").exists() else ""
-        seen = [int(number) for number in re.findall(r" step (\d+) ", log)]
-        if seen and seen[-1] >= step:
-            spent = dict.fromkeys(PARTS, 0.0) | {"else": 0.0}
-            for each in [each for process in processes for each in _family(process) if each.is_running()]:
-                command = command_of(each)
-                spent[next((kind for kind in PARTS if KINDS[kind] in command), "else")] += sum(each.cpu_times()[:2])
-            return {"step": seen[-1], "seconds": time.monotonic(), "cpu": sum(spent.values())} | spent
-        assert processes[-1].poll() is None, log
-        time.sleep(0.2)
-    raise AssertionError
-
-
-def _family(process: subprocess.Popen) -> list[psutil.Process]:
-    parent = psutil.Process(process.pid)
-    return [parent, *parent.children(recursive=True)]
-
-
 def show(name: str, rates: Rates, plan: Plan) -> None:
     predicted = predict(rates, plan)
     print(f"{name}: {predicted.rows:,.0f} rows/s, {predicted.rows * rates.row_tokens:,.0f} tokens/s")
     for part, rows in sorted(predicted.limits.items(), key=lambda limit: limit[1]):
         print(f"  {part:16} {rows:14,.0f} rows/s")
     print(f"  first bound by: {predicted.bottleneck}; weights take {predicted.broadcast:.4f} of the publisher's link")
+
+
+def check(path: Path, batch: int, rates: Rates, plan: Plan, seconds: float) -> None:
+    """Runs it on local nodes; prints what was seen, and what the model says of as many rows a second.
+
+    Nothing holds a learner back whose experts come behind: they may write less than they are planned to, where others
+    take the cores. So that is seen, too.
+    """
+    seen = running(path, plan.shared_nodes, seconds)
+    rows, written = seen.steps * batch, seen.tokens / rates.row_tokens
+    told = predict(rates, plan)
+    plan = replace(plan, samples_per_insert=rows / written)
+    standing = standing_cores(rates, plan)
+    costs = {
+        "learner worker": rates.learner_cpu * rows, "expert": rates.actor_cpu * written,
+        "replay server": rates.shard_cpu * (rows + written), "standing": standing * seen.seconds,
+    }  # fmt: skip
+    parts = {part: seen.cpu[part] for part in costs if part in seen.cpu}
+    parts["standing"] = sum(seen.cpu.values()) - sum(parts.values())
+    by_part = (f"{part} {1e3 * parts[part] / rows:.2f} ({1e3 * costs[part] / rows:.2f})" for part in costs)
+    print(
+        f"{plan.shared_nodes} nodes: {rows / seen.seconds:.0f} rows/s ({told.rows:.0f} predicted) on {seen.cores:.2f} "
+        f"cores, {rows / written:.1f} read for one written; core-ms a row {1e3 * sum(seen.cpu.values()) / rows:.2f} "
+        f"({1e3 * sum(costs.values()) / rows:.2f}): {', '.join(by_part)}",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -216,7 +261,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--busy", type=int, default=0, help="other cores that are kept busy while parts are measured")
     parser.add_argument("--nodes", type=int, nargs="*", default=[], help="local clusters to check the prediction on")
-    parser.add_argument("--steps", type=int, default=300, help="of each of those runs")
+    parser.add_argument("--window", type=float, default=60.0, help="seconds of each of those runs that are looked at")
     parser.add_argument(
         "--plan", type=json.loads, default=None, help="a cluster to predict, as JSON of gato_dist.scaling.Plan"
     )
@@ -228,12 +273,14 @@ def main() -> None:
     )
     words = parser.parse_args()
     config = load_config(words.config)
-    known = set(words.rates) == {field.name for field in fields(Rates)}
+    known = {field.name for field in fields(Rates) if field.default is MISSING} <= set(words.rates)
     with busy(0 if known else words.busy):
         rates = Rates(**words.rates) if known else measure(config, words.seconds)
     if words.processor_time:
         own = {part: 1 / getattr(rates, f"{part}_cpu") for part in ("actor", "shard", "learner")}
         rates = replace(rates, **{f"{part}_rows": rows for part, rows in own.items()})
+    if words.nodes and not known:
+        rates = replace(rates, **stand(words.config, words.window))
     rates = replace(rates, **words.rates)
     print(f"{date.today()}, {words.config}")
     print(json.dumps({key: float(f"{value:.4g}") for key, value in asdict(rates).items()}))
@@ -244,16 +291,8 @@ def main() -> None:
     show("this machine", rates, here)
     if words.plan:
         show("plan", rates, Plan(**words.plan))
-    core_seconds = here.shared_cores / predict(rates, here).limits["shared cores"]
     for nodes in words.nodes:
-        with tempfile.TemporaryDirectory(prefix="gato-") as folder:
-            seen = observe(words.config, nodes, words.steps, Path(folder))
-        rows = seen["step"] * config.learner.batch
-        print(
-            f"{nodes} nodes: {rows / seen['seconds']:.0f} rows/s on {seen['cpu'] / seen['seconds']:.2f} cores; "
-            f"{1e3 * seen['cpu'] / rows:.2f} core-ms a row, {1e3 * core_seconds:.2f} predicted: "
-            + ", ".join(f"{part} {1e3 * seen[part] / rows:.2f}" for part in (*PARTS, "else"))
-        )
+        check(words.config, config.learner.batch, rates, replace(here, shared_nodes=nodes), words.window)
 
 
 if __name__ == "__main__":

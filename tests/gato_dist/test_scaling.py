@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gato_dist.scaling import Plan, Rates, predict
+from gato_dist.scaling import Plan, Rates, predict, row_seconds, standing_cores
 
 RATES = Rates(
     actor_rows=10.0, actor_cpu=0.1, shard_rows=1000.0, shard_cpu=1e-3, learner_rows=200.0, learner_cpu=5e-3,
@@ -40,3 +40,13 @@ def test_rows_that_are_read_once_are_written_as_often():
 def test_weights_leave_the_publishing_node_once_for_every_node():
     plan = replace(ROOMY, gato_nodes=90, publish_seconds=9.0, link_bytes=1e8)
     assert predict(RATES, plan).broadcast == pytest.approx(0.1)
+
+
+def test_what_a_run_takes_before_it_makes_a_row_is_taken_from_the_cores_first():
+    rates = replace(RATES, run_cpu=0.5, node_cpu=0.25)
+    plan = replace(ROOMY, shared_cores=2.0, shared_nodes=3)
+    # A row: 5 ms of the learner, 1.25 of replay, a quarter of 100 of an actor. Three nodes: 0.5 + 2 · 0.25 cores.
+    assert row_seconds(rates, plan) == pytest.approx(0.03125)
+    assert standing_cores(rates, plan) == pytest.approx(1.0)
+    assert predict(rates, plan).limits["shared cores"] == pytest.approx(32.0)
+    assert predict(rates, replace(plan, shared_nodes=10)).limits["shared cores"] == 0.0
