@@ -23,7 +23,7 @@ from replay.tables import Place
 if TYPE_CHECKING:
     from actors.relabel import Rollouts, Round
 
-REPORT_SECONDS = 1.0
+REPORT_SECONDS = 1.0  # of what every actor tells the one board, or asks it
 IDLE_SECONDS = 0.5
 
 
@@ -38,14 +38,14 @@ class BoardActor(Board):
 class Polled:
     """The board's last answer to a question, asked in the background: calling it never blocks, and lags by a moment."""
 
-    def __init__(self, ask: Callable[[], Any], first: Any) -> None:
-        """ask: a call of the board's method that tells. first: what holds until an answer has come."""
-        self._ask, self._last = ask, first
+    def __init__(self, ask: Callable[[], Any], first: Any, every: float = IDLE_SECONDS) -> None:
+        """ask: a call of the board's method that tells. first: what holds until an answer has come. every: seconds."""
+        self._ask, self._last, self._every = ask, first, every
         self._answer: Any = ask()
         self._asked: float = time.monotonic()
 
     def __call__(self) -> Any:
-        if time.monotonic() - self._asked > IDLE_SECONDS:
+        if time.monotonic() - self._asked > self._every:
             ready, _ = ray.wait([self._answer], timeout=0)
             if ready:
                 self._last = ray.get(self._answer)
@@ -115,7 +115,7 @@ class Stop:
     """Whether the run ends. Who asks, over and over, is alive: a writer that waits for room does."""
 
     def __init__(self, board: ActorHandle, reporter: Reporter) -> None:
-        self._stops, self._reporter = Polled(board.stopping.remote, False), reporter
+        self._stops, self._reporter = Polled(board.stopping.remote, False, REPORT_SECONDS), reporter
 
     def __call__(self) -> bool:
         self._reporter.alive()
@@ -132,7 +132,7 @@ class ReplayPlace:
     def __call__(self) -> Place:
         if self._place is None:
             tells: Any = self._board.replay_place
-            self._place = Polled(partial(tells.remote, self._shard), self._first)
+            self._place = Polled(partial(tells.remote, self._shard), self._first, REPORT_SECONDS)
         return self._place()
 
 
