@@ -123,16 +123,18 @@ class Stop:
 
 
 class ReplayPlace:
-    """Where a replay server is now, as the board last said: asking never blocks."""
+    """Where a replay server is now, as the board last said: asking blocks once, at first."""
 
-    def __init__(self, board: ActorHandle, shard: int, first: Place) -> None:
-        self._board, self._shard, self._first = board, shard, first
+    def __init__(self, board: ActorHandle, shard: int) -> None:
+        self._board, self._shard = board, shard
         self._place: Polled | None = None
 
     def __call__(self) -> Place:
         if self._place is None:
             tells: Any = self._board.replay_place
-            self._place = Polled(partial(tells.remote, self._shard), self._first, REPORT_SECONDS)
+            ask = partial(tells.remote, self._shard)
+            # An actor that is started again must not look for the server of before.
+            self._place = Polled(ask, ray.get(ask()), REPORT_SECONDS)
         return self._place()
 
 

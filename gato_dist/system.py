@@ -75,8 +75,8 @@ class System:
         # A cluster may have to start a node for them first.
         seconds = PLACE_SECONDS if config.ray.address else ANSWER_SECONDS
         first = self.replay.settle(partial(self._ask, seconds=seconds), note)
-        self.board.place_replay.remote(tuple(first))
-        places = [ReplayPlace(self.board, shard, place) for shard, place in enumerate(first)]
+        self._ask(self.board.place_replay.remote(tuple(first)))
+        places = [ReplayPlace(self.board, shard) for shard in range(len(first))]
         kept = config.replay.kept_rows
         for index, (task, from_disk) in enumerate(zip(config.tasks, self._from_disk, strict=True)):
             for copy in range(config.actors.copies if from_disk < 1 else 0):

@@ -30,7 +30,8 @@ class RowWriter:
         self._reverb = import_reverb()
         self._address, self._table, self._should_stop, self._in_flight = address, table, should_stop, in_flight
         self._kept: deque[Sent] = deque(maxlen=keep)
-        self._open(where(address))
+        self._place, self._bytes = where(address), 0
+        self._writer: Any = None
 
     def write(self, rows: Rows) -> bool:
         """Appends rows and waits for room. False where it was told to stop while it waited: rows may be lost."""
@@ -51,17 +52,21 @@ class RowWriter:
             taken = self._append(rows, in_flight)
             if (place := where(self._address)).same(self._place):
                 return taken
-            self._writer.close()
-            self._open(place)
+            self._close()
+            self._place = place
             self._forget(place)
             rows = list(self._kept) or rows
 
     def _append(self, rows: list[Sent], in_flight: int) -> bool:
         """Whether all but `in_flight` rows were taken."""
+        if self._writer is None and not self._connect():
+            return False
         for number, (item, row) in enumerate(rows):
             # Appending never blocks: only a flush keeps an expert from running ahead of the table.
             if number and number % self._in_flight == 0 and not self._flush(self._in_flight):
                 return False
+            if len(row) != self._bytes:
+                raise ValueError(f"{self._table}: a row of {len(row)} bytes, {self._bytes} by the table's signature")
             self._writer.append({ROW: row})
             # As its priority, which a uniform sampler does not ask for, a checkpoint tells which row an item is.
             trajectory = {ROW: self._writer.history[ROW][-1]}
@@ -70,7 +75,7 @@ class RowWriter:
 
     def _flush(self, in_flight: int) -> bool:
         """False where it was told to stop, or the server is another one by now."""
-        while not self._should_stop() and where(self._address).same(self._place):
+        while self._serves():
             try:
                 self._writer.flush(block_until_num_items=in_flight, timeout_ms=WAIT_MS)
             except self._reverb.errors.DeadlineExceededError:
@@ -78,9 +83,30 @@ class RowWriter:
             return True
         return False
 
-    def _open(self, place: Place) -> None:
-        self._place = place
-        self._writer: Any = self._reverb.Client(place.address).trajectory_writer(num_keep_alive_refs=1)
+    def _connect(self) -> bool:
+        """False where it was told to stop, or the server is another one by now. Raises ValueError without the table."""
+        client = self._reverb.Client(self._place.address)
+        while self._serves():
+            try:
+                tables = client.server_info(timeout=1)
+            except self._reverb.errors.DeadlineExceededError:
+                continue
+            if self._table not in tables:
+                raise ValueError(f"{self._table}: no table of the server at {self._place.address}")
+            (self._bytes,) = tables[self._table].signature[ROW].shape
+            # To check items Reverb would ask for the signature, and wait for ever for a server that dies now.
+            self._writer = client.trajectory_writer(num_keep_alive_refs=1, validate_items=False)
+            return True
+        return False
+
+    def _serves(self) -> bool:
+        return not self._should_stop() and where(self._address).same(self._place)
+
+    def _close(self) -> None:
+        """Drops what is in flight."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _forget(self, place: Place) -> None:
         """Rows that the newest checkpoint holds."""
@@ -96,4 +122,4 @@ class RowWriter:
     ) -> None:
         # Closing drops the rows in flight; waiting for them must end where a full table never takes them.
         if kind is None and self._send([], 0):
-            self._writer.close()
+            self._close()

@@ -180,3 +180,20 @@ def test_a_reader_goes_on_with_every_next_server_and_leaves_nothing_behind(serve
     # The first ones bring TensorFlow's and gRPC's own.
     for early, late in zip(held[2], held[-1], strict=True):
         assert late <= early + 2, held
+
+
+def test_a_writer_that_begins_while_its_server_is_dead_writes_to_the_next_one(served):
+    dead = served.place
+    served.kill()
+    written = threading.Event()
+
+    def write() -> None:
+        with RowWriter(lambda: served.place, "a", lambda: False, keep=SIZE) as writer:
+            assert served.place.same(dead)
+            writer.write(make_rows(SHAPE, 9, first_row(4)))
+        written.set()
+
+    threading.Thread(target=write, daemon=True).start()
+    assert not written.wait(1.5)
+    served.start(None)
+    assert written.wait(60)
