@@ -21,7 +21,8 @@ ray dashboard configs/cluster/onprem.yaml > ~/dashboard.log 2>&1 &
 export RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265
 until curl -s http://127.0.0.1:8265/api/version; do sleep 1; done
 echo; curl -s http://127.0.0.1:8265/api/jobs/; echo
-ray job submit -- bash -c 'exec gato-dist train ~/gato_dist/configs/cluster/tiny.yaml --run ~/runs/tiny replay.port={PORT}'
+ray job submit -- bash -c 'exec gato-dist train ~/gato_dist/configs/cluster/tiny.yaml --run ~/runs/tiny \\
+    replay.port={PORT}'
 status=$?; kill %1; exit $status
 """
 # Prints on which host each kind of part was seen, while a job runs.
