@@ -58,20 +58,20 @@ chroot . useradd -m -o -u 0 -s /bin/bash "$HOST_USER"
 sed -i -e "/^$HOST_USER:/d" -e "1i $HOST_USER:x:0:0::/home/$HOST_USER:/bin/bash" etc/passwd
 cd "home/$HOST_USER"
 mkdir -p -m 700 .ssh
-mkdir -p .local/bin gato_dist
+mkdir -p .local/bin gato-dist
 echo "$PUBLIC_KEY" > .ssh/authorized_keys
 if [ -n "$DESK" ]; then
     echo "$PRIVATE_KEY" > .ssh/id_ed25519
     chmod 600 .ssh/id_ed25519
-    mount -t overlay -o "lowerdir=$CODE,upperdir=/mnt/code,workdir=/mnt/code-work" overlay gato_dist
+    mount -t overlay -o "lowerdir=$CODE,upperdir=/mnt/code,workdir=/mnt/code-work" overlay gato-dist
 fi
 echo "$UV" > .local/bin/uv
 chmod 755 .local/bin/uv
-mkdir -p gato_dist/.venv
-mount -t overlay -o "lowerdir=$VENV,upperdir=/mnt/venv,workdir=/mnt/venv-work" overlay gato_dist/.venv
+mkdir -p gato-dist/.venv
+mount -t overlay -o "lowerdir=$VENV,upperdir=/mnt/venv,workdir=/mnt/venv-work" overlay gato-dist/.venv
 # Scripts begin with the path of the venv that they were installed into.
-grep -lIZ "^#!$VENV/bin/python" gato_dist/.venv/bin/* | xargs -0r sed -i "1s|$VENV|/home/$HOST_USER/gato_dist/.venv|"
-touch gato_dist/.venv/.installed
+grep -lIZ "^#!$VENV/bin/python" gato-dist/.venv/bin/* | xargs -0r sed -i "1s|$VENV|/home/$HOST_USER/gato-dist/.venv|"
+touch gato-dist/.venv/.installed
 cd /mnt/root
 pivot_root . mnt
 cd /
@@ -149,7 +149,7 @@ def key_pair() -> tuple[str, str]:
 def network(addresses: dict[str, str], desk: str, niceness: int = 0, cores: int = 8) -> Iterator[dict[str, Host]]:
     """Hosts by name, at these addresses (with the length of the prefix) of one network.
 
-    All have the user `gato`, with the same home. At `desk` there is also the repository, at ~/gato_dist, and the key
+    All have the user `gato`, with the same home. At `desk` there is also the repository, at ~/gato-dist, and the key
     that opens the others.
     """
     private, public = key_pair()

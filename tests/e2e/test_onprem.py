@@ -15,13 +15,13 @@ ADDRESSES = {
 }  # fmt: skip
 OURS = {"BoardActor", "ReplayActor", "ExpertActor", "EvaluatorActor"}
 PORT = 8000
-SHELL = "cd ~/gato_dist; export PATH=$PWD/.venv/bin:$PATH RAY_AUTH_MODE=token"
+SHELL = "cd ~/gato-dist; export PATH=$PWD/.venv/bin:$PATH RAY_AUTH_MODE=token"
 SUBMIT = f"""
 ray dashboard configs/cluster/onprem.yaml > ~/dashboard.log 2>&1 &
 export RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265
 until curl -s http://127.0.0.1:8265/api/version; do sleep 1; done
 echo; curl -s http://127.0.0.1:8265/api/jobs/; echo
-ray job submit -- bash -c 'exec gato-dist train ~/gato_dist/configs/cluster/tiny.yaml --run ~/runs/tiny \\
+ray job submit -- bash -c 'exec gato-dist train ~/gato-dist/configs/cluster/tiny.yaml --run ~/runs/tiny \\
     replay.port={PORT}'
 status=$?; kill %1; exit $status
 """
