@@ -110,7 +110,7 @@ def test_a_submitted_job_runs_with_every_part_on_its_own_host_and_is_closed_to_s
     }  # fmt: skip
     assert found == {"actors-1": {"answered"}, "stranger": {"silence"}}
     assert "Unauthorized: Missing authentication token" in output
-    assert "succeeded" in output.splitlines()[-1] or "succeeded" in output
+    assert "succeeded" in output
     assert head.run("tail -n 1 ~/runs/tiny/scores.csv").stdout.startswith("60,")
     assert knock(stranger, head.address, 8265) == "ConnectionRefusedError"
 
@@ -120,7 +120,7 @@ def test_a_stranger_without_the_token_is_refused(hosts):
     for mode in ("RAY_AUTH_MODE=disabled", "RAY_AUTH_MODE=token RAY_AUTH_TOKEN=" + "0" * 64):
         done = hosts["stranger"].run(f"{SHELL}; {mode} ray status --address {address}", timeout=300)
         assert done.returncode != 0
-        assert "Unauth" in done.stdout + done.stderr, done.stderr
+        assert "AuthenticationError" in done.stderr, done.stderr
 
 
 def test_ray_down_leaves_nothing_running(hosts):
