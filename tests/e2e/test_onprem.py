@@ -123,7 +123,14 @@ def test_a_stranger_without_the_token_is_refused(hosts):
         assert "AuthenticationError" in done.stderr, done.stderr
 
 
-def test_ray_down_leaves_nothing_running(hosts):
+def test_ray_down_and_ray_stop_leave_nothing_running(hosts):
+    """Ray's `ray down` stops the head of such a cluster alone: the others are told by the one at the desk."""
     say(hosts["desk"], "ray down -y configs/cluster/onprem.yaml")
+    for name in ("replay-1", "actors-1"):
+        ssh = "ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        say(hosts["desk"], f"{ssh} gato@{hosts[name].address} '~/gato-dist/.venv/bin/ray stop'")
     for name in ("gato-head", "replay-1", "actors-1"):
-        until(lambda host=hosts[name]: not host.processes(), 180)
+        try:
+            until(lambda host=hosts[name]: not host.processes(), 120)
+        except TimeoutError as error:
+            raise AssertionError(f"{name}: {hosts[name].processes()}") from error
