@@ -12,7 +12,7 @@ $(STAMP): pyproject.toml requirements-nodeps.txt
 	@command -v $(PYTHON) >/dev/null || { echo "gato-dist needs Python 3.11: apt-get install python3.11 python3.11-venv, or make PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "gato-dist needs Python 3.11, $(PYTHON) is another: make PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "venv is missing: apt-get install python3.11-venv"; exit 2; }
-	@for lib in libGL.so.1 libglib-2.0.so.0; do ldconfig -p | grep -q $$lib || missing="$$missing $$lib"; done; \
+	@for lib in libGL.so.1 libglib-2.0.so.0; do PATH="$$PATH:/sbin" ldconfig -p | grep -q $$lib || missing="$$missing $$lib"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -qy libgl1 libglib2.0-0; \
 	  else echo "system libraries are missing:$$missing; install them with: sudo apt-get install libgl1 libglib2.0-0"; exit 2; fi; fi

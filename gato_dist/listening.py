@@ -2,7 +2,8 @@
 
 A socket filter (classic BPF, SO_ATTACH_FILTER) lies on the listening sockets: packets that come through the loopback
 interface pass, others only from the networks named; the rest is dropped as if nobody listened. Linux lets every user
-attach one to sockets of their own, and accepted connections inherit it. Users of the same machine are not told apart.
+attach one to sockets of their own (some kernels want CAP_NET_ADMIN), and accepted connections inherit it. Users of the
+same machine are not told apart.
 """
 
 import ctypes

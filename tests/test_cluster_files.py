@@ -44,6 +44,15 @@ def test_the_token_reaches_every_node_before_ray_starts(name):
     assert "dashboard-host=127.0.0.1" in "".join(config["head_start_ray_commands"])
 
 
+@pytest.mark.parametrize("name", RAY_UP)
+def test_parts_are_mounted_not_the_whole_folder_and_not_where_python_would_import_them(name):
+    mounts = load(name)["file_mounts"]
+    code = {remote: local for remote, local in mounts.items() if local != "~/.ray/auth_token"}
+    assert all(remote == f"~/gato-dist/{local}" and (ROOT / local).exists() for remote, local in code.items())
+    assert {"Makefile", "pyproject.toml", "gato_dist", "actors", "learner", "replay", "configs"} <= set(code.values())
+    assert not {".", ".venv", "runs"} & set(code.values())
+
+
 @pytest.mark.parametrize("name", ["aws", "gcp"])
 def test_machines_stand_in_a_private_network_that_was_named(name):
     for machine in load(name)["available_node_types"].values():
