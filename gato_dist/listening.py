@@ -11,11 +11,14 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
 
-SO_ATTACH_FILTER = 26
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
+# Where a kernel wants CAP_NET_ADMIN for a filter, this is what its user can do.
+UNFILTERED = """run it as root, or close replay.port with a firewall and set replay.allow='["0.0.0.0/0","::/0"]'"""
 MOST_INSTRUCTIONS = 4096
 # Of linux/bpf_common.h and linux/filter.h: load a word, and it, jump always or where equal, return.
 LOAD, AND, JUMP, EQUAL, RETURN = 0x20, 0x54, 0x05, 0x15, 0x06
@@ -37,10 +40,11 @@ def answer_only(port: int, networks: Iterable[str] = ()) -> int:
     """Lets this machine and `networks` alone reach what this process serves on `port`; returns its listening sockets.
 
     Connections from elsewhere that were accepted before are ended. Called again, it puts other networks in the place
-    of those before. Raises OSError where the kernel refuses, RuntimeError where nothing listens there, ValueError for
-    what is no network or too many of them.
+    of those before. Where those are all there are, no filter is needed. Raises OSError where the kernel refuses,
+    RuntimeError where nothing listens there, ValueError for what is no network or too many of them.
     """
     allowed = parse_networks(networks)
+    everybody = {network.version for network in allowed if network.prefixlen == 0} == {4, 6}
     program = filter_program(allowed, socket.if_nametoindex("lo"))
     if len(program) > MOST_INSTRUCTIONS:
         raise ValueError(f"{len(allowed)} networks are more than a socket filter holds; name larger ones")
@@ -49,7 +53,12 @@ def answer_only(port: int, networks: Iterable[str] = ()) -> int:
     attached = struct.pack("HL", len(program), ctypes.addressof(buffer))
     listening = 0
     for each in _own_sockets(port, listens=True):
-        each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, attached)
+        if everybody:
+            # Refused where there is none, too.
+            with suppress(OSError):
+                each.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+        else:
+            each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, attached)
         listening += 1
     for each in _own_sockets(port, listens=False):
         _end_unless_allowed(each, allowed)

@@ -208,7 +208,9 @@ class ReplayServers:
             try:
                 if saving is not None:
                     server.place = replace(server.place, covered=ray.get(saving))
-            except (RayActorError, RayTaskError) as error:
+            except RayActorError:
+                note(f"replay: no checkpoint of step {step}: server {server.shard} died")
+            except RayTaskError as error:
                 note(f"replay: no checkpoint of step {step}: {last_line(error)}")
         if self._next is not None:
             step, self._next = self._next, None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gato_dist.config_sections import ReplayConfig
-from gato_dist.listening import answer_only
+from gato_dist.listening import UNFILTERED, answer_only
 from gato_dist.sequence import RowShape, row_bytes
 from gato_dist.sources import Source
 
@@ -125,7 +125,9 @@ def admit(server: Any, networks: Sequence[str]) -> None:
         answer_only(server.port, networks)
     except (OSError, RuntimeError) as error:
         server.stop()
-        raise RuntimeError(f"replay: port {server.port} cannot be kept off the network here: {error}") from error
+        raise RuntimeError(
+            f"replay: port {server.port} cannot be kept off the network here: {error}; {UNFILTERED}"
+        ) from error
 
 
 def table_figures(server_info: dict[str, Any]) -> dict[str, dict[str, int]]:

@@ -9,12 +9,14 @@ import sys
 
 import pytest
 
+from gato_dist import listening
 from gato_dist.config_sections import ReplayConfig
 from gato_dist.listening import PASS, answer_only, filter_program, parse_networks
 from gato_dist.sequence import RowShape
 from replay.tables import admit, start_server
 
 HERE, THERE, HERE_6, THERE_6 = "10.231.7.1", "10.231.7.2", "fd73:7::1", "fd73:7::2"
+EVERYBODY = ["0.0.0.0/0", "::/0"]
 KNOCK = """
 import socket, sys
 try:
@@ -73,6 +75,8 @@ def test_no_other_machine_reaches_the_replay_server_unless_it_is_admitted(other_
         assert knock(other_machine, HERE_6, server.port) == "silence"
         admit(server, ["10.231.0.0/16", "fd73:7::/64"])
         assert {knock(other_machine, address, server.port) for address in (HERE, HERE_6)} == {"answered"}
+        admit(server, EVERYBODY)
+        assert {knock(other_machine, address, server.port) for address in (HERE, HERE_6)} == {"answered"}
         admit(server, ["10.232.0.0/16", "fd73:8::/64"])
         assert {knock(other_machine, address, server.port) for address in (HERE, HERE_6)} == {"silence"}
     finally:
@@ -90,6 +94,15 @@ def test_a_connection_from_before_the_filter_is_ended(other_machine):
             assert client.communicate(timeout=60)[0].strip() == "ended"
             own.sendall(b"x")
             assert server.accept()[0].recv(1) == b"x"
+
+
+def test_where_the_kernel_refuses_filters_a_server_starts_only_if_everybody_is_admitted(monkeypatch):
+    monkeypatch.setattr(listening, "SO_ATTACH_FILTER", 9999)
+    with pytest.raises(RuntimeError, match=r"cannot be kept off the network here: .*replay\.allow="):
+        start_server({"a": RowShape(16, 0, 2, 3)}, ReplayConfig())
+    server = start_server({"a": RowShape(16, 0, 2, 3)}, ReplayConfig(), EVERYBODY)
+    assert knock(None, "127.0.0.1", server.port) == "answered"
+    server.stop()
 
 
 def test_a_port_that_nobody_here_listens_on_is_an_error():
