@@ -26,7 +26,7 @@ FAULTS = {
         Fault("expert", "expert of", "rows that replay confirmed; new worlds"),
         Fault("Gato actor", "Gato actor of", "rows that replay confirmed; new worlds"),
         Fault("evaluator", "evaluator", "all scores; its job is done anew"),
-        Fault("replay server", "replay server", "the tables of the newest checkpoint"),
+        Fault("replay server", "replay server", "all rows: its checkpoint's, others from their writers"),
         Fault("learner worker", "learner", "the newest checkpoint; versions go on"),
         Fault("learner's driver", "learner", "the newest checkpoint; versions go on"),
         Fault("driver", "", "the newest checkpoint of learner and replay, by --resume"),

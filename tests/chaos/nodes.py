@@ -11,12 +11,12 @@ import psutil
 from tests.chaos.running import KINDS, command_of, family
 from tests.local_cluster import STORE, environment
 
-# What holds the board and the driver is on the first node, and so is the learner's; the others are alike.
+# The board and the drivers are on the first node; all else is on the others, which are alike.
 WORDS = (
     "learner.resources={learner: 1}", "replay.resources={replay: 1}", "actors.resources={actors: 1}",
     "evaluation.resources={actors: 1}",
 )  # fmt: skip
-SPARE = {"actors": 1000.0, "replay": 1000.0}
+SPARE = {"learner": 1000.0, "actors": 1000.0, "replay": 1000.0}
 
 
 class Nodes:
@@ -51,7 +51,7 @@ def three_nodes(folder: Path) -> Iterator[Nodes]:
     from ray.cluster_utils import Cluster
 
     common = {"num_cpus": 16, "object_store_memory": STORE}
-    head = common | {"resources": {"learner": 1000.0}, "temp_dir": str(folder / "ray"), "include_dashboard": False}
+    head = common | {"temp_dir": str(folder / "ray"), "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         yield Nodes(cluster, common)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.namespaces import Host, missing, network, until
+from tests.replay.test_listening import KNOCK
 
 pytestmark = pytest.mark.slow
 ADDRESSES = {
@@ -39,17 +40,6 @@ while set(seen) < set(sys.argv[1:]):
     time.sleep(0.5)
 print(json.dumps(seen))
 """
-KNOCK = """
-import socket, sys
-try:
-    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3.0) as found:
-        found.settimeout(3.0)
-        print("answered" if found.recv(1) else "ended")
-except TimeoutError:
-    print("silence")
-except OSError as error:
-    print(type(error).__name__)
-"""
 
 
 def say(host: Host, script: str, seconds: float = 900.0) -> str:
@@ -59,7 +49,7 @@ def say(host: Host, script: str, seconds: float = 900.0) -> str:
 
 
 def knock(host: Host, address: str, port: int) -> str:
-    return host.run(f"python3 -c '{KNOCK}' {address} {port}").stdout.strip()
+    return host.run(f"python3 -c '{KNOCK}' {address} {port} 3").stdout.strip()
 
 
 def nodes(head: Host) -> int:
