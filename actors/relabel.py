@@ -48,20 +48,22 @@ class Round:
 
 @dataclass(frozen=True)
 class Sink:
-    """Where episodes of one source go. takes: which of Gato's episodes are good enough to be imitated."""
+    """Where episodes of one source go. write: of rows, or of None where a round made none. takes: which of Gato's
+    episodes are good enough to be imitated.
+    """
 
     packer: Packer
-    write: Callable[[Rows], bool]
+    write: Callable[[Rows | None], bool]
     takes: Callable[[Episode], bool]
 
     def put(self, tokenizer: TaskTokenizer, episodes: list[Episode], version: int) -> tuple[bool, int, float]:
         """Whether it took them, or was told to stop; the tokens of the rows that were written; when they were ready."""
         if not episodes:
-            return True, 0, time.monotonic()
+            return self.write(None), 0, time.monotonic()
         steps = tokenizer.encode(*join_steps(episodes))
         rows = self.packer.add_episodes(steps, [len(episode) for episode in episodes], version)
         ready = time.monotonic()
-        return (True, 0, ready) if rows is None else (self.write(rows), rows.tokens, ready)
+        return self.write(rows), rows.tokens if rows is not None else 0, ready
 
 
 def relabel(

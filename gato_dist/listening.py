@@ -18,7 +18,9 @@ Network = IPv4Network | IPv6Network
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 # Where a kernel wants CAP_NET_ADMIN for a filter, this is what its user can do.
-UNFILTERED = """run it as root, or close replay.port with a firewall and set replay.allow='["0.0.0.0/0","::/0"]'"""
+UNFILTERED = (
+    """run it as root, or close all incoming ports with a firewall and set replay.allow='["0.0.0.0/0","::/0"]'"""
+)
 MOST_INSTRUCTIONS = 4096
 # Of linux/bpf_common.h and linux/filter.h: load a word, and it, jump always or where equal, return.
 LOAD, AND, JUMP, EQUAL, RETURN = 0x20, 0x54, 0x05, 0x15, 0x06

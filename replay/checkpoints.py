@@ -93,7 +93,10 @@ def stored_rows(place: Path) -> dict[str, list[int]]:
 
 
 def newest_rows(place: Path) -> dict[str, dict[int, int]]:
-    """By table and seed block, the item id of the newest row that it holds. An actor's rows are stored in order."""
+    """By table and seed block, the item id of the newest row that it holds.
+
+    An actor's rows are stored in order, as long as its connection holds.
+    """
     found: dict[str, dict[int, int]] = {}
     for table, items in stored_rows(place).items():
         newest = found.setdefault(table, {})

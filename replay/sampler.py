@@ -87,11 +87,12 @@ class _Reader:
                     self._blocks.put(sample)
                     if self._left.is_set():
                         return
+                # What TensorFlow traced is a cycle, and holds its connection until then.
+                gc.collect()
         except BaseException as error:
             if not self._left.is_set():
                 self._blocks.put(error)
         finally:
-            # What TensorFlow traced is a cycle, and holds its connection until then.
             gc.collect()
 
     def _samples(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:

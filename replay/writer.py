@@ -1,5 +1,6 @@
 """Writes rows into a table of a replay server, no faster than the table takes them."""
 
+import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -33,11 +34,16 @@ class RowWriter:
         self._place, self._bytes = where(address), 0
         self._writer: Any = None
 
-    def write(self, rows: Rows) -> bool:
-        """Appends rows and waits for room. False where it was told to stop while it waited: rows may be lost."""
+    def write(self, rows: Rows | None) -> bool:
+        """Appends rows and waits for room. False where it was told to stop while it waited: rows may be lost.
+
+        None: there are none now; who has none for long says so, for a next server to be given what it lacks.
+        """
         # Not the structured writer: it takes half the time, but accepts rows of another shape than the table's, and
         # once told to stop it waits for ever where a full table never takes what is in flight.
         self._forget(where(self._address))
+        if rows is None:
+            return self._send([], self._in_flight)
         sent = list(zip(rows.item_id.tolist(), rows.to_bytes(), strict=True))
         for first in range(0, len(sent), self._in_flight):
             some = sent[first : first + self._in_flight]
@@ -55,7 +61,8 @@ class RowWriter:
             self._close()
             self._place = place
             self._forget(place)
-            rows = list(self._kept) or rows
+            # Without keeping, what was to be sent now is all that is left.
+            rows = list(self._kept) if self._kept.maxlen else rows
 
     def _append(self, rows: list[Sent], in_flight: int) -> bool:
         """Whether all but `in_flight` rows were taken."""
@@ -89,7 +96,9 @@ class RowWriter:
         while self._serves():
             try:
                 tables = client.server_info(timeout=1)
-            except self._reverb.errors.DeadlineExceededError:
+            except (self._reverb.errors.DeadlineExceededError, RuntimeError):
+                # The latter where it died as it was asked.
+                time.sleep(WAIT_MS / 1000)
                 continue
             if self._table not in tables:
                 raise ValueError(f"{self._table}: no table of the server at {self._place.address}")

@@ -57,7 +57,7 @@ class Light(CountingEnv):
 
 
 def sink(written: list[Rows], takes=lambda episode: True, room: int = 10**9) -> Sink:
-    def write(rows: Rows) -> bool:
+    def write(rows: Rows | None) -> bool:
         written.append(rows)
         return len(written) < room
 

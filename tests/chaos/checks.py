@@ -74,6 +74,8 @@ class Items:
         Raises AssertionError where one lies there twice, or a row that was stored is gone.
         """
         self._draw()
+        # The first one may have been begun before rows were drawn that it lacks.
+        self._running.replay_saved()
         saved = self._running.replay_saved()
         for table, rows in stored_rows(saved).items():
             fault = row_fault(rows, self._seen.get(table, set()), self._size)
@@ -112,8 +114,8 @@ def row_fault(rows: list[int], seen: set[int], size: int) -> str | None:
         if held != list(range(held[0], held[-1] + 1)):
             return f"rows of block {block} between {held[0]} and {held[-1]} are gone"
         # A source's rows are numbered from the block's beginning or its middle.
-        if len(rows) < size and held[0] % (BLOCK_ROWS // 2):
+        if (len(rows) < size or block != min(blocks)) and held[0] % (BLOCK_ROWS // 2):
             return f"the first rows of block {block} are gone"
-    last = max(blocks, default=0)
-    gone = [row for row in seen if row_block(row) == last and row > max(blocks[last], default=row)]
+    last = max({*blocks, *map(row_block, seen)}, default=0)
+    gone = [row for row in seen if row_block(row) == last and row > max(blocks.get(last, [-1]))]
     return f"row {max(gone)} of block {last} is gone, which goes on" if gone else None

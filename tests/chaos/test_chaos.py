@@ -60,6 +60,9 @@ def test_a_run_outlives_a_node(tmp_path_factory):
         ([0, 1, 2], {3}, "row 3 of block 0 is gone, which goes on"),
         ([0, 1, BLOCK_ROWS], {2, BLOCK_ROWS}, None),
         ([5], set(), "the first rows of block 0 are gone"),
+        ([4, 5, BLOCK_ROWS + 1], set(), "the first rows of block 1 are gone"),
+        ([0, 1], {BLOCK_ROWS}, f"row {BLOCK_ROWS} of block 1 is gone, which goes on"),
+        ([], {7}, "row 7 of block 0 is gone, which goes on"),
         ([BLOCK_ROWS // 2, BLOCK_ROWS // 2 + 1], set(), None),
     ],
 )

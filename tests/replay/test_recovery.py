@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,18 +121,18 @@ def wait_until(taken: list[int], more: int) -> int:
     """Until so many more rows are taken; how many those were at first."""
     before = taken[0]
     while taken[0] < before + more:
-        pass
+        time.sleep(0.01)
     return before
 
 
 @pytest.mark.parametrize("from_checkpoint", [True, False])
 def test_whatever_was_taken_is_there_once_after_servers_died(served, from_checkpoint):
     with expert(lambda: served.place, 3) as one, expert(lambda: served.place, 7) as two:
-        for round_number in range(3):
+        for round_number in range(2):
             wait_until(one, 100)
             if from_checkpoint:
                 served.save(10 * round_number)
-                if round_number != 1:
+                if round_number == 0:
                     served.told()
                 wait_until(two, 100)
             served.kill()
@@ -168,7 +169,7 @@ def test_a_reader_goes_on_with_every_next_server_and_leaves_nothing_behind(serve
     with expert(lambda: served.place, 1) as taken:
         stream = table_rows(lambda: served.place, "a", SHAPE, block=4)
         held = []
-        for _ in range(6):
+        for _ in range(5):
             before = wait_until(taken, 40)
             for rows in stream:
                 if rows.item_id.max() >= first_row(1) + before:
@@ -197,3 +198,22 @@ def test_a_writer_that_begins_while_its_server_is_dead_writes_to_the_next_one(se
     assert not written.wait(1.5)
     served.start(None)
     assert written.wait(60)
+
+
+def test_a_writer_without_rows_gives_the_next_server_what_it_lacks_and_nothing_that_a_checkpoint_has(served):
+    with RowWriter(lambda: served.place, "a", lambda: False, keep=SIZE) as writer:
+        writer.write(make_rows(SHAPE, 6, first_row(2)))
+        writer.write(None)
+        served.save(5)
+        writer.write(make_rows(SHAPE, 2, first_row(2) + 6))
+        served.kill()
+        served.start(NEWEST)
+        assert writer.write(None)
+        writer._send([], 0)
+        served.save(6)
+        assert sorted(stored_rows(served.checkpoint)["a"]) == [first_row(2) + number for number in range(8)]
+        served.kill()
+        served.start(NEWEST)
+        writer._send([], 0)
+        served.save(7)
+        assert len(stored_rows(served.checkpoint)["a"]) == 8
