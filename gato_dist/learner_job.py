@@ -8,8 +8,6 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.util import placement_group_table, remove_placement_group
-from ray.util.placement_group import PlacementGroup
 
 from actors.ray_actors import RayHost, ReplayPlace, Reporter, guide
 from gato_dist.config import RunConfig
@@ -112,15 +110,3 @@ def _streams(
 def tell_death(board: ActorHandle, line: str) -> None:
     """That a worker of the learner died, for the run's log."""
     board.died.remote("learner", line)
-
-
-def give_back_places() -> None:
-    """Takes from the workers of a learner whose driver died what they reserve: its successor would wait for ever.
-
-    Ray 2.60 leaves that to an actor that finds the cluster only where it is the machine's only one. All placement
-    groups of this job are Ray Train's.
-    """
-    job = ray.get_runtime_context().get_job_id()
-    for number, group in placement_group_table().items():
-        if number.endswith(job) and group["state"] != "REMOVED":
-            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(number))))

@@ -13,7 +13,7 @@ from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, GatoActor
 from gato_dist.config import RunConfig
 from gato_dist.connect import STORE_BYTES, RunFailed, connect
 from gato_dist.disk import disk_shares, open_beside
-from gato_dist.learner_job import give_back_places, learn, open_writer, tell_death
+from gato_dist.learner_job import learn, open_writer, tell_death
 from gato_dist.model.gato import Gato
 from gato_dist.ports import State
 from gato_dist.quarantine import Part, Quarantine
@@ -25,7 +25,7 @@ from gato_dist.shortage import explain, store_news
 from gato_dist.signals import Interrupt
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.workers import Worker, mendable
-from learner.ray_train import fit
+from learner.ray_train import fit, give_back_places
 from replay.writer import RowWriter
 
 COPIES = 4  # of the weights in the object store: sent, kept, the version before while someone reads it, and room

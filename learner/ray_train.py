@@ -30,11 +30,10 @@ def fit(
     """
     from ray.exceptions import RayActorError
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchTrainer
 
-    deaths = Deaths()
+    deaths, make_trainer = Deaths(), _trainer()
     while True:
-        trainer = TorchTrainer(
+        trainer = make_trainer(
             _run,
             train_loop_config={"job": job},
             torch_config=_torch_config(gpu),
@@ -53,9 +52,44 @@ def fit(
                 continue
             if not _of_death(error) or deaths.add() > MAX_DEATHS:
                 raise
+            give_back_places()
             tell(f"learner worker died; starting it again ({deaths.count} of {MAX_DEATHS})")
         else:
             return
+
+
+def give_back_places() -> None:
+    """Takes from the workers of a learner whose driver died what they reserve: its successor would wait for ever.
+
+    All placement groups of this job are Ray Train's.
+    """
+    import ray
+    from ray.util import placement_group_table, remove_placement_group
+    from ray.util.placement_group import PlacementGroup
+
+    job = ray.get_runtime_context().get_job_id()
+    for number, group in placement_group_table().items():
+        if number.endswith(job) and group["state"] != "REMOVED":
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(number))))
+
+
+def _trainer() -> Any:
+    """Ray Train's, without the actor by which it gives back what a dead driver's workers reserve.
+
+    That of Ray 2.60 asks the dashboard whether the driver lives; where there is none it asks for ever, and one more
+    is left behind by every death.
+    """
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2._internal.callbacks import placement_group_callback
+
+    base: Any = TorchTrainer
+
+    class Trainer(base):
+        def _create_default_callbacks(self) -> list:
+            cleaner = placement_group_callback.PlacementGroupCleanerCallback
+            return [each for each in super()._create_default_callbacks() if not isinstance(each, cleaner)]
+
+    return Trainer
 
 
 def _of_death(error: BaseException) -> bool:

@@ -162,15 +162,19 @@ def still_alive(processes: Iterable[psutil.Process], seconds: float) -> list[psu
 
 
 def usage(running: Running) -> dict[str, tuple[int, float, int]]:
-    """By kind: processes, their memory in MiB and open files, both of the largest of them."""
-    found = {}
+    """By kind: processes, their memory in MiB and open files, both of the largest of them; of all, also Ray's: sums."""
+    found, everything = {}, [sizes_of(each) for each in family(psutil.Process())]
     for kind in KINDS:
-        sizes = []
-        for process in running.processes(kind):
-            try:
-                sizes.append((process.memory_full_info().uss / 2**20, len(os.listdir(f"/proc/{process.pid}/fd"))))
-            except (psutil.NoSuchProcess, OSError):
-                continue
-        if sizes:
+        if sizes := [size for process in running.processes(kind) if (size := sizes_of(process))]:
             found[kind] = (len(sizes), max(size for size, _ in sizes), max(files for _, files in sizes))
+    alive = [size for size in everything if size]
+    found["all, also Ray's"] = (len(alive), sum(size for size, _ in alive), sum(files for _, files in alive))
     return found
+
+
+def sizes_of(process: psutil.Process) -> tuple[float, int] | None:
+    """Its own memory in MiB, and its open files; None where it is gone."""
+    try:
+        return process.memory_full_info().uss / 2**20, len(os.listdir(f"/proc/{process.pid}/fd"))
+    except (psutil.NoSuchProcess, OSError):
+        return None

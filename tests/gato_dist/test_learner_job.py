@@ -8,7 +8,7 @@ import ray
 from ray.util import placement_group
 from gato_dist.config_sections import RayConfig
 from gato_dist.connect import connect
-from gato_dist.learner_job import give_back_places
+from learner.ray_train import give_back_places
 
 @ray.remote(num_cpus=0, max_retries=0)
 def driver():
