@@ -59,18 +59,22 @@ def _next_block(blocks: "Queue[tuple[np.ndarray, np.ndarray] | BaseException]") 
     return found
 
 
+def cancellation() -> Any:
+    """TensorFlow's CancellationManager: its public interface has no way to end an iterator that waits."""
+    import_tensorflow()
+    from tensorflow.python.eager.cancellation import CancellationManager
+
+    return CancellationManager()
+
+
 class _Reader:
     """A thread that puts blocks of samples, with how often each row was drawn, into a queue until it is left."""
 
     def __init__(
         self, address: str, table: str, block: int, blocks: "Queue[tuple[np.ndarray, np.ndarray] | BaseException]"
     ) -> None:
-        import_tensorflow()
-        # TensorFlow's public interface has no way to end an iterator that waits.
-        from tensorflow.python.eager.cancellation import CancellationManager
-
         self._address, self._table, self._block, self._blocks = address, table, block, blocks
-        self._ends, self._left = CancellationManager(), threading.Event()
+        self._ends, self._left = cancellation(), threading.Event()
         threading.Thread(target=self._read, name="replay", daemon=True).start()
 
     def leave(self) -> None:
@@ -98,6 +102,10 @@ class _Reader:
     def _samples(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Blocks; ends where none comes for a while, or the server does not answer."""
         reverb, tf = import_reverb(), import_tensorflow()
+        # What ended with an error, such as that no row came, is cancelled for good.
+        self._ends = cancellation()
+        if self._left.is_set():
+            return
         try:
             dataset = reverb.TrajectoryDataset.from_table_signature(
                 self._address, self._table, max_in_flight_samples_per_worker=2 * self._block,

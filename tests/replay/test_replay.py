@@ -11,6 +11,7 @@ import pytest
 from gato_dist.config_sections import ReplayConfig
 from gato_dist.sequence import Rows, RowShape
 from gato_dist.sources import Guidance, Source
+from replay import sampler
 from replay.mixture import MixtureBatches, Stream
 from replay.sampler import RowStream, table_rows
 from replay.tables import start_server, table_figures
@@ -269,3 +270,13 @@ def test_a_task_that_dries_up_leaves_its_share_to_the_others(monkeypatch):
     drawn = np.concatenate([next(batches).task for _ in range(10)])
     assert (drawn == 1).sum() == 40
     assert len(drawn) == 320
+
+
+def test_a_reader_outlasts_a_table_that_stays_empty_for_long(server, monkeypatch):
+    monkeypatch.setattr(sampler, "IDLE_MS", 200)
+    stream = table_rows(address(server), "a/state", SHAPES["a/state"], block=2)
+    late = threading.Timer(1.5, RowWriter(address(server), "a/state", never).write, [make_rows(SHAPES["a/state"], 8)])
+    late.start()
+    assert len(next(stream)) == 2
+    late.join()
+    stream.close()
