@@ -13,7 +13,9 @@ import psutil
 import ray
 
 from actors.ray_actors import REPORT_SECONDS, BoardActor
-from gato_dist.config_sections import EvaluationConfig
+from gato_dist.config_sections import EvaluationConfig, RayConfig
+from gato_dist.connect import connect
+from tests.chaos.running import KINDS, command_of, family
 
 CALLERS = 4
 FIGURES = dict.fromkeys(
@@ -51,10 +53,10 @@ def main() -> None:
     parser.add_argument("--actors", type=int, nargs="+", default=[0, 50, 100, 200, 400], help=f"multiples of {CALLERS}")
     parser.add_argument("--seconds", type=float, default=10.0)
     words = parser.parse_args()
-    ray.init(num_cpus=CALLERS, include_dashboard=False, log_to_driver=False)
+    connect(RayConfig(), CALLERS)
     board = BoardActor.remote(["task"], EvaluationConfig())
     ray.get(board.place_replay.remote(("a place",)))
-    process = next(each for each in psutil.process_iter() if "ray::BoardActor" in " ".join(each.cmdline()))
+    (process,) = (each for each in family(psutil.Process()) if KINDS["board"] in command_of(each))
     measure(board, process, CALLERS, 2.0)
     print(date.today())
     for actors in words.actors:
