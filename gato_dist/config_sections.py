@@ -202,12 +202,14 @@ class ReplayConfig(Section):
     ahead: Positive = Field(2000, description="sequences that experts may write before the first is sampled")
     samples_per_insert: float = Field(4.0, gt=0, description="samples that let an expert write one more sequence")
     checkpoints: bool = Field(
-        True, description="whether tables are written to the run folder with every checkpoint of the learner"
+        True,
+        description="whether tables are written to the run folder with every checkpoint of the learner, and actors keep "
+        "their rows until then",
     )
 
     @property
     def kept_rows(self) -> int:
-        """Of the newest, that a writer keeps for a server that loses them; without checkpoints it would be forever."""
+        """How many rows a writer keeps at most until a checkpoint has them; 0 without checkpoints."""
         return self.size if self.checkpoints else 0
 
     @field_validator("allow")

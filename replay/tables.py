@@ -125,8 +125,9 @@ def admit(server: Any, networks: Sequence[str]) -> None:
         answer_only(server.port, networks)
     except (OSError, RuntimeError) as error:
         server.stop()
+        advice = f"; {UNFILTERED}" if isinstance(error, OSError) else ""
         raise RuntimeError(
-            f"replay: port {server.port} cannot be kept off the network here: {error}; {UNFILTERED}"
+            f"replay: port {server.port} cannot be kept off the network here: {error}{advice}"
         ) from error
 
 
