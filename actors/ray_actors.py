@@ -23,7 +23,7 @@ from replay.tables import Place
 if TYPE_CHECKING:
     from actors.relabel import Rollouts, Round
 
-REPORT_SECONDS = 1.0  # of what every actor tells the one board, or asks it
+REPORT_SECONDS = 1.0  # between two times that an actor tells the one board something, or asks it
 IDLE_SECONDS = 0.5
 
 

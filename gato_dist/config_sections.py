@@ -203,8 +203,8 @@ class ReplayConfig(Section):
     samples_per_insert: float = Field(4.0, gt=0, description="samples that let an expert write one more sequence")
     checkpoints: bool = Field(
         True,
-        description="whether tables are written to the run folder with every checkpoint of the learner, and actors keep "
-        "their rows until then",
+        description="whether tables are written to the run folder with every checkpoint of the learner, and actors "
+        "keep their rows until then",
     )
 
     @property

@@ -111,7 +111,9 @@ class _Reader:
                 self._address, self._table, max_in_flight_samples_per_worker=2 * self._block,
                 num_workers_per_iterator=1, rate_limiter_timeout_ms=IDLE_MS, get_signature_timeout_secs=ANSWER_SECONDS,
             )  # fmt: skip
-        except reverb.errors.DeadlineExceededError:
+        except (reverb.errors.DeadlineExceededError, RuntimeError):
+            # The latter at once, where it died as it was asked.
+            self._left.wait(LOOK_SECONDS)
             return
         samples = iter(dataset.batch(self._block, drop_remainder=True))
 
