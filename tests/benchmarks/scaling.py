@@ -197,7 +197,7 @@ def stand(path: Path, seconds: float) -> dict[str, float]:
 
 
 def apart(function: Callable, *arguments: Any) -> Any:
-    """What it returns, called in a process of its own: readers that have lost their server go on asking for it."""
+    """What it returns, called in a process of its own, as each part has one in a run."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 

@@ -77,8 +77,9 @@ class Items:
         # The first one may have been begun before rows were drawn that it lacks.
         self._running.replay_saved()
         saved = self._running.replay_saved()
-        for table, rows in stored_rows(saved).items():
-            fault = row_fault(rows, self._seen.get(table, set()), self._size)
+        stored = stored_rows(saved)
+        for table in {*stored, *self._seen}:
+            fault = row_fault(stored.get(table, []), self._seen.get(table, set()), self._size)
             assert fault is None, f"{saved}: {table}: {fault}"
 
     def _draw(self) -> None:

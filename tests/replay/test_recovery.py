@@ -95,12 +95,12 @@ def served(tmp_path) -> Iterator[Served]:
 
 
 @contextmanager
-def expert(address: Callable[[], Place], block: int, keep: int = SIZE) -> Iterator[list[int]]:
+def expert(address: Callable[[], Place], block: int) -> Iterator[list[int]]:
     """Writes rows without end; yields the number of those taken so far."""
     stop, taken = threading.Event(), [0]
 
     def write() -> None:
-        with RowWriter(address, "a", stop.is_set, in_flight=4, keep=keep) as writer:
+        with RowWriter(address, "a", stop.is_set, in_flight=4, keep=SIZE) as writer:
             for number in itertools.count():
                 if stop.is_set() or not writer.write(make_rows(SHAPE, 3, first_row(block) + 3 * number)):
                     return
