@@ -155,12 +155,14 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     except (OmegaConfBaseException, *DAMAGED) as error:
         raise InputError(f"{path}: cannot be read as keys and values: {brief(error)}") from error
     for override in overrides or []:
-        key, sign, _ = override.partition("=")
+        key, sign, value = override.partition("=")
         if not sign or not key:
             raise InputError(f"{override}: overrides have the form key=value, such as learner.batch=64")
+        try:
+            _check_size(value)
+        except (YAMLError, *DAMAGED) as error:
+            raise InputError(f"{key}: {brief(error)}") from error
     try:
-        for override in overrides or []:
-            _check_size(override.partition("=")[2])
         merged = OmegaConf.merge(tree, OmegaConf.from_dotlist(list(overrides or [])))
         data = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, YAMLError, *DAMAGED) as error:

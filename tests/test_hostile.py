@@ -146,7 +146,7 @@ def test_a_configuration_made_to_fill_memory_or_stack_is_refused(tmp_path, text)
 
 def test_an_override_that_is_nested_without_end_is_refused(tmp_path):
     (tmp_path / "t.yaml").write_text("name: t\n")
-    with pytest.raises(InputError, match="levels"):
+    with pytest.raises(InputError, match=r"^name: .*nest"):  # in our words, or in those of a libyaml that counts levels
         load_config(tmp_path / "t.yaml", [f"name={DEEP}"])
 
 
