@@ -23,7 +23,9 @@ from replay.tables import Place
 if TYPE_CHECKING:
     from actors.relabel import Rollouts, Round
 
-REPORT_SECONDS = 1.0  # between two times that an actor tells the one board something, or asks it
+# Between two times that a process tells the one board something, or asks it. `stretch`, at least 1, makes both longer
+# where there are many of them (`gato_dist.pace`).
+REPORT_SECONDS = 1.0
 IDLE_SECONDS = 0.5
 
 
@@ -38,7 +40,7 @@ class BoardActor(Board):
 class Polled:
     """The board's last answer to a question, asked in the background: calling it never blocks, and lags by a moment."""
 
-    def __init__(self, ask: Callable[[], Any], first: Any, every: float = IDLE_SECONDS) -> None:
+    def __init__(self, ask: Callable[[], Any], first: Any, every: float) -> None:
         """ask: a call of the board's method that tells. first: what holds until an answer has come. every: seconds."""
         self._ask, self._last, self._every = ask, first, every
         self._answer: Any = ask()
@@ -54,18 +56,18 @@ class Polled:
         return self._last
 
 
-def guide(board: ActorHandle) -> Callable[[], Guidance]:
+def guide(board: ActorHandle, stretch: float = 1.0) -> Callable[[], Guidance]:
     """What the board says of the run's progress and mixture."""
-    return Polled(board.guidance.remote, Guidance())
+    return Polled(board.guidance.remote, Guidance(), IDLE_SECONDS * stretch)
 
 
 class RayHost:
     """The `LearnerHost` port over the board. The learner must not end before `wait` has returned."""
 
-    def __init__(self, board: ActorHandle) -> None:
+    def __init__(self, board: ActorHandle, stretch: float = 1.0) -> None:
         self._board, self._began = board, time.time()
         self._publisher = Publisher(self._send)
-        self.should_stop: Callable[[], bool] = Polled(board.learning_ends.remote, False)
+        self.should_stop: Callable[[], bool] = Polled(board.learning_ends.remote, False, IDLE_SECONDS * stretch)
 
     def publish(self, version: int, step: int, weights: State) -> None:
         self._publisher.publish(version, step, weights, time.time())
@@ -89,24 +91,25 @@ class RayHost:
 
 
 class Reporter:
-    """Sends a process's figures to the board, at most once a second."""
+    """Sends a process's figures to the board, at most every `every` seconds: 1, stretched."""
 
-    def __init__(self, board: ActorHandle, source: str, name: str | None = None) -> None:
+    def __init__(self, board: ActorHandle, source: str, name: str | None = None, stretch: float = 1.0) -> None:
         """name: of an actor that counts as hanging where neither figures nor `alive` come from it; from now on."""
         self._board, self._source, self._name = board, source, name
+        self.every = REPORT_SECONDS * stretch
         self._sent = self._heard = float("-inf")
         self.alive()
 
     def __call__(self, figures: dict[str, float]) -> None:
         now = time.monotonic()
-        if now - self._sent >= REPORT_SECONDS:
+        if now - self._sent >= self.every:
             self._sent = self._heard = now
             self._board.report.remote(self._source, dict(figures), self._name)
 
     def alive(self) -> None:
         """For steps without figures, and while there is reason to wait. Figures need not wait for it."""
         now = time.monotonic()
-        if self._name is not None and now - self._heard >= REPORT_SECONDS:
+        if self._name is not None and now - self._heard >= self.every:
             self._heard = now
             self._board.beat.remote(self._name)
 
@@ -115,7 +118,7 @@ class Stop:
     """Whether the run ends. Who asks, over and over, is alive: a writer that waits for room does."""
 
     def __init__(self, board: ActorHandle, reporter: Reporter) -> None:
-        self._stops, self._reporter = Polled(board.stopping.remote, False, REPORT_SECONDS), reporter
+        self._stops, self._reporter = Polled(board.stopping.remote, False, reporter.every), reporter
 
     def __call__(self) -> bool:
         self._reporter.alive()
@@ -125,8 +128,8 @@ class Stop:
 class ReplayPlace:
     """Where a replay server is now, as the board last said: asking blocks once, at first."""
 
-    def __init__(self, board: ActorHandle, shard: int) -> None:
-        self._board, self._shard = board, shard
+    def __init__(self, board: ActorHandle, shard: int, stretch: float = 1.0) -> None:
+        self._board, self._shard, self._every = board, shard, REPORT_SECONDS * stretch
         self._place: Polled | None = None
 
     def __call__(self) -> Place:
@@ -134,7 +137,7 @@ class ReplayPlace:
             tells: Any = self._board.replay_place
             ask = partial(tells.remote, self._shard)
             # An actor that is started again must not look for the server of before.
-            self._place = Polled(ask, ray.get(ask()), REPORT_SECONDS)
+            self._place = Polled(ask, ray.get(ask()), self._every)
         return self._place()
 
 
@@ -172,6 +175,7 @@ class ExpertActor:
         index: int,
         copy: int,
         board: ActorHandle,
+        stretch: float,
         tokenizers: Tokenizer,
         make_writer: Callable[[str, Callable[[], bool]], Any],
     ) -> None:
@@ -181,7 +185,7 @@ class ExpertActor:
         from gato_dist.tokens.packing import Packer, Prompting
 
         niceness, task = Niceness(config.actors.niceness), config.tasks[index]
-        report = Reporter(board, f"expert/{task.name}/{copy}", name)
+        report = Reporter(board, f"expert/{task.name}/{copy}", name, stretch)
         block: Any = ray.get(board.claim_block.remote())
         seeds = expert_seeds(config.seed, block, task.num_envs)
         demonstrator = make_demonstrator(task, seeds, config.actors.threads)
@@ -210,6 +214,7 @@ class GatoActor:
         index: int,
         sources: list[Source],
         board: ActorHandle,
+        stretch: float,
         tokenizers: Tokenizer,
         make_writer: Callable[[str, Callable[[], bool]], Any],
     ) -> None:
@@ -225,10 +230,10 @@ class GatoActor:
         niceness, task = Niceness(config.relabel.niceness), config.tasks[index]
         block: Any = ray.get(board.claim_block.remote())
         # A source of its own for every start: what those before it counted stays.
-        report = Reporter(board, f"gato/{task.name}/{block}", name)
+        report = Reporter(board, f"gato/{task.name}/{block}", name, stretch)
         stop = Stop(board, report)
         rollouts = Rollouts(config, index, tokenizers, block, Source.RELABELLED in sources)
-        rounds = self._rounds(config, board, stop, rollouts)
+        rounds = self._rounds(config, board, stretch, stop, rollouts)
         tokenizer = tokenizers.tasks[task.name]
         with open_sinks(config, task, tokenizer, sources, block, stop, make_writer) as sinks:
             niceness.take()
@@ -238,14 +243,14 @@ class GatoActor:
                     return
 
     def _rounds(
-        self, config: RunConfig, board: ActorHandle, stop: Callable[[], bool], rollouts: "Rollouts"
+        self, config: RunConfig, board: ActorHandle, stretch: float, stop: Callable[[], bool], rollouts: "Rollouts"
     ) -> "Iterator[Round]":
         """One after the other, each with the newest weights; none before there are any and the schedule begins."""
         while not stop():
             answers: Any = ray.get([board.guidance.remote(), board.newest.remote()])
             guidance, newest = answers
             if newest is None or guidance.progress < config.relabel.start:
-                time.sleep(IDLE_SECONDS)
+                time.sleep(IDLE_SECONDS * stretch)
                 continue
             if newest.version != rollouts.version:
                 rollouts.load(newest.version, ray.get(newest.reference))
@@ -257,7 +262,7 @@ class GatoActor:
 class EvaluatorActor:
     """Acts with the newest weights and scores them; `run` returns when the board says stop."""
 
-    def run(self, name: str, config: RunConfig, board: ActorHandle, tokenizer: Tokenizer) -> None:
+    def run(self, name: str, config: RunConfig, board: ActorHandle, stretch: float, tokenizer: Tokenizer) -> None:
         """name: its own on the board, also when it is started again."""
         import torch
 
@@ -266,7 +271,7 @@ class EvaluatorActor:
 
         niceness = Niceness(config.evaluation.niceness)
         torch.set_num_threads(config.evaluation.threads)
-        self._report = Reporter(board, name, name)
+        self._report = Reporter(board, name, name, stretch)
         self._evaluator, self._version = Evaluator(config, tokenizer, self._report.alive), -1
         self._model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
         niceness.take()
@@ -275,7 +280,7 @@ class EvaluatorActor:
             self._report.alive()
             job = ray.get(board.next_job.remote(name))
             if job is None:
-                time.sleep(IDLE_SECONDS)
+                time.sleep(IDLE_SECONDS * stretch)
             else:
                 ray.get(board.post_result.remote(name, self._score(job, config.evaluation, board)))
 

@@ -12,6 +12,7 @@ from ray.actor import ActorHandle
 from actors.ray_actors import RayHost, ReplayPlace, Reporter, guide
 from gato_dist.config import RunConfig
 from gato_dist.disk import disk_shares, disk_sources, open_beside
+from gato_dist.pace import board_stretch
 from gato_dist.relabelling import gato_sources
 from gato_dist.run_folder import RunFolder
 from gato_dist.sequence import Batch
@@ -51,12 +52,13 @@ def learn(
     folder = RunFolder(root)
     usage = Usage(list(config.weights))
     streams = _streams(config, tokenizer, places, config.seed + min_version, rank, usage)
-    host, share = RayHost(board), config.learner.batch // config.learner.workers
+    stretch = board_stretch(config)
+    host, share = RayHost(board, stretch), config.learner.batch // config.learner.workers
     mixture = MixtureBatches(
         streams, share, tokenizer.tensor_size, config.seed + 1009 * rank,
-        partial(source_shares, config.relabel), guide(board), usage, config.actors.hang_seconds,
+        partial(source_shares, config.relabel), guide(board, stretch), usage, config.actors.hang_seconds,
     )  # fmt: skip
-    batches = _counted(mixture, usage, Reporter(board, f"mixture/{rank}"))
+    batches = _counted(mixture, usage, Reporter(board, f"mixture/{rank}", stretch=stretch))
     train(
         config,
         tokenizer,

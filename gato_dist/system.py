@@ -15,6 +15,7 @@ from gato_dist.connect import STORE_BYTES, RunFailed, connect
 from gato_dist.disk import disk_shares, open_beside
 from gato_dist.learner_job import learn, open_writer, tell_death
 from gato_dist.model.gato import Gato
+from gato_dist.pace import board_stretch
 from gato_dist.ports import State
 from gato_dist.quarantine import Part, Quarantine
 from gato_dist.recovery import MAX_DEATHS, Deaths, Recoveries
@@ -42,6 +43,7 @@ class System:
         self.tokenizer = tokenizer
         self._config, self._folder, self._interrupt = config, folder, interrupt
         self._from_disk = disk_shares(config, open_beside(config, tokenizer))
+        self._stretch = board_stretch(config)
         self._workers: list[Worker] = []
         self._learner: Any = None
         self._learner_deaths, self._recoveries = Deaths(), Recoveries()
@@ -76,12 +78,13 @@ class System:
         seconds = PLACE_SECONDS if config.ray.address else ANSWER_SECONDS
         first = self.replay.settle(partial(self._ask, seconds=seconds), note)
         self._ask(self.board.place_replay.remote(tuple(first)))
-        places = [ReplayPlace(self.board, shard) for shard in range(len(first))]
+        places = [ReplayPlace(self.board, shard, self._stretch) for shard in range(len(first))]
         kept = config.replay.kept_rows
         for index, (task, from_disk) in enumerate(zip(config.tasks, self._from_disk, strict=True)):
             for copy in range(config.actors.copies if from_disk < 1 else 0):
                 place = places[self.replay.shard_of(index, copy)]
-                work = (config, index, copy, self.board, self._shared_tokenizer, partial(RowWriter, place, keep=kept))
+                write = partial(RowWriter, place, keep=kept)
+                work = (config, index, copy, self.board, self._stretch, self._shared_tokenizer, write)
                 own = {"num_cpus": config.actors.threads, "resources": config.actors.resources}
                 name = f"expert {copy + 1} of {task.name}" if config.actors.copies > 1 else f"expert of {task.name}"
                 source = f"expert/{task.name}/{copy}"
@@ -109,7 +112,7 @@ class System:
             write = partial(open_writer, places[self.replay.shard_of(index, 0)], config.replay.kept_rows, task.name)
             sources = gato_sources(config, task)
             for copy in range(many := gato_actors(config, task)):
-                work = (config, index, sources, self.board, self._shared_tokenizer, write)
+                work = (config, index, sources, self.board, self._stretch, self._shared_tokenizer, write)
                 name = f"Gato actor {copy + 1} of {task.name}" if many > 1 else f"Gato actor of {task.name}"
                 source = f"gato/{task.name}/"
                 self._add(Worker(name, source, Part.GATO, task.name, GatoActor.options(**own).remote, work))
@@ -118,7 +121,7 @@ class System:
         name = f"evaluator {sum(worker.part is Part.EVALUATION for worker in self._workers)}"
         evaluation = self._config.evaluation
         make = EvaluatorActor.options(num_cpus=evaluation.threads, resources=evaluation.resources).remote
-        work = (self._config, self.board, self._shared_tokenizer)
+        work = (self._config, self.board, self._stretch, self._shared_tokenizer)
         self._add(Worker(name, name, Part.EVALUATION, None, make, work))
 
     def end_writers(self) -> None:

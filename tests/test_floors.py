@@ -99,6 +99,7 @@ WIRING = {
         "doctor_tests",
         "finding",
         "relabelling",
+        "pace",
         "effort",
         "usage_log",
     )

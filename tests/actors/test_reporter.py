@@ -41,6 +41,16 @@ def test_an_actor_is_heard_of_as_it_begins_and_then_once_a_second(board, clock):
     assert board.report == []
 
 
+def test_an_actor_of_very_many_is_heard_of_as_much_less_often_as_it_is_told(board, clock):
+    reporter = Reporter(board, "expert/a/0", "expert of a", stretch=12.0)
+    for _ in range(30):
+        reporter({"env_steps": 1.0})
+        reporter.alive()
+        clock[0] += 1.0
+    assert len(board.report) == 3
+    assert board.beat == [("expert of a",)]  # as it begins
+
+
 def test_figures_do_not_wait_for_signs_of_life_and_are_one(board, clock):
     reporter = Reporter(board, "expert/a/0", "expert of a")
     reporter({"env_steps": 1.0})

@@ -1,7 +1,8 @@
-"""What the board spends on an actor, from processor time: `python -m tests.benchmarks.board --actors 50 100 200`.
+"""What the board spends on actors, from processor time: `python -m tests.benchmarks.board --actors 100 1000 10000`.
 
-Every actor tells it figures once a second, and asks it twice, as `actors.ray_actors` does. A few processes make the
-calls of all of them: what connections cost beside calls is not in it.
+Every actor tells it figures and asks it twice, once a second or as seldom as `gato_dist.pace` says for so many;
+`--unstretched` has them all speak once a second. The driver asks for everybody's figures once a second. A few processes
+make the calls of all actors: what connections cost beside calls is not in it.
 """
 
 import argparse
@@ -13,8 +14,11 @@ import psutil
 import ray
 
 from actors.ray_actors import REPORT_SECONDS, BoardActor
+from gato_dist.config import load_config
 from gato_dist.config_sections import EvaluationConfig, RayConfig
 from gato_dist.connect import connect
+from gato_dist.loop import TICK_SECONDS
+from gato_dist.pace import board_stretch
 from tests.chaos.running import KINDS, command_of, family
 
 CALLERS = 4
@@ -24,11 +28,11 @@ FIGURES = dict.fromkeys(
 
 
 @ray.remote(num_cpus=0)
-def call(board: Any, first: int, actors: int, seconds: float) -> float:
+def call(board: Any, first: int, actors: int, every: float, seconds: float) -> float:
     """Makes the calls of so many actors, evenly in time; calls a second."""
     began, made = time.monotonic(), 0
     while (passed := time.monotonic() - began) < seconds:
-        due = int(actors * passed / REPORT_SECONDS)
+        due = int(actors * passed / every)
         answers = []
         for number in range(made, due):
             name = f"expert/{first + number % actors}"
@@ -40,28 +44,41 @@ def call(board: Any, first: int, actors: int, seconds: float) -> float:
     return 3 * made / (time.monotonic() - began)
 
 
-def measure(board: Any, process: psutil.Process, actors: int, seconds: float) -> tuple[float, float]:
-    """Calls a second that were answered, and cores that the board took."""
-    share = actors // CALLERS
+def measure(
+    board: Any, process: psutil.Process, actors: int, every: float, seconds: float
+) -> tuple[float, float, float]:
+    """Calls a second that were answered, cores that the board took, and the longest that the driver waited for it."""
+    share, waited = actors // CALLERS, 0.0
     before, began = sum(process.cpu_times()[:2]), time.monotonic()
-    rates = ray.get([call.remote(board, share * caller, share, seconds) for caller in range(CALLERS)])
-    return sum(rates), (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - began)
+    calls = [call.remote(board, share * caller, share, every, seconds) for caller in range(CALLERS)]
+    while not ray.wait(calls, num_returns=CALLERS, timeout=TICK_SECONDS)[0][CALLERS - 1 :]:
+        asked = time.monotonic()
+        ray.get([board.figures.remote(), board.silent.remote()])
+        waited = max(waited, time.monotonic() - asked)
+    return sum(ray.get(calls)), (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - began), waited
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--actors", type=int, nargs="+", default=[0, 50, 100, 200, 400], help=f"multiples of {CALLERS}")
+    parser.add_argument("--actors", type=int, nargs="+", default=[0, 100, 400, 2000, 10000], help="multiples of 4")
+    parser.add_argument("--unstretched", action="store_true")
     parser.add_argument("--seconds", type=float, default=10.0)
     words = parser.parse_args()
     connect(RayConfig(), CALLERS)
     board = BoardActor.remote(["task"], EvaluationConfig())
     ray.get(board.place_replay.remote(("a place",)))
     (process,) = (each for each in family(psutil.Process()) if KINDS["board"] in command_of(each))
-    measure(board, process, CALLERS, 2.0)
+    measure(board, process, CALLERS, REPORT_SECONDS, 2.0)
     print(date.today())
     for actors in words.actors:
-        rate, cores = measure(board, process, actors, words.seconds)
-        print(f"{actors} actors: {rate:.0f} calls/s, the board takes {cores:.3f} cores", flush=True)
+        config = load_config("configs/cluster/tiny.yaml", [f"actors.copies={max(actors, 2)}"])
+        every = REPORT_SECONDS * (1 if words.unstretched else board_stretch(config))
+        rate, cores, waited = measure(board, process, actors, every, max(words.seconds, 2 * every))
+        print(
+            f"{actors} actors, a report every {every:.1f} s: {rate:.0f} calls/s, the board takes {cores:.3f} cores; "
+            f"the driver waits for it {waited:.2f} s at most",
+            flush=True,
+        )
     ray.shutdown()
 
 
