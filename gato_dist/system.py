@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError, WorkerCrashedError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, GatoActor, ReplayPlace
@@ -292,7 +292,7 @@ class System:
             self._interrupt.check()
         try:
             return ray.get(reference, timeout=0)
-        except RayTaskError as error:
+        except (RayTaskError, RayActorError) as error:
             raise mendable(error) or RunFailed(explain(error)) from error
         except GetTimeoutError as error:
             raise RunFailed(

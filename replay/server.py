@@ -85,8 +85,12 @@ class ReplayServer:
         for begin in disk.beginnings:
             try:
                 check(begin, self._tables)
+            except InputError as error:
+                refused.append(brief(error))
+                continue
+            try:
                 server = start(checkpointer=make(fallback_checkpoint_path=str(begin)))
-            except (InputError, RuntimeError, ValueError) as error:
+            except (RuntimeError, ValueError) as error:
                 refused.append(brief(error))
             else:
                 self.covered = newest_rows(begin)

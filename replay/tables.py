@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gato_dist.config_sections import ReplayConfig
+from gato_dist.errors import InputError
 from gato_dist.listening import UNFILTERED, answer_only
 from gato_dist.sequence import RowShape, row_bytes
 from gato_dist.sources import Source
 
 ROW = "row"
+TRIES = 5  # free ports that somebody else may take first
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,23 @@ def start_server(
     Reverb itself binds every interface and authenticates nobody. Here this machine and `networks` alone reach it.
     shares: of each table, what this server keeps; all of it where not given. checkpointer: Reverb's, of a folder that
     it may delete from; a temporary one where not given.
-    Raises RuntimeError where the kernel does not keep the others out.
+    Raises InputError where the port is taken, RuntimeError where the kernel does not keep the others out.
     """
-    reverb = import_reverb()
     shares = shares or dict.fromkeys(shapes, 1.0)
-    tables = [make_table(name, shape, part_of(config, shares[name])) for name, shape in shapes.items()]
-    server = reverb.Server(tables, port=config.port or None, checkpointer=checkpointer)
-    admit(server, networks)
-    return server
+    for _ in range(TRIES):
+        tables = [make_table(name, shape, part_of(config, shares[name])) for name, shape in shapes.items()]
+        try:
+            server = import_reverb().Server(tables, port=config.port or None, checkpointer=checkpointer)
+        except ValueError as error:
+            if "BuildAndStart" not in str(error):
+                raise
+            if config.port:
+                break
+        else:
+            admit(server, networks)
+            return server
+    port = config.port or "every free port that was tried"
+    raise InputError(f"replay.port: {port} is in use or not allowed; give another, or 0 for free ones")
 
 
 def admit(server: Any, networks: Sequence[str]) -> None:

@@ -47,6 +47,11 @@ KINDS = {
 PATIENCE = 600.0  # against hangs alone: machines are busy
 
 
+def quiet_port() -> int:
+    """A free port of those that neither Ray nor outgoing connections draw: it must stay free until replay takes it."""
+    return next(port for port in random.sample(range(20_000, 32_768), 1000) if portpicker.is_port_free(port))
+
+
 class Stuck(AssertionError):
     """The run did not do what it should have, or ended."""
 
@@ -56,7 +61,7 @@ class Running:
 
     def __init__(self, folder: Path, nodes: "Nodes | None" = None) -> None:
         self.folder, self.run, self.nodes = folder, folder / "run", nodes
-        self.port = portpicker.pick_unused_port()
+        self.port = quiet_port()
         folder.mkdir(parents=True, exist_ok=True)
         settings = yaml.safe_load(CONFIG)
         settings["replay"]["port"] = self.port

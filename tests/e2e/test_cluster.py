@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -91,3 +92,15 @@ def test_a_run_with_another_token_is_refused_in_one_line(cluster, tmp_path):
         assert process.returncode == 2, output
         assert output.strip().splitlines()[-1].startswith("gato-dist: ray.address: "), output
         assert "Traceback" not in output
+
+
+def test_a_port_that_is_taken_on_a_node_ends_the_run_in_one_line(cluster, tmp_path):
+    address, env = cluster
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        words = ("--run", str(tmp_path / "run"), f"ray.address={address}", f"replay.port={port}")
+        process = train(*words, "replay.shards=1", env=env)
+        output = finish(process, 300)
+    assert process.returncode == 2, output
+    assert output.strip().splitlines()[-1].startswith(f"gato-dist: replay.port: {port} is in use"), output
+    assert "Traceback" not in output

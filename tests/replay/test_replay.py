@@ -1,14 +1,17 @@
 """Replay on a real Reverb server: what is written is read, no faster than it is wanted, in the right mixture."""
 
 import itertools
+import socket
 import threading
 import time
 from contextlib import contextmanager
 
 import numpy as np
+import portpicker
 import pytest
 
 from gato_dist.config_sections import ReplayConfig
+from gato_dist.errors import InputError
 from gato_dist.sequence import Rows, RowShape
 from gato_dist.sources import Guidance, Source
 from replay import sampler
@@ -38,6 +41,31 @@ def server():
     made = start_server(SHAPES, CONFIG)
     yield made
     made.stop()
+
+
+@pytest.fixture
+def taken():
+    """A port that another process listens at, as far as Reverb can tell."""
+    with socket.create_server(("", 0)) as other:
+        yield other.getsockname()[1]
+
+
+def test_a_port_that_is_taken_is_refused_by_its_key(taken):
+    with pytest.raises(InputError, match=rf"^replay\.port: {taken} is in use or not allowed; give another"):
+        start_server(SHAPES, CONFIG.model_copy(update={"port": taken}))
+
+
+def test_a_free_port_that_somebody_takes_first_is_not_the_last_that_is_tried(monkeypatch, taken):
+    found, free = [], portpicker.pick_unused_port
+
+    def pick() -> int:
+        found.append(free() if found else taken)
+        return found[-1]
+
+    monkeypatch.setattr(portpicker, "pick_unused_port", pick)
+    server = start_server(SHAPES, CONFIG)
+    assert server.port == found[1]
+    server.stop()
 
 
 def address(server) -> str:
