@@ -6,6 +6,7 @@ Plain Python, without Ray: `ray_actors.py` makes one actor of it, and every call
 import math
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,13 +59,17 @@ class EvaluationResult:
 
 
 class Board:
-    """tasks: what evaluators score, and settings how often. first_block: of the seed blocks for expert actors.
+    """tasks: what evaluators score, and settings how often.
+
+    claim: more seed blocks, whenever all are given away; None where nobody asks for any.
 
     Versions only grow: an older one than the newest is refused with ValueError.
     """
 
-    def __init__(self, tasks: list[str], settings: EvaluationConfig, first_block: int = 0) -> None:
-        self._next_block = first_block
+    def __init__(
+        self, tasks: list[str], settings: EvaluationConfig, claim: Callable[[], Iterable[int]] | None = None
+    ) -> None:
+        self._claim, self._blocks = claim, deque[int]()
         self._tasks, self._settings = tasks, settings
         self._queued = dict.fromkeys(tasks, float("-inf"))  # when each was last asked for
         self._filmed = dict.fromkeys(tasks, time.monotonic())
@@ -152,8 +157,10 @@ class Board:
 
     def claim_block(self) -> int:
         """A seed block that nobody else has: also an actor that was restarted gets a new one."""
-        self._next_block += 1
-        return self._next_block - 1
+        if not self._blocks:
+            assert self._claim is not None
+            self._blocks.extend(self._claim())
+        return self._blocks.popleft()
 
     def post_result(self, evaluator: str, result: EvaluationResult) -> None:
         held = self._held.get(evaluator)

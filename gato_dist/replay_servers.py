@@ -24,7 +24,7 @@ from replay.tables import Place, table_name
 
 ASK_SECONDS = 0.9
 HANG_SECONDS = 60.0  # without an answer
-START_SECONDS = 1800.0  # a cluster may have to start a node first
+BUSY_SECONDS = 1800.0  # while it starts, for which a cluster may need a node first, or writes a checkpoint
 Note = Callable[[str], None]
 
 
@@ -151,9 +151,7 @@ class ReplayServers:
     def _look(self, server: _Server, note: Note) -> None:
         now = time.monotonic()
         if not ray.wait([server.asked], timeout=0)[0]:
-            patience = START_SECONDS if not server.figures or server.died is not None else HANG_SECONDS
-            if now - server.answered > patience and server.saving is None:
-                self._replace(server, f"did not answer for {patience:.0f} s", note)
+            self._wait(server, note)
             return
         try:
             self._answer(server, ray.get(server.asked), note)
@@ -163,11 +161,19 @@ class ReplayServers:
                 return
         except RayTaskError:
             # It does not answer Reverb's own clients in time.
-            if now - server.answered > HANG_SECONDS and server.saving is None:
-                self._replace(server, f"did not answer for {HANG_SECONDS:.0f} s", note)
+            if self._wait(server, note):
                 return
         if now - server.asked_at > ASK_SECONDS:
             server.asked, server.asked_at = server.actor.figures.remote(), now
+
+    def _wait(self, server: _Server, note: Note) -> bool:
+        """For one that does not answer, as long as there is reason to. Whether it was replaced."""
+        busy = not server.figures or server.died is not None or server.saving is not None
+        patience = BUSY_SECONDS if busy else HANG_SECONDS
+        if time.monotonic() - server.answered <= patience:
+            return False
+        self._replace(server, f"did not answer for {patience:.0f} s", note)
+        return True
 
     def _answer(self, server: _Server, figures: dict[str, dict[str, int]], note: Note) -> None:
         now = time.monotonic()

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 from gato_dist.config import RunConfig, dump_config, load_config
-from gato_dist.errors import InputError
+from gato_dist.errors import DAMAGED, InputError
 from gato_dist.files import cut_torn_line, replace_text
+from gato_dist.seeds import BLOCKS
 
-# Far more blocks than a run starts expert actors.
-BLOCKS_PER_START = 4096
+BLOCKS_PER_CLAIM = 256
 
 
 class RunFolder:
@@ -72,9 +72,15 @@ class RunFolder:
                         f"{getattr(old, key)}; resume it with that, or start another with --run"
                     )
 
-    def claim_seed_blocks(self) -> int:
-        """First of the seed blocks of this start; no later start of the run gets them again."""
+    def claim_seed_blocks(self) -> range:
+        """Seed blocks that nobody in this run had before or will have again. Raises InputError where none are left."""
         path = self.replay / "seed_blocks.json"
-        first = json.loads(path.read_text())["next"] if path.exists() else 0
-        replace_text(path, json.dumps({"next": first + BLOCKS_PER_START}))
-        return first
+        try:
+            first = int(json.loads(path.read_text())["next"]) if path.exists() else 0
+        except DAMAGED as error:
+            raise InputError(f"{path}: damaged; begin another run from this one's weights with --init") from error
+        claimed = range(first, first + BLOCKS_PER_CLAIM)
+        if not 0 <= first <= BLOCKS - BLOCKS_PER_CLAIM:
+            raise InputError(f"{path}: no seed blocks are left; begin another run from this one's weights with --init")
+        replace_text(path, json.dumps({"next": claimed.stop}))
+        return claimed

@@ -11,7 +11,8 @@ REFERENCE_START = 2**29
 DATASET_START = 3 * 2**28
 DATASET_SEEDS = 2**20  # episodes of a task that one seed of a collection can draw
 BLOCK = 1024
-BLOCK_ROWS = 1 << 32  # more than an actor writes; the ids of two million blocks are whole numbers in a float64
+BLOCK_ROWS = 1 << 30  # more than an actor writes before it is started again
+BLOCKS = 1 << 23  # item ids of so many are whole numbers in a float64, which Reverb keeps them as
 
 
 def task_seed(task: str, seed: int) -> int:

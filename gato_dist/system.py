@@ -71,7 +71,7 @@ class System:
         # Beside the run folder, and on the one node that outlives every other.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.board = BoardActor.options(scheduling_strategy=here).remote(
-            names, config.evaluation, self._folder.claim_seed_blocks()
+            names, config.evaluation, RunFolder(self._folder.root.absolute()).claim_seed_blocks
         )
         self.replay = ReplayServers(config, tokenizer, self._folder, step)
         # A cluster may have to start a node for them first.

@@ -88,8 +88,9 @@ def test_results_are_taken_once():
 
 
 def test_no_two_actors_get_the_same_seed_block():
-    board = Board(["a"], often(), first_block=40)
-    assert [board.claim_block() for _ in range(3)] == [40, 41, 42]
+    claims = iter([range(40, 42), range(90, 92)])
+    board = Board(["a"], often(), claims.__next__)
+    assert [board.claim_block() for _ in range(3)] == [40, 41, 90]
 
 
 def test_guidance_is_the_learners_progress_the_newest_version_and_the_drivers_factors():

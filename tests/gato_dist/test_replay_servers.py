@@ -1,0 +1,103 @@
+"""When the driver takes a replay server for dead that only says nothing."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from gato_dist import replay_servers
+from gato_dist.config import load_config
+from gato_dist.replay_servers import BUSY_SECONDS, HANG_SECONDS, ReplayServers
+from gato_dist.run import make_tokenizer
+from gato_dist.run_folder import RunFolder
+from gato_dist.scores import load_reference
+
+
+class Answer:
+    """What a call to an actor returns; `value` is there once somebody has set it."""
+
+    value = None
+
+
+class Method:
+    def __init__(self) -> None:
+        self.asked: list[Answer] = []
+
+    def remote(self, *arguments) -> Answer:
+        self.asked.append(Answer())
+        return self.asked[-1]
+
+
+class FakeRay:
+    """Ray as far as `ReplayServers` needs it, with actors that answer when a test says so."""
+
+    def __init__(self) -> None:
+        self.actors: list[SimpleNamespace] = []
+
+    def remote(self, make) -> SimpleNamespace:
+        self.actors.append(SimpleNamespace(began=Method(), figures=Method(), save=Method(), admit=Method()))
+        return self.actors[-1]
+
+    def options(self, **reserved) -> "FakeRay":
+        return self
+
+    def wait(self, references, num_returns=1, timeout=0):
+        ready = [each for each in references if each.value is not None]
+        return ready, [each for each in references if each.value is None]
+
+    def get(self, reference):
+        return reference.value
+
+    def kill(self, actor) -> None: ...
+
+
+@pytest.fixture
+def ray(monkeypatch) -> FakeRay:
+    fake = FakeRay()
+    monkeypatch.setattr(replay_servers, "ray", fake)
+    monkeypatch.setattr(replay_servers, "ReplayActor", fake)
+    return fake
+
+
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(replay_servers.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def servers(ray, clock, tmp_path) -> ReplayServers:
+    """One server that has started and answered once."""
+    config = load_config("configs/quickstart.yaml")
+    tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
+    made = ReplayServers(config, tokenizer, RunFolder(tmp_path))
+    began, first = ray.actors[0].began.asked[0], ray.actors[0].figures.asked[0]
+    began.value, first.value = ("127.0.0.1:1", "", {}), {"a": {"size": 1, "inserted": 1, "sampled": 1}}
+    made.check(lambda line: None)
+    clock[0] += 1.0
+    made.check(lambda line: None)
+    return made
+
+
+def test_one_that_says_nothing_for_a_minute_is_replaced(ray, clock, servers):
+    said: list[str] = []
+    clock[0] += HANG_SECONDS - 1
+    servers.check(said.append)
+    assert len(ray.actors) == 1
+    clock[0] += 2
+    servers.check(said.append)
+    assert len(ray.actors) == 2
+    assert said == ["replay server 0 did not answer for 60 s; starting it again (1 of 5)"]
+
+
+def test_one_that_writes_a_checkpoint_is_given_half_an_hour_and_no_more(ray, clock, servers):
+    said: list[str] = []
+    servers.save(7)
+    clock[0] += BUSY_SECONDS - 2
+    servers.check(said.append)
+    assert len(ray.actors) == 1
+    clock[0] += 3
+    servers.check(said.append)
+    assert len(ray.actors) == 2
+    assert said[0] == "replay server 0 did not answer for 1800 s; starting it again (1 of 5)"
+    assert not servers.saving
