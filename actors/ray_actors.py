@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ray
 from ray.actor import ActorHandle
 
-from actors.board import Board, EvaluationJob, EvaluationResult
+from actors.board import Board, EvaluationJob, EvaluationResult, WeightsNote
 from actors.filming import Film
 from actors.niceness import Niceness
 from actors.publisher import Publisher
@@ -246,11 +246,13 @@ class GatoActor:
         self, config: RunConfig, board: ActorHandle, stretch: float, stop: Callable[[], bool], rollouts: "Rollouts"
     ) -> "Iterator[Round]":
         """One after the other, each with the newest weights; none before there are any and the schedule begins."""
+        every, asked = IDLE_SECONDS * stretch, float("-inf")
         while not stop():
-            answers: Any = ray.get([board.guidance.remote(), board.newest.remote()])
-            guidance, newest = answers
+            if time.monotonic() - asked >= every:
+                asked, answers = time.monotonic(), ray.get([board.guidance.remote(), board.newest.remote()])
+                guidance, newest = cast(tuple[Guidance, WeightsNote | None], answers)
             if newest is None or guidance.progress < config.relabel.start:
-                time.sleep(IDLE_SECONDS * stretch)
+                time.sleep(every)
                 continue
             if newest.version != rollouts.version:
                 rollouts.load(newest.version, ray.get(newest.reference))

@@ -53,7 +53,8 @@ def learn(
     usage = Usage(list(config.weights))
     streams = _streams(config, tokenizer, places, config.seed + min_version, rank, usage)
     stretch = board_stretch(config)
-    host, share = RayHost(board, stretch), config.learner.batch // config.learner.workers
+    # Workers end together: one that asks often is enough, and those who stop a run wait for its last checkpoint.
+    host, share = RayHost(board, stretch if rank else 1.0), config.learner.batch // config.learner.workers
     mixture = MixtureBatches(
         streams, share, tokenizer.tensor_size, config.seed + 1009 * rank,
         partial(source_shares, config.relabel), guide(board, stretch), usage, config.actors.hang_seconds,

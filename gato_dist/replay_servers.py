@@ -81,6 +81,7 @@ class ReplayServers:
         self._shapes = {task.name: row_shape(tokenizer.tasks[task.name], config.tokens.length) for task in config.tasks}
         self._root = folder.replay.absolute()
         self._saving: int | None = None
+        self._saving_began = 0.0
         self._next: int | None = None
         self._servers = [_Server(shard) for shard in range(config.replay.shards)]
         for server in self._servers:
@@ -131,7 +132,7 @@ class ReplayServers:
         if self._saving is not None:
             self._next = step
             return
-        self._saving = step
+        self._saving, self._saving_began = step, time.monotonic()
         for server in self._servers:
             server.saving = server.actor.save.remote(step)
 
@@ -196,31 +197,40 @@ class ReplayServers:
         if deaths > MAX_DEATHS:
             raise RunFailed(f"replay server {server.shard} {why}, {deaths} times")
         note(f"replay server {server.shard} {why}; starting it again ({deaths} of {MAX_DEATHS})")
+        if server.saving is not None:
+            note(f"replay: server {server.shard} has no checkpoint of step {self._saving}")
         ray.kill(server.actor)
         if server.died is None:
             server.died = server.answered
         self._start(server, NEWEST)
 
     def look_at_saving(self, note: Note) -> None:
-        """Whether the checkpoint that is being written is there."""
+        """Whether the checkpoint that is being written is there, server by server."""
         if self._saving is None:
             return
-        pending = [server.saving for server in self._servers if server.saving is not None]
-        if ray.wait(pending, num_returns=len(pending), timeout=0)[1] if pending else ():
-            return
-        step, self._saving = self._saving, None
+        late = time.monotonic() - self._saving_began > BUSY_SECONDS
         for server in self._servers:
-            saving, server.saving = server.saving, None
-            try:
-                if saving is not None:
-                    server.place = replace(server.place, covered=ray.get(saving))
-            except RayActorError:
-                note(f"replay: no checkpoint of step {step}: server {server.shard} died")
-            except RayTaskError as error:
-                note(f"replay: no checkpoint of step {step}: {last_line(error)}")
+            if server.saving is None:
+                continue
+            if ray.wait([server.saving], timeout=0)[0]:
+                self._saved(server, self._saving, note)
+            elif late:
+                self._replace(server, f"wrote at a checkpoint for {BUSY_SECONDS:.0f} s", note)
+        if any(server.saving is not None for server in self._servers):
+            return
+        self._saving = None
         if self._next is not None:
             step, self._next = self._next, None
             self.save(step)
+
+    def _saved(self, server: _Server, step: int, note: Note) -> None:
+        saving, server.saving = server.saving, None
+        try:
+            server.place = replace(server.place, covered=ray.get(saving))
+        except RayActorError:
+            note(f"replay: server {server.shard} has no checkpoint of step {step}: it died")
+        except RayTaskError as error:
+            note(f"replay: server {server.shard} has no checkpoint of step {step}: {last_line(error)}")
 
     def _whole(self, shard: int) -> dict[str, RowShape]:
         """Tables that lie on one server: what Gato actors write goes where the first expert of their task writes."""

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from gato_dist.config import RunConfig, dump_config, load_config
-from gato_dist.errors import DAMAGED, InputError
+from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import cut_torn_line, replace_text
 from gato_dist.seeds import BLOCKS
 
@@ -74,13 +74,19 @@ class RunFolder:
 
     def claim_seed_blocks(self) -> range:
         """Seed blocks that nobody in this run had before or will have again. Raises InputError where none are left."""
-        path = self.replay / "seed_blocks.json"
+        path, another = self.replay / "seed_blocks.json", "begin another run from this one's weights with --init"
         try:
-            first = int(json.loads(path.read_text())["next"]) if path.exists() else 0
+            first = json.loads(path.read_text())["next"] if path.exists() else 0
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {brief(error)}; mend that, then --resume") from error
         except DAMAGED as error:
-            raise InputError(f"{path}: damaged; begin another run from this one's weights with --init") from error
-        claimed = range(first, first + BLOCKS_PER_CLAIM)
-        if not 0 <= first <= BLOCKS - BLOCKS_PER_CLAIM:
-            raise InputError(f"{path}: no seed blocks are left; begin another run from this one's weights with --init")
-        replace_text(path, json.dumps({"next": claimed.stop}))
-        return claimed
+            raise InputError(f"{path}: damaged; {another}") from error
+        if not isinstance(first, int) or first < 0:
+            raise InputError(f"{path}: damaged; {another}")
+        if first > BLOCKS - BLOCKS_PER_CLAIM:
+            raise InputError(f"{path}: no seed blocks are left; {another}")
+        try:
+            replace_text(path, json.dumps({"next": first + BLOCKS_PER_CLAIM}))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {brief(error)}; mend that, then --resume") from error
+        return range(first, first + BLOCKS_PER_CLAIM)

@@ -11,8 +11,8 @@ REFERENCE_START = 2**29
 DATASET_START = 3 * 2**28
 DATASET_SEEDS = 2**20  # episodes of a task that one seed of a collection can draw
 BLOCK = 1024
-BLOCK_ROWS = 1 << 30  # more than an actor writes before it is started again
-BLOCKS = 1 << 23  # item ids of so many are whole numbers in a float64, which Reverb keeps them as
+BLOCK_ROWS = 1 << 31  # more than an actor writes before it is started again: 88 days of 280 a second
+BLOCKS = 1 << 22  # item ids of so many are whole numbers in a float64, which Reverb keeps them as
 
 
 def task_seed(task: str, seed: int) -> int:
@@ -36,7 +36,10 @@ def row_block(item: int) -> int:
 
 
 def expert_seeds(run_seed: int, block: int, count: int) -> list[int]:
-    """Seeds of one expert actor's environments. block: a number that no other actor of the run was given."""
+    """Seeds of one expert actor's environments. block: a number that no other actor of the run was given.
+
+    Worlds come again after 524,288 blocks.
+    """
     first = (run_seed * 7919 + block) * BLOCK
     return [(first + i) % REFERENCE_START for i in range(count)]
 

@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.ray_actors import BoardActor, EvaluatorActor, ExpertActor, GatoActor, ReplayPlace
+from actors.ray_actors import REPORT_SECONDS, BoardActor, EvaluatorActor, ExpertActor, GatoActor, ReplayPlace
 from gato_dist.config import RunConfig
 from gato_dist.connect import STORE_BYTES, RunFailed, connect
 from gato_dist.disk import disk_shares, open_beside
@@ -159,10 +159,12 @@ class System:
         self._check_learner(note)
         self._check_replay(note)
         silent = self._ask(self.board.silent.remote())
+        # Whoever works may be silent for as long as lies between two reports.
+        patience = self._config.actors.hang_seconds + REPORT_SECONDS * self._stretch
         for worker in list(self._workers):
             # What was quarantined a moment ago was ended on purpose.
             if worker in self._workers:
-                why = worker.trouble(silent.get(worker.name, 0.0), self._config.actors.hang_seconds)
+                why = worker.trouble(silent.get(worker.name, 0.0), patience)
                 if why is not None:
                     self._mend(worker, why, note)
 

@@ -55,7 +55,7 @@ class ReplayServer:
     """The same arguments as `start_server`. began: what it holds from before, in words; "" where nothing. covered: the
     rows of that (`newest_rows`).
 
-    Raises RuntimeError where it cannot listen, or the kernel does not keep others off.
+    Raises InputError where its port is taken, RuntimeError where the kernel does not keep others off.
     """
 
     def __init__(

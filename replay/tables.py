@@ -114,20 +114,21 @@ def start_server(
     Raises InputError where the port is taken, RuntimeError where the kernel does not keep the others out.
     """
     shares = shares or dict.fromkeys(shapes, 1.0)
-    for _ in range(TRIES):
+    tries = 0
+    while True:
+        tries += 1
         tables = [make_table(name, shape, part_of(config, shares[name])) for name, shape in shapes.items()]
         try:
             server = import_reverb().Server(tables, port=config.port or None, checkpointer=checkpointer)
         except ValueError as error:
-            if "BuildAndStart" not in str(error):
+            if "BuildAndStart" in str(error) and config.port:
+                message = f"replay.port: {config.port} is in use or not allowed; give another, or 0 for free ones"
+                raise InputError(message) from error
+            if "BuildAndStart" not in str(error) or tries == TRIES:
                 raise
-            if config.port:
-                break
         else:
             admit(server, networks)
             return server
-    port = config.port or "every free port that was tried"
-    raise InputError(f"replay.port: {port} is in use or not allowed; give another, or 0 for free ones")
 
 
 def admit(server: Any, networks: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import actors.ray_actors
-from actors.ray_actors import Reporter
+from actors.ray_actors import ReplayPlace, Reporter, Stop
 from actors.rollout import episodes
 from actors.watched import Watched
 from gato_dist.episode import Provenance
@@ -22,7 +22,14 @@ class Told(list):
 
 @pytest.fixture
 def board() -> SimpleNamespace:
-    return SimpleNamespace(report=Told(), beat=Told())
+    return SimpleNamespace(report=Told(), beat=Told(), stopping=Told(), replay_place=Told())
+
+
+@pytest.fixture
+def answers(monkeypatch) -> None:
+    """Every question is answered at once, with None."""
+    ray = SimpleNamespace(wait=lambda asked, timeout: (asked, []), get=lambda asked: None)
+    monkeypatch.setattr(actors.ray_actors, "ray", ray)
 
 
 @pytest.fixture
@@ -49,6 +56,18 @@ def test_an_actor_of_very_many_is_heard_of_as_much_less_often_as_it_is_told(boar
         clock[0] += 1.0
     assert len(board.report) == 3
     assert board.beat == [("expert of a",)]  # as it begins
+
+
+@pytest.mark.parametrize(("stretch", "times"), [(1.0, 20), (12.0, 3)])
+def test_one_of_many_asks_as_much_less_often_too(board, clock, answers, stretch, times):
+    stop = Stop(board, Reporter(board, "expert/a/0", "expert of a", stretch))
+    place = ReplayPlace(board, 2, stretch)
+    for _ in range(60):
+        stop()
+        place()
+        clock[0] += 0.5
+    assert len(board.stopping) == times
+    assert board.replay_place == [(2,)] * (times + 1)  # once more at first, which is waited for
 
 
 def test_figures_do_not_wait_for_signs_of_life_and_are_one(board, clock):

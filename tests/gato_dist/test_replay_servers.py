@@ -99,5 +99,31 @@ def test_one_that_writes_a_checkpoint_is_given_half_an_hour_and_no_more(ray, clo
     clock[0] += 3
     servers.check(said.append)
     assert len(ray.actors) == 2
-    assert said[0] == "replay server 0 did not answer for 1800 s; starting it again (1 of 5)"
+    assert said == [
+        "replay server 0 did not answer for 1800 s; starting it again (1 of 5)",
+        "replay: server 0 has no checkpoint of step 7",
+    ]
     assert not servers.saving
+
+
+def test_one_that_answers_and_never_ends_its_checkpoint_is_replaced_too(ray, clock, servers):
+    said: list[str] = []
+    servers.save(7)
+    for _ in range(2):
+        clock[0] += BUSY_SECONDS - 1
+        ray.actors[0].figures.asked[-1].value = {"a": {"size": 1, "inserted": 1, "sampled": 1}}
+        servers.check(said.append)
+    assert said == [
+        "replay server 0 wrote at a checkpoint for 1800 s; starting it again (1 of 5)",
+        "replay: server 0 has no checkpoint of step 7",
+    ]
+
+
+def test_one_that_has_written_its_checkpoint_is_given_a_minute_again(ray, clock, servers):
+    said: list[str] = []
+    servers.save(7)
+    ray.actors[0].save.asked[0].value = {"a": {0: 5}}
+    assert servers.check(said.append)[0].covered == {"a": {0: 5}}
+    clock[0] += HANG_SECONDS + 1
+    servers.check(said.append)
+    assert said == ["replay server 0 did not answer for 60 s; starting it again (1 of 5)"]

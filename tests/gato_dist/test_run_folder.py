@@ -2,9 +2,14 @@
 
 import pytest
 
+from gato_dist import run_folder
 from gato_dist.errors import InputError
 from gato_dist.run_folder import BLOCKS_PER_CLAIM, RunFolder
-from gato_dist.seeds import BLOCK_ROWS, BLOCKS, first_row, row_block
+from gato_dist.seeds import BLOCKS, first_row, row_block
+
+
+def full(path, text) -> None:
+    raise OSError(28, "no space left on device")
 
 
 @pytest.fixture
@@ -28,7 +33,17 @@ def test_what_is_left_of_the_blocks_is_given_and_then_refused_by_the_file(folder
 @pytest.mark.parametrize("text", ["", "[]", '{"next": "many"}', '{"next": -5}', '{"next": 1e999}'])
 def test_a_damaged_count_of_them_is_refused_by_the_file(folder, text):
     (folder.replay / "seed_blocks.json").write_text(text)
-    with pytest.raises(InputError, match=r"seed_blocks\.json: "):
+    with pytest.raises(InputError, match=r"seed_blocks\.json: damaged; begin another run"):
+        folder.claim_seed_blocks()
+
+
+def test_what_cannot_be_written_is_told_by_the_file_and_gives_nothing_away(folder, monkeypatch):
+    (folder.replay / "seed_blocks.json").mkdir()
+    with pytest.raises(InputError, match=r"seed_blocks\.json: cannot be read: .*; mend that, then --resume"):
+        folder.claim_seed_blocks()
+    (folder.replay / "seed_blocks.json").rmdir()
+    monkeypatch.setattr(run_folder, "replace_text", full)
+    with pytest.raises(InputError, match=r"seed_blocks\.json: cannot be written: .*no space.*; mend that"):
         folder.claim_seed_blocks()
 
 
@@ -36,4 +51,3 @@ def test_the_last_row_of_the_last_block_is_a_whole_number_where_reverb_keeps_it(
     last = first_row(BLOCKS) - 1
     assert (int(float(last)), row_block(last)) == (last, BLOCKS - 1)
     assert int(float(last)) - int(float(last - 1)) == 1
-    assert last < BLOCKS * BLOCK_ROWS
