@@ -1,7 +1,6 @@
 """`gato-dist train`: closes the circle from experts to replay, learner, weights and scores, and watches it turn."""
 
 import importlib.util
-import socket
 from pathlib import Path
 
 from actors.experts.registry import check_expert
@@ -31,6 +30,7 @@ from learner.checkpoint import read_counters
 from learner.checkpoint_folder import CheckpointFolder
 from learner.initial import initial_weights
 from replay.corpora.chunks import open_corpora
+from replay.tables import check_port
 
 GRACE_SECONDS = 6.0
 
@@ -144,15 +144,4 @@ def _check_parts(config: RunConfig) -> None:
         raise InputError("live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]'")
     if config.replay.port and not config.ray.address:
         for port in range(config.replay.port, config.replay.port + config.replay.shards):
-            _check_free(port)
-
-
-def _check_free(port: int) -> None:
-    """Raises InputError where nothing can listen at this port of `replay.port` and those after it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except (OSError, OverflowError) as error:
-            message = f"replay.port: {port} is in use or not allowed; give another, or 0 for free ones"
-            raise InputError(message) from error
+            check_port(port)

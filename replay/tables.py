@@ -2,7 +2,9 @@
 
 import math
 import os
+import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +17,7 @@ from gato_dist.sources import Source
 
 ROW = "row"
 TRIES = 5  # free ports that somebody else may take first
+PORT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def start_server(
     Raises InputError where the port is taken, RuntimeError where the kernel does not keep the others out.
     """
     shares = shares or dict.fromkeys(shapes, 1.0)
+    if config.port:
+        _wait_for_port(config.port)
     tries = 0
     while True:
         tries += 1
@@ -121,14 +126,38 @@ def start_server(
         try:
             server = import_reverb().Server(tables, port=config.port or None, checkpointer=checkpointer)
         except ValueError as error:
-            if "BuildAndStart" in str(error) and config.port:
-                message = f"replay.port: {config.port} is in use or not allowed; give another, or 0 for free ones"
-                raise InputError(message) from error
-            if "BuildAndStart" not in str(error) or tries == TRIES:
+            # Somebody else took the free port that was found.
+            if "BuildAndStart" not in str(error) or config.port or tries == TRIES:
                 raise
         else:
             admit(server, networks)
             return server
+
+
+def check_port(port: int) -> None:
+    """Raises InputError where nothing can listen at this port of `replay.port` and those after it.
+
+    Reverb itself would share it with another Reverb, and connections fall to the one or the other.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except (OSError, OverflowError) as error:
+            message = f"replay.port: {port} is in use or not allowed; give another, or 0 for free ones"
+            raise InputError(message) from error
+
+
+def _wait_for_port(port: int) -> None:
+    """For the server of a run that has just died, which may still be there; else as `check_port`."""
+    until = time.monotonic() + PORT_SECONDS
+    while True:
+        try:
+            return check_port(port)
+        except InputError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.2)
 
 
 def admit(server: Any, networks: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from gato_dist.config_sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Rows, RowShape
 from gato_dist.sources import Guidance, Source
-from replay import sampler
+from replay import sampler, tables
 from replay.mixture import MixtureBatches, Stream
 from replay.sampler import RowStream, table_rows
 from replay.tables import start_server, table_figures
@@ -45,14 +45,25 @@ def server():
 
 @pytest.fixture
 def taken():
-    """A port that another process listens at, as far as Reverb can tell."""
+    """A port that somebody listens at who does not share it."""
     with socket.create_server(("", 0)) as other:
         yield other.getsockname()[1]
 
 
-def test_a_port_that_is_taken_is_refused_by_its_key(taken):
-    with pytest.raises(InputError, match=rf"^replay\.port: {taken} is in use or not allowed; give another"):
-        start_server(SHAPES, CONFIG.model_copy(update={"port": taken}))
+def test_a_port_that_is_taken_is_refused_by_its_key(server, monkeypatch):
+    # Of another Reverb, too: both would listen there, and each connection find one or the other.
+    monkeypatch.setattr(tables, "PORT_SECONDS", 0.5)
+    with pytest.raises(InputError, match=rf"^replay\.port: {server.port} is in use or not allowed; give another"):
+        start_server(SHAPES, CONFIG.model_copy(update={"port": server.port}))
+
+
+def test_a_port_that_is_given_back_in_a_moment_is_waited_for():
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        threading.Timer(1.0, other.close).start()
+        server = start_server(SHAPES, CONFIG.model_copy(update={"port": port}))
+    assert server.port == port
+    server.stop()
 
 
 def test_a_free_port_that_somebody_takes_first_is_not_the_last_that_is_tried(monkeypatch, taken):
