@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.actor import ActorHandle
@@ -246,11 +246,13 @@ class GatoActor:
         self, config: RunConfig, board: ActorHandle, stretch: float, stop: Callable[[], bool], rollouts: "Rollouts"
     ) -> "Iterator[Round]":
         """One after the other, each with the newest weights; none before there are any and the schedule begins."""
+        guidance = Guidance()
+        newest: WeightsNote | None = None
         every, asked = IDLE_SECONDS * stretch, float("-inf")
         while not stop():
             if time.monotonic() - asked >= every:
-                asked, answers = time.monotonic(), ray.get([board.guidance.remote(), board.newest.remote()])
-                guidance, newest = cast(tuple[Guidance, WeightsNote | None], answers)
+                answers: Any = ray.get([board.guidance.remote(), board.newest.remote()])
+                (guidance, newest), asked = answers, time.monotonic()
             if newest is None or guidance.progress < config.relabel.start:
                 time.sleep(every)
                 continue
