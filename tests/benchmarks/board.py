@@ -58,6 +58,10 @@ def measure(
     return sum(ray.get(calls)), (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - began), waited
 
 
+def mebibytes(process: psutil.Process) -> float:
+    return process.memory_info().rss / 2**20
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--actors", type=int, nargs="+", default=[0, 100, 400, 2000, 10000], help="multiples of 4")
@@ -68,6 +72,7 @@ def main() -> None:
     board = BoardActor.remote(["task"], EvaluationConfig())
     ray.get(board.place_replay.remote(("a place",)))
     (process,) = (each for each in family(psutil.Process()) if KINDS["board"] in command_of(each))
+    (server,) = (each for each in family(psutil.Process()) if "gcs_server --" in command_of(each))
     measure(board, process, CALLERS, REPORT_SECONDS, 2.0)
     print(date.today())
     for actors in words.actors:
@@ -76,7 +81,7 @@ def main() -> None:
         rate, cores, waited = measure(board, process, actors, every, max(words.seconds, 2 * every))
         print(
             f"{actors} actors, a report every {every:.1f} s: {rate:.0f} calls/s, the board takes {cores:.3f} cores; "
-            f"the driver waits for it {waited:.2f} s at most",
+            f"the driver waits for it {waited:.2f} s at most; Ray's server holds {mebibytes(server):.0f} MiB",
             flush=True,
         )
     ray.shutdown()
