@@ -6,6 +6,7 @@ memory. Everything is gone as soon as the hosts' first processes are: they die w
 Needs root.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -87,6 +88,8 @@ def missing() -> str | None:
     """Why there can be no hosts here; None where there can."""
     if os.geteuid() != 0:
         return "needs root, to make namespaces"
+    if importlib.util.find_spec("aiohttp_cors") is None:
+        return "needs Ray's job server: pip install -e '.[cluster]'"
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     absent = [word for word in NEEDED if shutil.which(word, path=path) is None]
     return f"needs {', '.join(absent)}: apt-get install iproute2 openssh-server rsync" if absent else None
