@@ -67,7 +67,7 @@ class _Server:
     def listens(self, began: tuple[str, str, dict[str, dict[int, int]]]) -> str:
         """began: what its actor says once it listens. What it holds from before, in words."""
         address, words, covered = began
-        self.began, self.place = None, Place(address, self.starts, covered)
+        self.began, self.place, self.answered = None, Place(address, self.starts, covered), time.monotonic()
         return words
 
 
@@ -169,7 +169,7 @@ class ReplayServers:
 
     def _wait(self, server: _Server, note: Note) -> bool:
         """For one that does not answer, as long as there is reason to. Whether it was replaced."""
-        busy = not server.figures or server.died is not None or server.saving is not None
+        busy = server.began is not None or server.saving is not None
         patience = BUSY_SECONDS if busy else HANG_SECONDS
         if time.monotonic() - server.answered <= patience:
             return False

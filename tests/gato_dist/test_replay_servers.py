@@ -1,5 +1,6 @@
 """When the driver takes a replay server for dead that only says nothing."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -79,27 +80,58 @@ def servers(ray, clock, tmp_path) -> ReplayServers:
     return made
 
 
-def test_one_that_says_nothing_for_a_minute_is_replaced(ray, clock, servers):
+@pytest.fixture
+def replaced(ray, clock, servers) -> Callable[[float], list[str]]:
+    """What the driver says of one that is silent: nothing just before so many seconds, and just after."""
+
+    def after(seconds: float) -> list[str]:
+        said: list[str] = []
+        for until in (clock[0] + seconds - 1, clock[0] + seconds + 1):
+            assert (len(ray.actors), said) == (1, [])
+            clock[0] = until
+            servers.check(said.append)
+        assert len(ray.actors) == 2
+        return said
+
+    return after
+
+
+def test_one_that_says_nothing_for_a_minute_is_replaced(replaced):
+    assert replaced(HANG_SECONDS) == ["replay server 0 did not answer for 60 s; starting it again (1 of 5)"]
+
+
+def test_one_that_has_just_come_back_is_given_no_more_than_a_minute_either(ray, clock, servers):
     said: list[str] = []
-    clock[0] += HANG_SECONDS - 1
+    clock[0] += HANG_SECONDS + 1
     servers.check(said.append)
-    assert len(ray.actors) == 1
+    ray.actors[1].began.asked[0].value = ("127.0.0.1:2", "", {})
+    ray.actors[1].figures.asked[0].value = {"a": {"size": 0, "inserted": 0, "sampled": 0}}
+    clock[0] += 1
+    servers.check(said.append)
+    clock[0] += HANG_SECONDS + 1
+    servers.check(said.append)
+    assert said == [
+        "replay server 0 did not answer for 60 s; starting it again (1 of 5)",
+        "replay server 0 listens at 127.0.0.1:2, empty, replay refills",
+        "replay server 0 did not answer for 60 s; starting it again (2 of 5)",
+    ]
+
+
+def test_one_that_starts_is_given_half_an_hour(ray, clock, servers):
+    said: list[str] = []
+    clock[0] += HANG_SECONDS + 1
+    servers.check(said.append)
+    clock[0] += BUSY_SECONDS - 1
+    servers.check(said.append)
+    assert len(ray.actors) == 2
     clock[0] += 2
     servers.check(said.append)
-    assert len(ray.actors) == 2
-    assert said == ["replay server 0 did not answer for 60 s; starting it again (1 of 5)"]
+    assert len(ray.actors) == 3
 
 
-def test_one_that_writes_a_checkpoint_is_given_half_an_hour_and_no_more(ray, clock, servers):
-    said: list[str] = []
+def test_one_that_writes_a_checkpoint_is_given_half_an_hour_and_no_more(replaced, servers):
     servers.save(7)
-    clock[0] += BUSY_SECONDS - 2
-    servers.check(said.append)
-    assert len(ray.actors) == 1
-    clock[0] += 3
-    servers.check(said.append)
-    assert len(ray.actors) == 2
-    assert said == [
+    assert replaced(BUSY_SECONDS) == [
         "replay server 0 did not answer for 1800 s; starting it again (1 of 5)",
         "replay: server 0 has no checkpoint of step 7",
     ]
@@ -119,11 +151,8 @@ def test_one_that_answers_and_never_ends_its_checkpoint_is_replaced_too(ray, clo
     ]
 
 
-def test_one_that_has_written_its_checkpoint_is_given_a_minute_again(ray, clock, servers):
-    said: list[str] = []
+def test_one_that_has_written_its_checkpoint_is_given_a_minute_again(ray, replaced, servers):
     servers.save(7)
     ray.actors[0].save.asked[0].value = {"a": {0: 5}}
-    assert servers.check(said.append)[0].covered == {"a": {0: 5}}
-    clock[0] += HANG_SECONDS + 1
-    servers.check(said.append)
-    assert said == ["replay server 0 did not answer for 60 s; starting it again (1 of 5)"]
+    assert servers.check(lambda line: None)[0].covered == {"a": {0: 5}}
+    assert replaced(HANG_SECONDS) == ["replay server 0 did not answer for 60 s; starting it again (1 of 5)"]
