@@ -8,8 +8,9 @@ import numpy as np
 from gato_dist.errors import InputError
 from gato_dist.kinds import Kind
 from gato_dist.sequence import Rows, RowShape
-from gato_dist.tokens.images import decode_image, patch_intervals, to_patches
+from gato_dist.tokens.images import patch_intervals, to_patches
 from gato_dist.tokens.layout import Vocabulary
+from gato_dist.tokens.pictures import decode_image
 from gato_dist.tokens.text import TextTokenizer
 
 

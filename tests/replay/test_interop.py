@@ -1,5 +1,6 @@
 """Other people's formats: ours go out and come back as they were, theirs come in with a layout found in the data."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import InputError
@@ -22,6 +24,7 @@ from replay.moments import load_moments
 from replay.storage import Location
 from tests.fakes import ARM, BUTTONS
 from tests.replay.test_episodes import episode, same
+from tests.tokens.test_pictures import PICTURES
 
 KINDS = {
     "minari": (export_minari, minari_sources),
@@ -307,3 +310,55 @@ def test_the_datasets_library_opens_what_was_exported_as_jat(dataset, tmp_path):
     assert rows[1]["continuous_observations"][3] == pytest.approx(made.observations["pose"][3])
     pressed = datasets.load_dataset(str(tmp_path / "out"), "toy-buttons", split="train", cache_dir=str(tmp_path / "c"))
     assert pressed[0]["discrete_actions"] == buttons(7, 0).actions.tolist()
+
+
+def jat_pictures(folder: Path, cells: list[dict]) -> None:
+    count = len(cells)
+    kind = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    table = pa.table(
+        {
+            "image_observations": pa.array([cells], kind),
+            "discrete_actions": [[0, 1, 0][:count]],
+            "rewards": [[0.0, 1.0, 0.0][:count]],
+        }
+    )
+    folder.mkdir(parents=True)
+    pq.write_table(table, folder / "train.parquet")
+
+
+def imported_pixels(tmp_path: Path, folder: Path) -> np.ndarray:
+    out = tmp_path / f"{folder.name}-ours"
+    write_dataset(out, jat_sources(str(folder)), "jat", "")
+    (task,) = (dataset := Dataset.open(out)).shards
+    return np.asarray(episodes(dataset, task)[0].observations["image"])
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_jat_picture_keeps_its_colour_whatever_its_mode(name, tmp_path):
+    data, colour = PICTURES[name]
+    jat_pictures(tmp_path / "set", [{"bytes": data, "path": None}] * 3)
+    pixels = imported_pixels(tmp_path, tmp_path / "set")
+    assert pixels.shape == (3, 32, 32, 3)
+    assert np.abs(pixels[:, :20, :24].astype(int) - colour).max() <= 5
+
+
+def test_four_channels_are_stacked_frames_in_jats_atari_tasks_alone(tmp_path):
+    stack = np.broadcast_to(np.array([10, 20, 30, 255], np.uint8), (84, 84, 4))
+    file = io.BytesIO()
+    Image.fromarray(stack).save(file, "PNG")
+    for name, newest in (("atari-pong", (20, 30, 255)), ("mygame", (10, 20, 30))):
+        jat_pictures(tmp_path / name, [{"bytes": file.getvalue(), "path": None}])
+        assert imported_pixels(tmp_path, tmp_path / name)[0, 0, 0].tolist() == list(newest)
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ({"bytes": None, "path": "a.png"}, "step 1: its picture holds no bytes"),
+        ({"bytes": b"no", "path": None}, "step 1: its picture cannot be decoded"),
+    ],
+)
+def test_a_jat_picture_that_cannot_be_read_is_named(cell, says, tmp_path):
+    jat_pictures(tmp_path / "set", [{"bytes": PICTURES["RGB"][0], "path": None}, cell])
+    with pytest.raises(InputError, match=f"set: .*train.parquet, row 0: {says}"):
+        imported_pixels(tmp_path, tmp_path / "set")
