@@ -51,7 +51,7 @@ class Run:
     @classmethod
     def _evaluated(cls, path: Path) -> "Run":
         try:
-            results = [TaskResult.from_dict(each) for each in json.loads(path.read_text())["tasks"]]
+            results = [TaskResult.from_dict(each) for each in json.loads(path.read_text("utf-8"))["tasks"]]
             first = results[0]
         except DAMAGED as error:
             raise InputError(f"{path}: not what `gato-dist evaluate --json` writes: {brief(error)}") from error

@@ -75,7 +75,7 @@ def load_reference(task: str) -> Reference:
     if not path.is_file():
         raise InputError(f"{task}: no reference scores; measure them with: gato-dist experts score '{task}'")
     try:
-        return read_as(Reference, json.loads(path.read_text()))
+        return read_as(Reference, json.loads(path.read_text("utf-8")))
     except DAMAGED as error:
         raise InputError(f"{path}: not a task's reference scores: {brief(error)}") from error
 
@@ -85,7 +85,7 @@ def save_reference(task: str, reference: Reference) -> Path:
     path = _reference_path(task)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(reference), indent=1) + "\n")
+    partial.write_text(json.dumps(asdict(reference), indent=1) + "\n", "utf-8")
     partial.rename(path)
     return path
 
@@ -102,7 +102,7 @@ class External:
 
 @cache
 def _external_table() -> dict[str, list[External]]:
-    text = (files("gato_dist") / "assets" / "external.csv").read_text()
+    text = (files("gato_dist") / "assets" / "external.csv").read_text("utf-8")
     table: dict[str, list[External]] = {}
     for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#")):
         figures = (_number(row[name]) for name in ("random", "expert", "human"))
@@ -170,7 +170,7 @@ class ScoreTable:
     def read(cls, path: Path) -> list[ScoreRow]:
         """All rows. Raises InputError where the file is no scores.csv."""
         try:
-            with path.open(newline="") as file:
+            with path.open(encoding="utf-8", newline="") as file:
                 reader = csv.DictReader(file)
                 if tuple(reader.fieldnames or ()) != cls.COLUMNS:
                     raise InputError(f"{path}: not a scores.csv; its first line must be {','.join(cls.COLUMNS)}")

@@ -211,7 +211,7 @@ class View:
 
     def __init__(self, log: Path, console: Console | None = None) -> None:
         self.console = console or make_console()
-        self._log = log.open("a", buffering=1)
+        self._log = log.open("a", buffering=1, encoding="utf-8", errors="replace")
         self._live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         self._printed = float("-inf")
 

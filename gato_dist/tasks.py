@@ -56,7 +56,7 @@ def task_table() -> dict[str, TaskEntry]:
     table = dict(_shipped())
     for file in sorted(OWN_FOLDER.glob("*.yaml")):
         try:
-            own = _read(file.name, file.read_text(), own=True)
+            own = _read(file.name, file.read_text("utf-8"), own=True)
         except (*DAMAGED, YAMLError) as error:
             raise InputError(f"{file}: not a file of tasks: {brief(error)}") from error
         if taken := sorted(own.keys() & table.keys()):
@@ -69,7 +69,8 @@ def task_table() -> dict[str, TaskEntry]:
 def _shipped() -> dict[str, TaskEntry]:
     folder = files("gato_dist") / "assets" / "tasks"
     paths = sorted(folder.iterdir(), key=lambda path: path.name)
-    return {name: entry for path in paths for name, entry in _read(path.name, path.read_text(), own=False).items()}
+    suites = [_read(path.name, path.read_text("utf-8"), own=False) for path in paths]
+    return {name: entry for suite in suites for name, entry in suite.items()}
 
 
 def _read(filename: str, text: str, own: bool) -> dict[str, TaskEntry]:

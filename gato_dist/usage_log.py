@@ -23,7 +23,7 @@ def read_usage(path: Path) -> Counter[str]:
     if not path.is_file():
         return Counter()
     try:
-        return Counter({str(name): int(count) for name, count in json.loads(path.read_text()).items()})
+        return Counter({str(name): int(count) for name, count in json.loads(path.read_text("utf-8")).items()})
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({' '.join(str(error).split())}); remove it") from error
 

@@ -62,7 +62,7 @@ def write_dataset(out: Path, sources: Iterable[Source], policy: str, made: str) 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     """dataset.json, over what stands there. settings: without the format."""
-    (folder / SETTINGS).write_text(json.dumps({"format": FORMAT} | settings, indent=1) + "\n")
+    (folder / SETTINGS).write_text(json.dumps({"format": FORMAT} | settings, indent=1) + "\n", "utf-8")
 
 
 @contextmanager

@@ -64,7 +64,8 @@ def export_jat(dataset: Dataset, out: Path) -> list[str]:
             for number, shard in enumerate(shards):
                 _write(folder / names[task] / f"train-{number:05d}-of-{len(shards):05d}.parquet", shard)
         configs = "".join(f"- config_name: {n}\n  data_files: {n}/train-*.parquet\n" for n in names.values())
-        (folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\nEpisodes in JAT's layout, by gato_dist.\n")
+        card = f"---\nconfigs:\n{configs}---\nEpisodes in JAT's layout, by gato_dist.\n"
+        (folder / "README.md").write_text(card, "utf-8")
     return list(names.values())
 
 

@@ -46,7 +46,7 @@ def _data_paths(source: str) -> list[Path]:
 
 def _metadata(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text("utf-8"))
     except DAMAGED as error:
         raise InputError(f"{path}: cannot be read ({brief(error)})") from error
     return data if isinstance(data, dict) else {}

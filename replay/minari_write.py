@@ -57,7 +57,7 @@ def export_minari(dataset: Dataset, out: Path) -> list[str]:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         for parent in (out / name).parents[: name.count("/")]:
-            (parent / "namespace_metadata.json").write_text("{}")
+            (parent / "namespace_metadata.json").write_text("{}", "utf-8")
     return list(ids.values())
 
 

@@ -47,12 +47,12 @@ SCRIPT = "<script>alert(1)</script>"
 
 def change(path: Path, *keys, to) -> None:
     """Puts another value at a place of a JSON file."""
-    data = json.loads(path.read_text())
+    data = json.loads(path.read_text(encoding="utf-8"))
     place = data
     for key in keys[:-1]:
         place = place[key]
     place[keys[-1]] = to
-    path.write_text(json.dumps(data))
+    path.write_text(json.dumps(data), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

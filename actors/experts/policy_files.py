@@ -72,7 +72,7 @@ def load_policy(path: Path, spec: TaskSpec, activation: str | None = None, trust
 
 def _load_own(file: Path, spec: TaskSpec) -> LoadedPolicy:
     data = file.read_bytes()
-    tensors, manifest = load_tensors(data), json.loads(file.with_suffix(".json").read_text())
+    tensors, manifest = load_tensors(data), json.loads(file.with_suffix(".json").read_text("utf-8"))
     rule = Preprocessing(**manifest["preprocessing"])
     architecture = Architecture.from_dict(manifest["architecture"])
     shape = preprocessed_shape(spec, rule)

@@ -11,6 +11,7 @@ import numpy as np
 
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import CorpusConfig
+from gato_dist.encodings import check_name
 from gato_dist.errors import InputError
 from gato_dist.sequence import Rows
 from gato_dist.tokens.documents import Document, DocumentTokenizer, DocumentTokens, document_shape, pack_documents
@@ -154,6 +155,7 @@ def open_corpus(config: CorpusConfig) -> Corpus:
     for pattern in config.paths:
         found = sorted(glob(pattern, recursive=True)) or [pattern]
         for path in (Path(name).absolute() for name in found):
+            check_name(path)
             if not path.is_file():
                 raise InputError(f"corpora.{config.name}.paths: there is no file {path}")
             try:
