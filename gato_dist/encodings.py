@@ -24,11 +24,11 @@ def check_name(path: str | Path) -> None:
     if text.isascii():
         return
     if encoding != "utf-8":
-        raise InputError(f"{ascii(text)}: needs a UTF-8 locale, and names are {encoding} here; set LC_ALL=C.UTF-8")
+        raise InputError(f"{text!a}: needs a UTF-8 locale, and names are {encoding} here; set LC_ALL=C.UTF-8")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{ascii(text)}: this name is not UTF-8; give the file or folder another") from error
+        raise InputError(f"{text!a}: this name is not UTF-8; give the file or folder another") from error
 
 
 def check_names(options: dict[str, object]) -> None:

@@ -25,10 +25,11 @@ from gato_dist.files import flush
 from gato_dist.results import TaskResult
 from gato_dist.scores import load_reference
 from gato_dist.status import make_console
+from gato_dist.task_names import file_name
 from gato_dist.tasks import task_entry
 from replay.dataset import Dataset
 from replay.episodes import Entry, Shard, write_shard
-from replay.interop import folder_of, whole_folder, write_settings
+from replay.interop import whole_folder, write_settings
 from replay.moments import load_moments, save_moments
 from replay.storage import Location
 
@@ -263,7 +264,7 @@ def write_subset(dataset: Dataset, task: str, point: Point, seed: int, out: Path
         for index in sorted(order.tolist()):
             shard, entry = entries[index]
             episodes[index] = shard.episode(entry)
-        path = folder / folder_of(task) / "000000"
+        path = folder / file_name(task) / "000000"
         path.parent.mkdir()
         write_shard(path, dataset.spec(task), episodes)
         moments = load_moments(dataset.root)

@@ -15,6 +15,7 @@ from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import append_line, replace_text
 from gato_dist.plain import read_as
 from gato_dist.statistics import bootstrap_interval
+from gato_dist.task_names import file_name
 from gato_dist.tasks import OWN_FOLDER, played_entry
 from gato_dist.tokens.tokenizer import Moments
 
@@ -66,7 +67,7 @@ def _reference_path(task: str) -> Path:
     """Shipped tasks keep theirs with the package, a user's own where the command runs."""
     shipped = Path(str(files("gato_dist") / "assets" / "references"))
     folder = OWN_FOLDER / "references" if played_entry(task).own else shipped
-    return folder / f"{task.replace('/', '.')}.json"
+    return folder / f"{file_name(task)}.json"
 
 
 def load_reference(task: str) -> Reference:

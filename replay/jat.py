@@ -5,7 +5,6 @@ episodes' provenance in their footer; of others, both are found out in a first p
 """
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,11 +18,12 @@ from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.plain import as_numbers, read_as
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.task_names import file_name
 from gato_dist.tokens.pictures import decode_channels, decode_picture, encode_png
 from gato_dist.tokens.values import BINS
 from replay.dataset import Dataset
 from replay.episodes import Shard
-from replay.interop import Source, fit_frames, kept_shards, naming, whole_folder
+from replay.interop import Source, check_distinct, fit_frames, kept_shards, naming, whole_folder
 
 OURS = b"gato_dist"
 REWARDS = "rewards"
@@ -53,11 +53,8 @@ def export_jat(dataset: Dataset, out: Path) -> list[str]:
         for kind in (Modality.TEXT, Modality.IMAGE):
             if kinds.count(kind) > 1:
                 raise InputError(f"{task}: has {kinds.count(kind)} {kind} parts; JAT's layout holds one")
-    # The Hub takes no other characters in the name of a configuration.
-    names = {task: re.sub(r"[^\w.-]", "-", task) for task in held}
-    for task, name in names.items():
-        if list(names.values()).count(name) > 1:
-            raise InputError(f"{task}: another task would get its folder, {name}; export them apart")
+    names = {task: file_name(task, "-") for task in held}
+    check_distinct(names)
     with whole_folder(out) as folder:
         for task, shards in held.items():
             (folder / names[task]).mkdir()

@@ -32,6 +32,8 @@ GROUND = {
         "user_code",
         "signals",
         "encodings",
+        "task_names",
+        "card_edits",
         "statistics",
         "results",
         "scaling",

@@ -19,6 +19,7 @@ from actors.experts.networks import ACTIVATIONS, Architecture, PolicyNetwork, We
 from actors.experts.preprocess import Moments, Preprocessing, default_preprocessing, preprocessed_shape
 from gato_dist.errors import InputError
 from gato_dist.specs import Modality, TaskSpec
+from gato_dist.task_names import file_name
 
 POLICY = "policy.safetensors"
 KINDS = "a folder or .safetensors of `gato-dist experts train`, a stable-baselines3 .zip, a TorchScript .pt or a .pt2"
@@ -36,12 +37,12 @@ class LoadedPolicy:
 
 def default_folder(task: str) -> Path:
     """Where `experts train` puts a task's policy unless it is told otherwise."""
-    return Path("runs/experts") / task.replace("/", ".")
+    return Path("runs/experts") / file_name(task)
 
 
 def find_policy(task: str) -> Path:
     """The policy shipped for this task, else the one trained here. Raises InputError where there is neither."""
-    shipped = Path(str(files("gato_dist"))) / "assets" / "experts" / f"{task.replace('/', '.')}.safetensors"
+    shipped = Path(str(files("gato_dist"))) / "assets" / "experts" / f"{file_name(task)}.safetensors"
     for path in (shipped, default_folder(task) / POLICY):
         if path.exists():
             return path
