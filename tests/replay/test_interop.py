@@ -190,6 +190,51 @@ def test_a_minari_set_that_would_have_to_run_code_is_refused(tmp_path, monkeypat
         list(minari_sources("nobody/knows-v0"))
 
 
+def newer_minari(root: Path, monkeypatch, **changes) -> Path:
+    """A set whose metadata are those of Minari 0.5.4, but for what is changed."""
+    foreign_minari(root, monkeypatch)
+    path = root / "toy/walk-v1/data/metadata.json"
+    metadata = json.loads(path.read_text("utf-8")) | {"minari_version": "0.5.4", "jpeg_encoding": True} | changes
+    path.write_text(json.dumps(metadata), "utf-8")
+    return path.parent
+
+
+def test_a_set_of_minari_0_5_4_is_read(tmp_path, monkeypatch):
+    newer_minari(tmp_path, monkeypatch)
+    (source,) = minari_sources(str(tmp_path))
+    first, _ = source.episodes
+    assert (first.actions.tolist(), first.observations["eye"].shape) == ([0, 1, 2], (3, 48, 64, 3))
+
+
+def test_pictures_that_minari_0_5_4_kept_as_arrays_are_read_as_they_are(tmp_path, monkeypatch):
+    import h5py
+
+    folder = newer_minari(tmp_path, monkeypatch, jpeg_encoding=False)
+    frames = np.random.default_rng(0).integers(256, size=(4, 40, 50, 3), dtype=np.uint8)
+    with h5py.File(folder / "main_data.hdf5", "r+") as file:
+        seen = file["episode_0/observations"]
+        del seen["eye"]
+        seen["eye"] = frames
+    (source,) = minari_sources(str(tmp_path))
+    assert (next(iter(source.episodes)).observations["eye"][:, :40, :50] == frames[:3]).all()
+
+
+def test_a_set_of_an_unknown_minari_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    newer_minari(tmp_path, monkeypatch, minari_version="0.9.0")
+    with pytest.raises(InputError, match=r"made by Minari 0\.9\.0; sets of .*0\.5\.4 can be read\. Load it with"):
+        list(minari_sources(str(tmp_path)))
+
+
+@pytest.mark.parametrize("write", [export_jat, export_minari])
+def test_tasks_whose_names_an_export_cannot_tell_apart_are_refused_before_anything_is_written(write, tmp_path):
+    specs = [replace(BUTTONS, name=name) for name in ("a/b-c_d", "a-b/c_d", "a/b-c.d")]
+    made = [replace(buttons(3, 0), provenance=Provenance(spec.name, 0, "fake", "")) for spec in specs]
+    write_dataset(tmp_path / "set", [Source(*each) for each in zip(specs, [[e] for e in made], strict=True)], "", "")
+    with pytest.raises(InputError, match=r"would both be named .*; export them apart"):
+        write(Dataset.open(tmp_path / "set"), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
 @pytest.mark.parametrize(
     ("task", "name"), [("metaworld/reach-v3", "metaworld/reach-v3-v0"), ("gymnasium/a.b:c", "gymnasium/a_b_c-v0")]
 )
@@ -284,15 +329,6 @@ def test_frames_are_filled_up_with_black_and_no_pixel_changes():
     assert not frames[:, :, 40:].any()
     with pytest.raises(InputError, match="4 channels"):
         fit_frames(np.zeros((1, 16, 16, 4), np.uint8))
-
-
-def test_two_tasks_that_would_share_a_folder_are_refused(tmp_path):
-    specs = [TaskSpec(name, BUTTONS.observations, BUTTONS.action, 0) for name in ("a/b-c", "a-b/c")]
-    made = [replace(buttons(3, 0), provenance=Provenance(spec.name, 0, "fake", "")) for spec in specs]
-    write_dataset(tmp_path / "set", [Source(*each) for each in zip(specs, [[e] for e in made], strict=True)], "", "")
-    with pytest.raises(InputError, match="a-b-c"):
-        export_jat(Dataset.open(tmp_path / "set"), tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_the_datasets_library_opens_what_was_exported_as_jat(dataset, tmp_path):
