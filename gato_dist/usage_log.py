@@ -91,6 +91,11 @@ def gato_episodes(counts: Counter[str], kind: str) -> dict[str, int]:
     return _below(counts, f"gato/{kind}/")
 
 
+def damaged_documents(counts: Counter[str]) -> dict[str, int]:
+    """Documents that were skipped, by corpus."""
+    return _below(counts, "damaged/")
+
+
 def histogram(counts: Counter[str], name: str) -> dict[int, int]:
     """Counts by bin of `lag` or `reuse`."""
     return {int(index): count for index, count in sorted(_below(counts, f"{name}/").items())}

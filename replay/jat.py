@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.files import suffix_of
 from gato_dist.plain import as_numbers, read_as
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.task_names import file_name
@@ -73,8 +74,8 @@ def jat_sources(source: str) -> Iterator[Source]:
     """
     root = Path(source)
     folders: dict[Path, list[Path]] = {}
-    for path in sorted(root.rglob("*.parquet")):
-        if not path.name.startswith("test"):
+    for path in sorted(root.rglob("*")):
+        if suffix_of(path) == ".parquet" and not path.name.startswith("test"):
             folders.setdefault(path.parent, []).append(path)
     if not folders:
         raise InputError(f"{source}: no folder with Parquet files in JAT's layout (a row an episode)")

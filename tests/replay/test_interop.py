@@ -398,3 +398,10 @@ def test_a_jat_picture_that_cannot_be_read_is_named(cell, says, tmp_path):
     jat_pictures(tmp_path / "set", [{"bytes": PICTURES["RGB"][0], "path": None}, cell])
     with pytest.raises(InputError, match=f"set: .*train.parquet, row 0: {says}"):
         imported_pixels(tmp_path, tmp_path / "set")
+
+
+def test_suffixes_of_a_foreign_jat_folder_may_have_capitals(tmp_path):
+    foreign_jat(tmp_path / "walk")
+    (tmp_path / "walk/train-00000-of-00001.parquet").rename(tmp_path / "walk/Train.PARQUET")
+    (source,) = jat_sources(str(tmp_path))
+    assert len(list(source.episodes)) == 2
