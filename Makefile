@@ -25,6 +25,10 @@ $(STAMP): pyproject.toml requirements-nodeps.txt
 quickstart: install
 	$(BIN)/gato-dist train configs/quickstart.yaml
 
+# Reading or writing a file in the locale's encoding is an error in our code, and no matter elsewhere.
+test test-slow: export PYTHONWARNDEFAULTENCODING = 1
+test test-slow: export PYTHONWARNINGS = ignore::EncodingWarning
+
 test: install
 	$(BIN)/python -m pytest -q tests -m "not slow"
 

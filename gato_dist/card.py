@@ -4,8 +4,8 @@ import re
 import shlex
 from typing import Any
 
-import yaml
-
+from gato_dist.card_edits import join_card
+from gato_dist.errors import DAMAGED, InputError, brief
 from replay.dataset import Dataset
 from replay.summary import TaskSummary, summarize
 
@@ -31,25 +31,37 @@ LICENCES = {
 
 
 def write_card(dataset: Dataset) -> None:
-    """Writes README.md into the dataset's folder, over an older one."""
-    (dataset.root / CARD).write_text(make_card(dataset))
+    """Writes README.md into the dataset's folder; what people wrote into an older one stays.
+
+    Raises:
+        InputError: the older card cannot be read, or its header is no YAML.
+    """
+    path = dataset.root / CARD
+    try:
+        before = path.read_text() if path.exists() else ""
+    except DAMAGED as error:
+        raise InputError(f"{path}: cannot be read ({brief(error)}); mend or delete it, then: dataset card") from error
+    try:
+        path.write_text(make_card(dataset, before))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; mend or delete it, then: dataset card") from error
 
 
-def make_card(dataset: Dataset) -> str:
-    """The card's text, from the manifests alone. Nothing that stands in them is taken for Markdown, HTML or YAML."""
+def make_card(dataset: Dataset, before: str = "") -> str:
+    """The card's text, from the manifests. Nothing that stands in them is taken for Markdown, HTML or YAML.
+
+    before: an older card, of which people's edits stay. Raises ValueError if its header is no YAML.
+    """
     tasks, name = summarize(dataset), dataset.root.absolute().name
-    front = yaml.safe_dump(_front_matter(name, tasks), sort_keys=False, allow_unicode=True, width=120)
-    parts = (
-        f"---\n{front}---",
-        f"# {inline(name)}",
-        _opening(tasks),
-        f"## Tasks\n{_task_table(tasks)}",
-        f"## How it was made\n{_making(dataset, tasks)}",
-        f"## What a row holds\n{_layout(tasks)}",
-        f"## Loading\n{_loading(name, tasks)}",
-        f"## Licences\n{_licences(tasks)}",
-    )
-    return "\n\n".join(parts) + "\n"
+    sections = {
+        "opening": f"# {inline(name)}\n\n{_opening(tasks)}",
+        "tasks": f"## Tasks\n{_task_table(tasks)}",
+        "making": f"## How it was made\n{_making(dataset, tasks)}",
+        "rows": f"## What a row holds\n{_layout(tasks)}",
+        "loading": f"## Loading\n{_loading(name, tasks)}",
+        "licences": f"## Licences\n{_licences(tasks)}",
+    }
+    return join_card(_front_matter(name, tasks), sections, before)
 
 
 def inline(text: object) -> str:
@@ -61,7 +73,6 @@ def inline(text: object) -> str:
 
 def _front_matter(name: str, tasks: list[TaskSummary]) -> dict[str, Any]:
     steps = sum(task.figures.steps for task in tasks)
-    folders = {config_name(task.folder): task.folder for task in tasks}
     return {
         "pretty_name": name,
         "license": "other",
@@ -75,15 +86,10 @@ def _front_matter(name: str, tasks: list[TaskSummary]) -> dict[str, Any]:
         ],
         "size_categories": [next((size for limit, size in SIZES if steps < limit), "10B<n<100B")],
         "configs": [
-            {"config_name": config, "data_files": [{"split": "train", "path": f"{folder}/*.parquet"}]}
-            for config, folder in folders.items()
+            {"config_name": task.folder, "data_files": [{"split": "train", "path": f"{task.folder}/*.parquet"}]}
+            for task in tasks
         ],
     }
-
-
-def config_name(folder: str) -> str:
-    """A task's folder as a name that the Hub takes for a configuration."""
-    return re.sub(r"[<>:/\\|?*]", "_", folder)
 
 
 def _has(tasks: list[TaskSummary], action: str) -> bool:
@@ -215,7 +221,7 @@ steps = polars.scan_parquet({files}).collect()
 ```python
 import datasets
 
-steps = datasets.load_dataset({name!r}, {config_name(tasks[0].folder)!r}, split="train")
+steps = datasets.load_dataset({name!r}, {tasks[0].folder!r}, split="train")
 ```
 {note}""".rstrip()
 

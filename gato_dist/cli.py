@@ -12,6 +12,7 @@ from gato_dist.cli_checkpoint import add_checkpoint
 from gato_dist.cli_dataset import add_dataset
 from gato_dist.cli_experiment import add_experiment
 from gato_dist.cli_scores import add_scores
+from gato_dist.encodings import check_names, replace_what_stdout_lacks
 from gato_dist.errors import InputError
 from gato_dist.signals import interrupt_on_terminate
 
@@ -24,8 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     # Set before torch or TensorFlow are loaded: later they no longer listen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     interrupt_on_terminate()
+    replace_what_stdout_lacks()
     options = _parse(arguments)
     try:
+        check_names(vars(options))
         return options.command(options) or 0
     except InputError as error:
         print(f"gato-dist: {error}", file=sys.stderr)

@@ -43,9 +43,10 @@ def _info(options: argparse.Namespace) -> int | None:
 
 def _export(options: argparse.Namespace) -> int | None:
     from gato_dist.errors import InputError
+    from gato_dist.files import suffix_of
     from learner.checkpoint import export
 
-    if options.out.suffix != ".safetensors":
+    if suffix_of(options.out) != ".safetensors":
         raise InputError(f"--out: {options.out} must end in .safetensors")
     contents = export(options.checkpoint, options.out)
     print(f"{options.out}: step {contents.counters.step}, {options.out.stat().st_size:,} bytes")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_dist.cli_arguments import finite, not_negative, positive
+from gato_dist.task_names import file_name
 
 
 def add_experiment(commands: Any) -> None:
@@ -33,7 +34,7 @@ def sizes(text: str) -> tuple[int, ...]:
 def _few_shot(options: argparse.Namespace) -> int | None:
     from gato_dist.few_shot import Request, few_shot
 
-    out = options.out or Path("runs") / f"few-shot.{options.task.replace('/', '.')}"
+    out = options.out or Path("runs") / f"few-shot.{file_name(options.task)}"
     few_shot(
         Request(
             options.task, options.checkpoint, out, options.data, options.episodes, options.series, options.scores,

@@ -15,7 +15,7 @@ from actors.experts.registry import check_expert, merged_options
 from gato_dist.card import write_card
 from gato_dist.collect_plan import Goal, Span, TaskPlan
 from gato_dist.collect_progress import CollectProgress
-from gato_dist.collect_shard import Job, make_shard, task_folder
+from gato_dist.collect_shard import Job, make_shard
 from gato_dist.config_sections import TaskConfig
 from gato_dist.dataset_report import print_dataset
 from gato_dist.envs.registry import task_spec
@@ -24,8 +24,10 @@ from gato_dist.jobs import JobFailed, failure, run_jobs
 from gato_dist.scores import load_reference
 from gato_dist.seeds import DATASET_SEEDS
 from gato_dist.status import make_console
+from gato_dist.task_names import file_name
 from gato_dist.tasks import task_entry
 from replay.dataset import FORMAT, SETTINGS, Dataset, read_settings, read_shards
+from replay.episodes import Manifest
 from replay.storage import Location
 
 CONSOLE = make_console()
@@ -135,6 +137,7 @@ class _Collection:
     def run(self) -> None:
         """Plays until every task has what it wants, or cannot; then nothing is left that it does not need."""
         self.check()
+        _check_folders(self._root, [task.name for task in self._tasks])
         self._plan()
         played = sum(plan.played for plan in self._plans.values())
         CONSOLE.print(f"{self._request.out}: {played:,} episodes are there", soft_wrap=True)
@@ -199,7 +202,7 @@ class _Collection:
         for task in self._tasks:
             if task.name not in self._plans:
                 continue
-            folder = task_folder(self._root, task.name)
+            folder = self._root / file_name(task.name)
             goal = Goal(settings["episodes"].get(task.name, 0), settings["steps"].get(task.name, 0))
             for first in self._plan_of(task, goal).surplus():
                 # The manifest first: without it, there is no shard.
@@ -212,9 +215,20 @@ def _brief(error: OSError) -> str:
     return " ".join(str(error).split())[:200]
 
 
+def _check_folders(root: Location, tasks: list[str]) -> None:
+    """Raises InputError for a folder that an older version, or a hand, gave another name: it would be played again."""
+    folders: dict[str, Location] = {}
+    for path in root.glob("*/*.json"):
+        folders.setdefault(path.parent.name, path)
+    for folder in folders.keys() - {file_name(task) for task in tasks}:
+        task = Manifest.load(folders[folder]).spec.name
+        if task in tasks:
+            raise InputError(f"{root / folder}: holds {task}, whose folder is {file_name(task)}; rename it to that")
+
+
 def _held(root: Location, task: str) -> list[Span]:
     """Shards that are there. Raises InputError where one is damaged, or not of a collection."""
-    shards = read_shards(task_folder(root, task).glob("*.json"))
+    shards = read_shards((root / file_name(task)).glob("*.json"))
     for shard in shards:
         known = shard.manifest.indices
         if not known or known != list(range(known[0], known[-1] + 1)) or shard.path.name != f"{known[0]:06d}.json":

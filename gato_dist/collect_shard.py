@@ -16,6 +16,7 @@ from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Episode
 from gato_dist.model.gato import Gato
 from gato_dist.seeds import dataset_seeds
+from gato_dist.task_names import file_name
 from replay.episodes import Dropped, Manifest, write_shard
 from replay.storage import Location
 
@@ -46,14 +47,10 @@ class Made:
     seconds: float
 
 
-def task_folder(root: Location, task: str) -> Location:
-    return root / task.replace("/", ".")
-
-
 def make_shard(job: Job) -> Made:
     """Plays and writes one shard. Raises InputError as `make_expert`, OSError where it cannot be written."""
     began = time.monotonic()
-    path = task_folder(job.root, job.task.name) / f"{job.block.first:06d}"
+    path = job.root / file_name(job.task.name) / f"{job.block.first:06d}"
     seeds = dataset_seeds(job.block.first, job.block.count, job.seed)
     by_seed = {episode.provenance.seed: episode for episode in _played(job, seeds)}
     played = {job.block.first + i: by_seed[seed] for i, seed in enumerate(seeds)}

@@ -1,6 +1,7 @@
 """`gato-dist compare`: runs or evaluated checkpoints side by side, over common tasks and task by task."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from gato_dist.compare_chart import side_by_side_svg
 from gato_dist.cost import Cost
 from gato_dist.drawing import Points, escape, number_text
 from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.files import replace_text
+from gato_dist.files import replace_text, suffix_of
 from gato_dist.profiles import curves_svg, profile_svg
 from gato_dist.report import duration_text, estimate_text, page_html, read_rows, results_of, table_html
 from gato_dist.results import Aggregate, EpisodeLog, TaskResult, aggregate
@@ -40,7 +41,7 @@ class Run:
     def load(cls, folder: Path) -> "Run":
         """folder: of a run, or what `gato-dist evaluate --json` wrote. Raises InputError where it holds no scores, or a
         file cannot be read."""
-        if folder.suffix == ".json" and folder.is_file():
+        if suffix_of(folder) == ".json" and folder.is_file():
             return cls._evaluated(folder)
         rows = read_rows(folder)
         kept = EpisodeLog(RunFolder(folder).episodes).read()
@@ -51,7 +52,7 @@ class Run:
     @classmethod
     def _evaluated(cls, path: Path) -> "Run":
         try:
-            results = [TaskResult.from_dict(each) for each in json.loads(path.read_text())["tasks"]]
+            results = [TaskResult.from_dict(each) for each in json.loads(path.read_text("utf-8"))["tasks"]]
             first = results[0]
         except DAMAGED as error:
             raise InputError(f"{path}: not what `gato-dist evaluate --json` writes: {brief(error)}") from error
@@ -82,7 +83,7 @@ def compare_runs(folders: list[Path], out: Path | None) -> None:
 
     Raises InputError where a folder holds no scores, or `out` exists already or ends neither in .html nor in .svg.
     """
-    if out and (out.exists() or out.suffix not in (".html", ".svg") or not out.parent.is_dir()):
+    if out and (out.exists() or suffix_of(out) not in (".html", ".svg") or not out.parent.is_dir()):
         raise InputError(f"{out}: give a new file that ends in .html or .svg, in a folder that is there")
     runs = [
         replace(Run.load(folder), name=name)
@@ -97,7 +98,7 @@ def compare_runs(folders: list[Path], out: Path | None) -> None:
         table.add_row(*map(Text, line))
     make_console().print(table)
     if out:
-        replace_text(out, _page(runs, common, head, lines) if out.suffix == ".html" else _picture(runs))
+        replace_text(out, _page(runs, common, head, lines) if suffix_of(out) == ".html" else _picture(runs))
         print(out)
 
 
@@ -107,7 +108,7 @@ def _names(folders: list[Path]) -> list[str]:
     for count in range(1, most):
         names = ["/".join(folder.parts[-count:]) for folder in folders]
         if len(set(names)) == len(names):
-            return [name.removesuffix(".json") for name in names]
+            return [re.sub(r"\.json$", "", name, flags=re.IGNORECASE) for name in names]
     return [str(folder) for folder in folders]
 
 

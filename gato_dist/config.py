@@ -144,7 +144,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     from yaml import YAMLError  # type: ignore[import-untyped]
 
     try:
-        _check_size(Path(path).read_text())
+        _check_size(Path(path).read_text("utf-8"))
         tree = OmegaConf.load(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(

@@ -67,6 +67,11 @@ class CorpusConfig(Section):
     together: Positive = Field(
         1, description="images with their texts that a sequence shows one after the other (paper: 5)"
     )
+    skip_damaged: bool = Field(
+        False,
+        description="whether documents that cannot be read are skipped and counted, up to 100 and a tenth of those "
+        "read; else the first ends the run",
+    )
     predict_question: bool = Field(True, description="whether questions carry loss too, as all text does in the paper")
 
     @field_validator("paths", mode="before")

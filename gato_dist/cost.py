@@ -38,7 +38,7 @@ class Cost:
         if not path.is_file():
             return None
         try:
-            return read_as(cls, json.loads(path.read_text()))
+            return read_as(cls, json.loads(path.read_text("utf-8")))
         except DAMAGED as error:
             raise InputError(f"{path}: damaged ({brief(error)}); remove it") from error
 

@@ -142,7 +142,7 @@ def disk() -> list[Finding]:
 
 
 def memory() -> Finding:
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("utf-8").splitlines())
     total, free = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
     limit = memory_limit(CGROUPS, total)
     found = f"{_size(free)} free of {_size(total)}"
@@ -162,7 +162,7 @@ def memory_limit(paths: tuple[str, ...], total: int) -> int | None:
     """Bytes that the control group allows, from the first file that says; None where that is all there is."""
     for path in paths:
         try:
-            text = Path(path).read_text().strip()
+            text = Path(path).read_text("utf-8").strip()
         except OSError:
             continue
         return int(text) if text.isdigit() and int(text) < total else None

@@ -62,7 +62,7 @@ def listeners(tables: Iterable[str] = ("/proc/net/tcp", "/proc/net/tcp6")) -> li
         Listener(address, port, holders.get(inode, ""))
         for table in tables
         if Path(table).exists()
-        for address, port, inode in parse_listening(Path(table).read_text())
+        for address, port, inode in parse_listening(Path(table).read_text("utf-8"))
     }
     return sorted(found, key=lambda each: (each.port, each.address))
 
@@ -85,7 +85,7 @@ def _holders() -> dict[str, str]:
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            name = (folder / "comm").read_text().strip()
+            name = (folder / "comm").read_text("utf-8", errors="replace").strip()
             for link in (folder / "fd").iterdir():
                 target = os.readlink(link)
                 if target.startswith("socket:["):

@@ -50,12 +50,13 @@ def run_apart(words: list[str], seconds: float) -> tuple[bool, str]:
     command = [sys.executable, "-m", "gato_dist.doctor_tests", *words]
     quiet = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONIOENCODING": "utf-8",
         "PYTHONWARNINGS": "ignore",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-        env=os.environ | quiet, start_new_session=True,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        encoding="utf-8", errors="replace", env=os.environ | quiet, start_new_session=True,
     )  # fmt: skip
     try:
         out, err = process.communicate(timeout=seconds)

@@ -16,7 +16,7 @@ class EnergyMeter:
         self._before: dict[Path, int] = {}
         self._total = 0.0
         for zone in sorted(root.glob("intel-rapl:*")):
-            if (zone / "name").is_file() and (zone / "name").read_text().startswith("package"):
+            if (zone / "name").is_file() and (zone / "name").read_text("utf-8").startswith("package"):
                 counter = zone / "energy_uj"
                 if (value := _read(counter)) is not None:
                     self._before[counter] = value
@@ -35,6 +35,6 @@ class EnergyMeter:
 
 def _read(path: Path) -> int | None:
     try:
-        return int(path.read_text())
+        return int(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None

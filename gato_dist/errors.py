@@ -12,6 +12,10 @@ class InputError(Exception):
     """The user's input is wrong. The message is one line: the key or file, and what would be right."""
 
 
+class DamagedDocument(InputError):
+    """One document of many is damaged: the message names its file and place. Corpora may skip such documents."""
+
+
 def brief(error: BaseException) -> str:
     """What a library's error says, on a line that is not too long; its kind where it says nothing."""
     said = " ".join(str(error).split())

@@ -88,7 +88,7 @@ def _saved(folder: Path, task: str, resume: bool) -> dict[str, Any] | None:
     if not manifest.exists():
         raise InputError(f"{folder}: no training to resume there; leave out --resume to start one")
     try:
-        saved = json.loads(manifest.read_text())
+        saved = json.loads(manifest.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{manifest}: damaged ({error})") from error
     if missing := {"task", "hyperparameters", "seed", "total_steps"} - set(saved):
@@ -113,9 +113,9 @@ def _score(job: "Job") -> str:
         name: {"mean": score.mean, "std": score.std, "episodes": score.episodes, "date": date}
         for name, score in (("expert", expert), ("random", random))
     }
-    record = json.loads(manifest.read_text()) | {"command": command_of(job), "scores": scores}
+    record = json.loads(manifest.read_text("utf-8")) | {"command": command_of(job), "scores": scores}
     partial = manifest.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1))
+    partial.write_text(json.dumps(record, indent=1), "utf-8")
     partial.rename(manifest)
     return (
         f"{task}: random {random.mean:.2f} ± {random.std:.2f}, expert {expert.mean:.2f} ± {expert.std:.2f} "

@@ -25,10 +25,11 @@ from gato_dist.files import flush
 from gato_dist.results import TaskResult
 from gato_dist.scores import load_reference
 from gato_dist.status import make_console
+from gato_dist.task_names import file_name
 from gato_dist.tasks import task_entry
 from replay.dataset import Dataset
 from replay.episodes import Entry, Shard, write_shard
-from replay.interop import folder_of, whole_folder, write_settings
+from replay.interop import whole_folder, write_settings
 from replay.moments import load_moments, save_moments
 from replay.storage import Location
 
@@ -137,7 +138,7 @@ class _Experiment:
         if not path.is_file():
             return
         try:
-            before = _flat(json.loads(path.read_text()))
+            before = _flat(json.loads(path.read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: damaged ({type(error).__name__}); give another --out") from error
         now = _flat(json.loads(json.dumps(self._settings)))
@@ -207,7 +208,7 @@ class _Experiment:
             path = self._file(point)
             if path.is_file():
                 try:
-                    found.append((point, TaskResult.from_dict(json.loads(path.read_text())["result"])))
+                    found.append((point, TaskResult.from_dict(json.loads(path.read_text("utf-8"))["result"])))
                 except (ValueError, KeyError, TypeError) as error:
                     raise InputError(f"{path}: no point of an experiment; delete it, and it is run again") from error
         return found
@@ -215,7 +216,7 @@ class _Experiment:
     def _draw(self, points: list[Point]) -> None:
         results, out = self._results(points), self._request.out
         partial = out / f"{TABLE}.partial"
-        with partial.open("w", newline="") as file:
+        with partial.open("w", encoding="utf-8", newline="") as file:
             names = ["way", "episodes", "series", "task", "step", "scored_episodes", "random", "expert", "mean", "std"]
             writer = csv.writer(file)
             writer.writerow([*names, "fraction", "ci_low", "ci_high", "success", "tokens", "seconds"])
@@ -263,7 +264,7 @@ def write_subset(dataset: Dataset, task: str, point: Point, seed: int, out: Path
         for index in sorted(order.tolist()):
             shard, entry = entries[index]
             episodes[index] = shard.episode(entry)
-        path = folder / folder_of(task) / "000000"
+        path = folder / file_name(task) / "000000"
         path.parent.mkdir()
         write_shard(path, dataset.spec(task), episodes)
         moments = load_moments(dataset.root)
@@ -289,7 +290,7 @@ def _overridden(config: RunConfig, overrides: tuple[str, ...]) -> RunConfig:
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "few-shot"
-        path.write_text(dump_config(config))
+        path.write_text(dump_config(config), "utf-8")
         try:
             return load_config(path, list(overrides))
         except InputError as error:
@@ -319,6 +320,6 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_text(text, "utf-8")
     flush(partial)
     partial.rename(path)

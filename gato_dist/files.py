@@ -12,6 +12,11 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ROOM = "no space left on its disk; free some and go on (train: with --resume), nothing whole is lost"
 
 
+def suffix_of(path: Path) -> str:
+    """The end of a file's name in small letters, such as `.jsonl`: cameras and Windows write others."""
+    return path.suffix.lower()
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:

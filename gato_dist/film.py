@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gato_dist.errors import InputError
+from gato_dist.files import suffix_of
 
 SUFFIXES = (".mp4", ".gif")
 LEAST_WIDTH, LEAST_HEIGHT = 320, 256
@@ -42,7 +43,7 @@ class Film:
         frame = captioned(enlarged(picture), lines)
         if self._writer is None:
             self.size = (frame.shape[1], frame.shape[0])
-            self._writer = (_Gif if self._path.suffix == ".gif" else _Mp4)(self._part, self.size, self._fps)
+            self._writer = (_Gif if suffix_of(self._path) == ".gif" else _Mp4)(self._part, self.size, self._fps)
         if frame.shape[1::-1] != self.size:
             raise RuntimeError(f"{self._path}: a video's frames are of one size, and this task's pictures are not")
         with _told(self._path):
@@ -52,7 +53,7 @@ class Film:
     @property
     def seconds(self) -> float:
         """How long the video is when it is watched."""
-        gif = self._path.suffix == ".gif"
+        gif = suffix_of(self._path) == ".gif"
         return self.frames * (_hundredths(self._fps) / 100 if gif else 1 / self._fps)
 
     def finish(self) -> None:
@@ -91,7 +92,7 @@ def _told(path: Path) -> Iterator[None]:
 
 def check_video(path: Path) -> None:
     """Raises InputError, before anything is played, where a film of this name could not be written."""
-    if path.suffix not in SUFFIXES:
+    if suffix_of(path) not in SUFFIXES:
         raise InputError(f"{path}: a video's name ends in {' or '.join(SUFFIXES)}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}")
@@ -100,7 +101,7 @@ def check_video(path: Path) -> None:
     try:
         import PIL.Image  # noqa: F401
 
-        if path.suffix == ".mp4":
+        if suffix_of(path) == ".mp4":
             import imageio_ffmpeg  # noqa: F401
     except ImportError as error:
         raise InputError(f"{path}: videos need another library: pip install 'gato-dist[video]' ({error})") from error

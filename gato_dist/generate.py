@@ -7,7 +7,7 @@ import numpy as np
 
 from gato_dist.errors import InputError
 from gato_dist.tokens.documents import DocumentTokenizer
-from gato_dist.tokens.images import decode_image
+from gato_dist.tokens.pictures import decode_image
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from learner.checkpoint_folder import CheckpointFolder
 from learner.parallel import own_device
 from learner.ray_train import leaves
 from learner.train import train
-from replay.corpora.chunks import open_corpora
+from replay.corpora.chunks import CorpusChunks, open_corpora
 from replay.mixture import MixtureBatches, Stream
 from replay.sampler import table_rows
 from replay.shards import shard_of, shard_rows
@@ -106,6 +106,8 @@ def _streams(
     shares += [1.0] * len(config.corpora)
     for each in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
         chunks = each.open(rank, config.learner.workers)
+        if isinstance(chunks, CorpusChunks):
+            usage.skips(each.task, partial(getattr, chunks, "damaged"))
         streams.append(Stream(each.task, each.weight * shares[each.task], map(chunks, count())))
     return [stream for stream in streams if stream.weight]
 

@@ -18,7 +18,7 @@ from gato_dist.signals import Interrupt
 from gato_dist.sources import Source
 from gato_dist.status import Status, View, new_tasks
 from gato_dist.system import System
-from gato_dist.usage_log import UsageLog, gato_episodes, rows_of
+from gato_dist.usage_log import UsageLog, damaged_documents, gato_episodes, rows_of
 from learner.best import BestWeights
 from learner.checkpoint import Counters
 from replay.tables import table_task
@@ -219,6 +219,8 @@ class Loop:
         counts, status = self._usage.counts, self._status
         status.sequences = {source: sum(rows_of(counts, source).values()) for source in Source}
         status.beta = min((v["beta"] for n, v in figures.items() if n.startswith("gato/")), default=None)
+        for name, count in damaged_documents(counts).items():
+            status.tasks[name].damaged = count
         for kind in ("episodes", "dropped", "imitated"):
             for name, count in gato_episodes(counts, kind).items():
                 status.tasks[name].gato[kind] = count
@@ -252,6 +254,7 @@ class Loop:
         }
         scalars |= {f"loss/{name}": task.loss for name, task in status.tasks.items()}
         scalars |= {f"replay_fill/{name}": task.fill for name, task in status.tasks.items()}
+        scalars |= {f"damaged/{name}": task.damaged for name, task in status.tasks.items() if task.damaged}
         scalars |= {f"mixture/{name}": task.weight for name, task in status.tasks.items()}
         scalars["actors/beta"] = status.beta
         for name, value in scalars.items():

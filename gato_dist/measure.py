@@ -103,7 +103,7 @@ def evaluate_checkpoint(request: Request) -> list[TaskResult]:
         _write(request.table, lambda path: _write_rows(path, results))
     if request.details:
         details = _details(request, content, player, results)
-        _write(request.details, lambda path: path.write_text(json.dumps(details, indent=1) + "\n"))
+        _write(request.details, lambda path: path.write_text(json.dumps(details, indent=1) + "\n", "utf-8"))
     return results
 
 

@@ -157,6 +157,7 @@ class _Host:
         status.learner_tokens_per_second = metrics.get("tokens_per_second", status.learner_tokens_per_second)
         for name, task in status.tasks.items():
             task.loss = metrics.get(f"loss/{name}", task.loss)
+            task.damaged = int(metrics.get(f"damaged/{name}", task.damaged))
         if self._view:
             self._view.show(status)
 

@@ -110,7 +110,7 @@ def read_quarantine(path: Path) -> list[Quarantined]:
     if not path.is_file():
         return []
     try:
-        return read_as(list[Quarantined], json.loads(path.read_text()))
+        return read_as(list[Quarantined], json.loads(path.read_text("utf-8")))
     except DAMAGED as error:
         raise InputError(f"{path}: damaged ({brief(error)}); remove it") from error
 

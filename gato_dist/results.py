@@ -116,7 +116,7 @@ class EpisodeLog:
         if not self.path.is_file():
             return []
         try:
-            return [TaskResult.from_dict(json.loads(line)) for line in self.path.read_text().splitlines()]
+            return [TaskResult.from_dict(json.loads(line)) for line in self.path.read_text("utf-8").splitlines()]
         except DAMAGED as error:
             raise InputError(f"{self.path}: a line is no result: {brief(error)}") from error
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from gato_dist.config import RunConfig, dump_config, load_config
+from gato_dist.encodings import check_name
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import cut_torn_line, replace_text
 from gato_dist.seeds import BLOCKS
@@ -32,6 +33,7 @@ class RunFolder:
 
         And where it holds a run whose weights this configuration could not take up, by the key that differs.
         """
+        check_name(self.root)
         exists = (self.root / "config.yaml").exists()
         if self.root.exists() and not self.root.is_dir():
             raise InputError(f"{self.root}: is a file; give another folder with --run")
@@ -76,7 +78,7 @@ class RunFolder:
         """Seed blocks that nobody in this run had before or will have again. Raises InputError where none are left."""
         path, another = self.replay / "seed_blocks.json", "begin another run from this one's weights with --init"
         try:
-            first = json.loads(path.read_text())["next"] if path.exists() else 0
+            first = json.loads(path.read_text("utf-8"))["next"] if path.exists() else 0
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {brief(error)}; mend that, then --resume") from error
         except DAMAGED as error:

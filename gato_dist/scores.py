@@ -15,6 +15,7 @@ from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import append_line, replace_text
 from gato_dist.plain import read_as
 from gato_dist.statistics import bootstrap_interval
+from gato_dist.task_names import file_name
 from gato_dist.tasks import OWN_FOLDER, played_entry
 from gato_dist.tokens.tokenizer import Moments
 
@@ -66,7 +67,7 @@ def _reference_path(task: str) -> Path:
     """Shipped tasks keep theirs with the package, a user's own where the command runs."""
     shipped = Path(str(files("gato_dist") / "assets" / "references"))
     folder = OWN_FOLDER / "references" if played_entry(task).own else shipped
-    return folder / f"{task.replace('/', '.')}.json"
+    return folder / f"{file_name(task)}.json"
 
 
 def load_reference(task: str) -> Reference:
@@ -75,7 +76,7 @@ def load_reference(task: str) -> Reference:
     if not path.is_file():
         raise InputError(f"{task}: no reference scores; measure them with: gato-dist experts score '{task}'")
     try:
-        return read_as(Reference, json.loads(path.read_text()))
+        return read_as(Reference, json.loads(path.read_text("utf-8")))
     except DAMAGED as error:
         raise InputError(f"{path}: not a task's reference scores: {brief(error)}") from error
 
@@ -85,7 +86,7 @@ def save_reference(task: str, reference: Reference) -> Path:
     path = _reference_path(task)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(reference), indent=1) + "\n")
+    partial.write_text(json.dumps(asdict(reference), indent=1) + "\n", "utf-8")
     partial.rename(path)
     return path
 
@@ -102,7 +103,7 @@ class External:
 
 @cache
 def _external_table() -> dict[str, list[External]]:
-    text = (files("gato_dist") / "assets" / "external.csv").read_text()
+    text = (files("gato_dist") / "assets" / "external.csv").read_text("utf-8")
     table: dict[str, list[External]] = {}
     for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#")):
         figures = (_number(row[name]) for name in ("random", "expert", "human"))
@@ -170,7 +171,7 @@ class ScoreTable:
     def read(cls, path: Path) -> list[ScoreRow]:
         """All rows. Raises InputError where the file is no scores.csv."""
         try:
-            with path.open(newline="") as file:
+            with path.open(encoding="utf-8", newline="") as file:
                 reader = csv.DictReader(file)
                 if tuple(reader.fieldnames or ()) != cls.COLUMNS:
                     raise InputError(f"{path}: not a scores.csv; its first line must be {','.join(cls.COLUMNS)}")

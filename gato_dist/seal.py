@@ -14,7 +14,7 @@ FORMAT = "gato_dist checkpoint 1"
 def seal(folder: Path) -> None:
     """Writes the manifest of the files in `folder`, and brings them and it to the disk."""
     entries = {path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in sorted(folder.iterdir())}
-    (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": entries}, indent=1))
+    (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": entries}, indent=1), "utf-8")
     for name in [*entries, MANIFEST]:
         flush(folder / name)
     flush(folder)
@@ -43,7 +43,7 @@ def _entries(folder: Path) -> dict[str, tuple[int, str]]:
         hint = "give a folder such as runs/NAME/checkpoints/step-00001000, or an exported .safetensors file"
         raise InputError(f"{folder}: not a checkpoint, or not one of this version: no {MANIFEST} ({hint})")
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text("utf-8"))
         if manifest["format"] != FORMAT:
             raise InputError(f"{path}: its format is {manifest['format']!r}; this version reads {FORMAT!r}")
         return {Path(name).name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}

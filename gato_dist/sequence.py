@@ -134,6 +134,7 @@ class Batch:
     float32 [ΣN, D] are those of all rows, in the order of the positions that consume them.
     weights_version int32 [B, 2]; task int16 [B]: index into the mixture's tasks. cursor int64 [lanes, sources, 2]:
     where data from disk stand after this batch (replay/loader.py); empty where they come from replay.
+    damaged int64 [lanes, sources]: documents that were skipped so far; empty likewise.
     """
 
     token: np.ndarray
@@ -150,6 +151,7 @@ class Batch:
     weights_version: np.ndarray
     task: np.ndarray
     cursor: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 2), np.int64))
+    damaged: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     @property
     def tokens(self) -> int:
@@ -206,7 +208,7 @@ def split_batch(batch: Batch, parts: int) -> list[Batch]:
         last = first + rows // parts
         cuts = {name: slice(end[first], end[last]) for name, end in ends.items()}
         shares = {f.name: getattr(batch, f.name)[cuts.get(f.name, slice(first, last))] for f in fields(Batch)}
-        split.append(Batch(**shares | {"cursor": batch.cursor}))
+        split.append(Batch(**shares | {"cursor": batch.cursor, "damaged": batch.damaged}))
     return split
 
 

@@ -26,7 +26,7 @@ class TaskStatus:
     """fill: share of the experts' replay table in use, None for what is read from disk; score: the newest, if any.
 
     gato: episodes of Gato actors, dropped and imitated ones, where there are such actors; weight: in the mixture, where
-    it follows the scores.
+    it follows the scores. damaged: documents of a corpus that were skipped.
     """
 
     fill: float | None = 0.0
@@ -35,6 +35,7 @@ class TaskStatus:
     score: ScoreRow | None = None
     gato: dict[str, int] = field(default_factory=dict)
     weight: float | None = None
+    damaged: int = 0
 
 
 def new_tasks(config: RunConfig, live: bool = True) -> dict[str, TaskStatus]:
@@ -93,6 +94,7 @@ class Status:
         parts += _relabelled(self)
         if read:
             parts.append(f"{'corpora' if played else 'losses'} {' '.join(read)}")
+        parts += _damaged(self)
         if self.quarantined:
             parts.append(f"quarantined {', '.join(self.quarantined)}")
         return " | ".join(parts)
@@ -102,6 +104,12 @@ def _use(status: Status) -> str:
     if status.use_p50 is None or status.use_p99 is None:
         return ""
     return f", used after {status.use_p50:.1f} s (p99 {status.use_p99:.1f} s)"
+
+
+def _damaged(status: Status) -> list[str]:
+    """How many documents were skipped; nothing if none was."""
+    counts = [f"{name} {task.damaged:,}" for name, task in status.tasks.items() if task.damaged]
+    return [f"damaged documents skipped: {', '.join(counts)}"] if counts else []
 
 
 def _env_rates(status: Status) -> str:
@@ -141,6 +149,7 @@ def render(status: Status) -> Group:
         ]
     else:
         lines.append(learner)
+    lines += _damaged(status)
     if status.quarantined:
         lines.append(f"quarantined: {', '.join(status.quarantined)}")
     head = Text.assemble((f"{status.phase} ", "bold"), "\n".join(lines))
@@ -211,7 +220,7 @@ class View:
 
     def __init__(self, log: Path, console: Console | None = None) -> None:
         self.console = console or make_console()
-        self._log = log.open("a", buffering=1)
+        self._log = log.open("a", buffering=1, encoding="utf-8", errors="replace")
         self._live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         self._printed = float("-inf")
 

@@ -11,6 +11,7 @@ from typing import Any
 from yaml import YAMLError, safe_load
 
 from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.files import suffix_of
 from gato_dist.plain import read_as
 
 # Tasks of this suite stand in no file: any of gymnasium's ids, or module:factory, is one.
@@ -54,9 +55,11 @@ def task_table() -> dict[str, TaskEntry]:
     Raises InputError, which names the file, for one of a user's that cannot be read as tasks.
     """
     table = dict(_shipped())
-    for file in sorted(OWN_FOLDER.glob("*.yaml")):
+    for file in sorted(OWN_FOLDER.glob("*")):
+        if suffix_of(file) != ".yaml":
+            continue
         try:
-            own = _read(file.name, file.read_text(), own=True)
+            own = _read(file.stem, file.read_text("utf-8"), own=True)
         except (*DAMAGED, YAMLError) as error:
             raise InputError(f"{file}: not a file of tasks: {brief(error)}") from error
         if taken := sorted(own.keys() & table.keys()):
@@ -69,11 +72,12 @@ def task_table() -> dict[str, TaskEntry]:
 def _shipped() -> dict[str, TaskEntry]:
     folder = files("gato_dist") / "assets" / "tasks"
     paths = sorted(folder.iterdir(), key=lambda path: path.name)
-    return {name: entry for path in paths for name, entry in _read(path.name, path.read_text(), own=False).items()}
+    suites = [_read(path.name.removesuffix(".yaml"), path.read_text("utf-8"), own=False) for path in paths]
+    return {name: entry for suite in suites for name, entry in suite.items()}
 
 
-def _read(filename: str, text: str, own: bool) -> dict[str, TaskEntry]:
-    suite, data = filename.removesuffix(".yaml"), safe_load(text)
+def _read(suite: str, text: str, own: bool) -> dict[str, TaskEntry]:
+    data = safe_load(text)
     common = {"family": data.get("family", suite), "own": own} | data.get("defaults", {})
     names = [f"{suite}/{name}" for name in data["tasks"]]
     lines = zip(names, data["tasks"].values(), strict=True)

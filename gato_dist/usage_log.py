@@ -23,7 +23,7 @@ def read_usage(path: Path) -> Counter[str]:
     if not path.is_file():
         return Counter()
     try:
-        return Counter({str(name): int(count) for name, count in json.loads(path.read_text()).items()})
+        return Counter({str(name): int(count) for name, count in json.loads(path.read_text("utf-8")).items()})
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({' '.join(str(error).split())}); remove it") from error
 
@@ -89,6 +89,11 @@ def rows_of(counts: Counter[str], source: Source) -> dict[str, int]:
 def gato_episodes(counts: Counter[str], kind: str) -> dict[str, int]:
     """By task; kind: of `EPISODES`."""
     return _below(counts, f"gato/{kind}/")
+
+
+def damaged_documents(counts: Counter[str]) -> dict[str, int]:
+    """Documents that were skipped, by corpus."""
+    return _below(counts, "damaged/")
 
 
 def histogram(counts: Counter[str], name: str) -> dict[int, int]:

@@ -33,7 +33,7 @@ class BestNote:
 def best_note(root: Path) -> BestNote | None:
     """What is known of the best weights in `checkpoints/`; None where there are none, or the note is damaged."""
     try:
-        note = read_as(BestNote, json.loads((root / BEST).read_text()))
+        note = read_as(BestNote, json.loads((root / BEST).read_text("utf-8")))
         inside = Path(note.checkpoint).name == note.checkpoint and (root / note.checkpoint).is_file()
     except DAMAGED:
         return None

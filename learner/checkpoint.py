@@ -72,14 +72,14 @@ class Snapshot:
 
     def write(self, folder: Path) -> None:
         """Fills an empty folder and seals it."""
-        (folder / "config.yaml").write_text(dump_config(self.config))
+        (folder / "config.yaml").write_text(dump_config(self.config), "utf-8")
         self.tokenizer.save(folder)
         save_file(self.weights, folder / WEIGHTS)
         save_file(self.optimizer, folder / OPTIMIZER)
         counters = asdict(self.counters) | {"tokenizer": self.tokenizer.fingerprint}
         if self.position is not None:
             counters["data"] = self.position.to_dict()
-        (folder / COUNTERS).write_text(json.dumps(counters, indent=1))
+        (folder / COUNTERS).write_text(json.dumps(counters, indent=1), "utf-8")
         seal(folder)
 
 
@@ -181,7 +181,7 @@ def content_hash(path: Path) -> str:
 
 def _counters(path: Path) -> dict:
     try:
-        return read_as(dict[str, Any], json.loads((path / COUNTERS).read_text()))
+        return read_as(dict[str, Any], json.loads((path / COUNTERS).read_text("utf-8")))
     except DAMAGED as error:
         raise InputError(f"{path / COUNTERS}: missing or damaged ({error.__class__.__name__})") from error
 

@@ -55,6 +55,8 @@ class Learner:
         self.optimizer = make_optimizer(self.model, config.learner)
         self.counters = Counters()
         self.skipped_in_a_row = 0
+        # Documents of each source that all workers skipped since this start.
+        self.damaged: list[float] = []
         self.meter = Meter(list(config.weights))
         self._seed = config.seed
 
@@ -79,7 +81,8 @@ class Learner:
         feed = batch if isinstance(batch, Feed) else self.feed(batch)
         self.model.train()
         parallel.seed_step(self._seed, self.counters.step + self.counters.skipped)
-        targets, tokens = parallel.totals([feed.targets, feed.batch.tokens])
+        damaged = feed.batch.damaged.sum(axis=0).tolist()
+        targets, tokens, *self.damaged = parallel.totals([feed.targets, feed.batch.tokens, *damaged])
         self.optimizer.zero_grad(set_to_none=True)
         loss, per_token = self._gradients(feed, parallel.world_size() / max(targets, 1))
         norm = parallel.whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm))
@@ -260,6 +263,8 @@ class _Periodic:
         counters = {name: float(value) for name, value in vars(learner.counters).items()}
         rate = learning_rate(self._config.learner, learner.counters.step, learner.progress)
         if parallel.is_first():
+            damaged = zip(self._config.weights, learner.damaged, strict=False)
+            counters |= {f"damaged/{name}": count for name, count in damaged if count}
             figures = (
                 counters | learner.meter.report() | {"learning_rate": rate, "progress": min(learner.progress, 1.0)}
             )

@@ -112,7 +112,7 @@ def save(client: Any, tables: Tables, place: Path) -> None:
     """
     written = Path(client.checkpoint())
     try:
-        (written / CONTENTS).write_text(json.dumps(asdict(tables)))
+        (written / CONTENTS).write_text(json.dumps(asdict(tables)), "utf-8")
         seal(written)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(place, ignore_errors=True)
@@ -131,7 +131,7 @@ def check(place: Path, tables: Tables) -> None:
     verify(place)
     path = place / CONTENTS
     try:
-        before = read_as(Tables, json.loads(path.read_text()))
+        before = read_as(Tables, json.loads(path.read_text("utf-8")))
     except DAMAGED as error:
         raise InputError(f"{path}: damaged: {brief(error)}") from error
     if before.tokenizer != tables.tokenizer:

@@ -16,6 +16,7 @@ import numpy as np
 from gato_dist.episode import Episode
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.specs import TaskSpec
+from gato_dist.task_names import file_name
 from gato_dist.tasks import is_imported
 from gato_dist.tokens.images import PATCH
 from replay.dataset import FORMAT, SETTINGS, Dataset
@@ -62,7 +63,7 @@ def write_dataset(out: Path, sources: Iterable[Source], policy: str, made: str) 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     """dataset.json, over what stands there. settings: without the format."""
-    (folder / SETTINGS).write_text(json.dumps({"format": FORMAT} | settings, indent=1) + "\n")
+    (folder / SETTINGS).write_text(json.dumps({"format": FORMAT} | settings, indent=1) + "\n", "utf-8")
 
 
 @contextmanager
@@ -109,15 +110,20 @@ def kept_shards(dataset: Dataset) -> dict[str, list[Shard]]:
     return {task: shards for task, shards in held.items() if shards}
 
 
-def folder_of(task: str) -> str:
-    return task.replace("/", ".")
+def check_distinct(names: dict[str, str]) -> None:
+    """names: by task. Raises InputError if two tasks would share a name, on some file systems at least."""
+    taken: dict[str, str] = {}
+    for task, name in names.items():
+        if name.casefold() in taken:
+            raise InputError(f"{task} and {taken[name.casefold()]} would both be named {name}; export them apart")
+        taken[name.casefold()] = task
 
 
 def _write_task(root: Path, source: Source) -> tuple[int, TaskMoments]:
     """The number of episodes, and their moments where the task is known from its dataset alone."""
     count, some, episodes = 0, [], (episode for episode in source.episodes if len(episode))
     while batch := list(islice(episodes, SHARD)):
-        path = root / folder_of(source.spec.name) / f"{count:06d}"
+        path = root / file_name(source.spec.name) / f"{count:06d}"
         write_shard(path, source.spec, {count + i: episode for i, episode in enumerate(batch)})
         if faults := shard_faults(Shard(path.with_suffix(".json"))):
             raise InputError(f"{source.spec.name}: {faults[0].split(': ', 1)[1]}")

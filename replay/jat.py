@@ -4,9 +4,7 @@ Parts of one modality are joined, in the order of their names, row-major. Our ow
 episodes' provenance in their footer; of others, both are found out in a first pass over the data.
 """
 
-import io
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,15 +16,20 @@ import pyarrow.parquet as pq
 
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.files import suffix_of
 from gato_dist.plain import as_numbers, read_as
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.task_names import file_name
+from gato_dist.tokens.pictures import decode_channels, decode_picture, encode_png
 from gato_dist.tokens.values import BINS
 from replay.dataset import Dataset
 from replay.episodes import Shard
-from replay.interop import Source, fit_frames, kept_shards, naming, whole_folder
+from replay.interop import Source, check_distinct, fit_frames, kept_shards, naming, whole_folder
 
 OURS = b"gato_dist"
 REWARDS = "rewards"
+# Tasks of JAT whose four-channel pictures hold four grey frames; of others, the fourth channel is transparency.
+ATARI, ATARI_SHAPE = "jat/atari-", (84, 84, 4)
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _TYPES = {
     "text_observations": pa.list_(pa.string()),
@@ -51,18 +54,16 @@ def export_jat(dataset: Dataset, out: Path) -> list[str]:
         for kind in (Modality.TEXT, Modality.IMAGE):
             if kinds.count(kind) > 1:
                 raise InputError(f"{task}: has {kinds.count(kind)} {kind} parts; JAT's layout holds one")
-    # The Hub takes no other characters in the name of a configuration.
-    names = {task: re.sub(r"[^\w.-]", "-", task) for task in held}
-    for task, name in names.items():
-        if list(names.values()).count(name) > 1:
-            raise InputError(f"{task}: another task would get its folder, {name}; export them apart")
+    names = {task: file_name(task, "-") for task in held}
+    check_distinct(names)
     with whole_folder(out) as folder:
         for task, shards in held.items():
             (folder / names[task]).mkdir()
             for number, shard in enumerate(shards):
                 _write(folder / names[task] / f"train-{number:05d}-of-{len(shards):05d}.parquet", shard)
         configs = "".join(f"- config_name: {n}\n  data_files: {n}/train-*.parquet\n" for n in names.values())
-        (folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\nEpisodes in JAT's layout, by gato_dist.\n")
+        card = f"---\nconfigs:\n{configs}---\nEpisodes in JAT's layout, by gato_dist.\n"
+        (folder / "README.md").write_text(card, "utf-8")
     return list(names.values())
 
 
@@ -73,8 +74,8 @@ def jat_sources(source: str) -> Iterator[Source]:
     """
     root = Path(source)
     folders: dict[Path, list[Path]] = {}
-    for path in sorted(root.rglob("*.parquet")):
-        if not path.name.startswith("test"):
+    for path in sorted(root.rglob("*")):
+        if suffix_of(path) == ".parquet" and not path.name.startswith("test"):
             folders.setdefault(path.parent, []).append(path)
     if not folders:
         raise InputError(f"{source}: no folder with Parquet files in JAT's layout (a row an episode)")
@@ -137,7 +138,7 @@ def _cell(spec: TaskSpec, episode: Episode, column: str) -> Any:
     if kind is Modality.TEXT:
         return values[0]
     if kind is Modality.IMAGE:
-        return [{"bytes": _png(frame), "path": None} for frame in np.asarray(values[0])]
+        return [{"bytes": encode_png(frame), "path": None} for frame in np.asarray(values[0])]
     return _rows(np.concatenate([np.asarray(each).reshape(len(episode), -1) for each in values], axis=1))
 
 
@@ -145,28 +146,24 @@ def _rows(values: np.ndarray) -> list[np.ndarray]:
     return list(values.astype(np.int64 if np.issubdtype(values.dtype, np.integer) else np.float32))
 
 
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise InputError("pictures in JAT's layout need Pillow: pip install 'gato-dist[video]'") from error
-    return Image
-
-
-def _png(frame: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    _pillow().fromarray(frame).save(file, "PNG")
-    return file.getvalue()
-
-
-def _frames(cells: pa.Array) -> np.ndarray:
-    """uint8 [T, H, W, 3]. JAT's Atari frames are four grey ones in four channels: the newest three are kept."""
+def _frames(cells: pa.Array, task: str) -> np.ndarray:
+    """uint8 [T, H, W, 3]."""
+    decode = _decode_atari if task.startswith(ATARI) else decode_picture
     pictures = []
-    for cell in cells.to_pylist():
-        array = np.asarray(_pillow().open(io.BytesIO(cell["bytes"])))
-        array = array[:, :, None] if array.ndim == 2 else array
-        pictures.append(array[:, :, 1:] if array.shape[2] == 4 else array)
+    for step, cell in enumerate(cells.to_pylist()):
+        if not cell or not cell["bytes"]:
+            raise ValueError(f"step {step}: its picture holds no bytes")
+        try:
+            pictures.append(decode(cell["bytes"]))
+        except ValueError as error:
+            raise ValueError(f"step {step}: its picture cannot be decoded ({error})") from error
     return fit_frames(np.stack(pictures))
+
+
+def _decode_atari(data: bytes) -> np.ndarray:
+    """The newest three of JAT's four grey Atari frames, which it stores as the channels of one RGBA picture."""
+    channels = decode_channels(data)
+    return channels[:, :, 1:] if channels.shape == ATARI_SHAPE else decode_picture(data)
 
 
 def _source(name: str, files: list[Path]) -> Source:
@@ -203,7 +200,7 @@ def _survey(task: str, files: list[Path]) -> TaskSpec:
                 if column not in (REWARDS, "text_observations"):
                     _widen(seen, column, _numbers(cells))
         if "image_observations" in names and frame is None:
-            frame = _frames(next(_rows_of(file, ["image_observations"]))["image_observations"][:1])[0]
+            frame = _frames(next(_rows_of(file, ["image_observations"]))["image_observations"][:1], task)[0]
     parts = [ObservationSpec("text", Modality.TEXT)] if "text_observations" in names else []
     parts += [ObservationSpec("image", Modality.IMAGE, frame.shape)] if frame is not None else []
     for kind in (Modality.DISCRETE, Modality.CONTINUOUS):
@@ -278,7 +275,7 @@ def _episode(
     for kind in Modality:
         parts = [part for part in spec.observations if part.modality is kind]
         if parts:
-            observations |= _split(parts, row[f"{kind}_observations"], steps, dtypes)
+            observations |= _split(spec.name, parts, row[f"{kind}_observations"], steps, dtypes)
     actions = _numbers(row[f"{spec.action.modality}_actions"])
     actions = as_numbers(actions, dtypes.get(" action")).reshape(steps, *spec.action.shape)
     if known:
@@ -289,7 +286,9 @@ def _episode(
     return Episode(observations, actions, actions, rewards, False, None, Provenance(spec.name, -1, "jat", "", index))
 
 
-def _split(parts: list[ObservationSpec], cells: pa.Array, steps: int, dtypes: dict[str, str]) -> Observations:
+def _split(
+    task: str, parts: list[ObservationSpec], cells: pa.Array, steps: int, dtypes: dict[str, str]
+) -> Observations:
     """The parts of one modality; an observation after the last action is left out."""
     if len(cells) not in (steps, steps + 1):
         raise ValueError(f"{len(cells)} observations for {steps} rewards")
@@ -297,7 +296,7 @@ def _split(parts: list[ObservationSpec], cells: pa.Array, steps: int, dtypes: di
     if parts[0].modality is Modality.TEXT:
         return {parts[0].name: cells.to_pylist()}
     if parts[0].modality is Modality.IMAGE:
-        return {parts[0].name: _frames(cells)}
+        return {parts[0].name: _frames(cells, task)}
     flat = _numbers(cells).reshape(steps, -1)
     pieces = np.split(flat, np.cumsum([part.size for part in parts])[:-1], axis=1)
     return {

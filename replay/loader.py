@@ -51,6 +51,11 @@ class LaneStream:
     def cursor(self) -> tuple[int, int]:
         return self._chunk, self._row
 
+    @property
+    def damaged(self) -> int:
+        """Documents that were skipped since this was made; episodes never are."""
+        return getattr(self._chunks, "damaged", 0)
+
 
 class LaneBatches:
     """Endless batches of some of a run's lanes.
@@ -87,6 +92,7 @@ class LaneBatches:
                         parts.append((source.task, stream.take(int(draw))))
             batch = collate(parts, self._tensor_size)
             batch.cursor = np.array([[stream.cursor for stream in streams] for streams in self._streams], np.int64)
+            batch.damaged = np.array([[stream.damaged for stream in streams] for streams in self._streams], np.int64)
             yield batch
 
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
+from gato_dist.task_names import file_name
 from replay.dataset import Dataset
 from replay.episodes import Entry, Shard, write_shard
-from replay.interop import folder_of, whole_folder, write_settings
+from replay.interop import whole_folder, write_settings
 from replay.moments import load_moments, pool, save_moments
 from replay.storage import Location
 
@@ -56,7 +57,7 @@ def merge(datasets: list[Dataset], out: Path, made: str) -> None:
             counts[task] = sum(len(move.shard.manifest.entries) for move in moves)
             stay &= all(move.stays for move in moves)
             for move in moves:
-                _place(move, folder / folder_of(task))
+                _place(move, folder / file_name(task))
         kept = [load_moments(dataset.root) for dataset in datasets]
         parts = {task: [each[task] for each in kept if task in each] for task in tasks}
         save_moments(Location.of(folder), {task: pool(some) for task, some in parts.items() if some})

@@ -18,6 +18,9 @@ from gato_dist.specs import ActionSpec, Modality, TaskSpec
 from replay.interop import Source, fit_frames, naming
 from replay.minari_write import ACTION, OURS, require_minari
 
+# 0.5.4 needs numpy 2, and so a newer Python than live runs; its files say besides whether pictures are JPEGs.
+ALSO_READ = ("0.5.4",)
+
 
 def minari_sources(source: str) -> Iterator[Source]:
     """Every Minari dataset in a folder, or the one of an id, as `minari list local` shows it.
@@ -46,7 +49,7 @@ def _data_paths(source: str) -> list[Path]:
 
 def _metadata(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text("utf-8"))
     except DAMAGED as error:
         raise InputError(f"{path}: cannot be read ({brief(error)})") from error
     return data if isinstance(data, dict) else {}
@@ -54,17 +57,49 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 def _source(path: Path) -> Source:
     """Raises InputError for a set without spaces: to find them, Minari would run the code that the set names."""
-    from minari import MinariDataset
+    from minari.dataset.minari_storage import MinariStorage
 
     metadata = _metadata(path / "metadata.json")
     if "observation_space" not in metadata or "action_space" not in metadata:
         raise InputError(f"{path}: its metadata holds no spaces; only sets that do can be read")
+    _check_version(path, metadata)
     try:
-        found = MinariDataset(path)
+        found = MinariStorage.read(path)
         spec = _spec(found, metadata)
     except (*DAMAGED, InputError) as error:
         raise InputError(f"{path}: not a Minari dataset that can be read: {brief(error)}") from error
     return Source(spec, naming(path, _episodes(found, spec, metadata)))
+
+
+def _check_version(path: Path, metadata: dict[str, Any]) -> None:
+    """Raises InputError for a set of a Minari whose files nobody here has seen."""
+    import minari
+
+    made, read = metadata.get("minari_version"), sorted({*minari.supported_dataset_versions, *ALSO_READ})
+    if made not in read:
+        raise InputError(
+            f"{path}: made by Minari {made}; sets of {', '.join(read)} can be read. Load it with the Minari that made "
+            "it, and write it again with one of these"
+        )
+
+
+def _reader(found: Any, metadata: dict[str, Any]) -> Any:
+    """The storage to read episodes from: up to 0.5.3, Minari takes every picture for a JPEG."""
+    if metadata.get("jpeg_encoding", True) or hasattr(found, "jpeg_encoding"):
+        return found
+    return type(found)(found.data_path, _no_jpegs(found.observation_space), found.action_space)
+
+
+def _no_jpegs(space: Any) -> Any:
+    """The same space, with pictures that Minari takes for arrays."""
+    from gymnasium import spaces
+    from minari.dataset.minari_storage import is_image_space
+
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict({key: _no_jpegs(each) for key, each in space.spaces.items()})
+    if isinstance(space, spaces.Tuple):
+        return spaces.Tuple([_no_jpegs(each) for each in space.spaces])
+    return spaces.Box(-np.inf, np.inf, space.shape, np.float32) if is_image_space(space) else space
 
 
 def _spec(found: Any, metadata: dict[str, Any]) -> TaskSpec:
@@ -72,7 +107,9 @@ def _spec(found: Any, metadata: dict[str, Any]) -> TaskSpec:
         return TaskSpec.from_dict(metadata[OURS]["spec"])
     env = json.loads(metadata.get("env_spec") or "{}")
     parts = observation_specs(_fitted(found.observation_space))
-    return TaskSpec(f"minari/{found.id}", parts, action_spec(found.action_space), env.get("max_episode_steps") or 0)
+    return TaskSpec(
+        f"minari/{metadata['dataset_id']}", parts, action_spec(found.action_space), env.get("max_episode_steps") or 0
+    )
 
 
 def _episodes(found: Any, spec: TaskSpec, metadata: dict[str, Any]) -> Iterator[Episode]:
@@ -82,20 +119,21 @@ def _episodes(found: Any, spec: TaskSpec, metadata: dict[str, Any]) -> Iterator[
     source = Provenance(
         spec.name, -1, metadata.get("algorithm_name") or "unknown", "", versions={"minari": minari.__version__}
     )
-    told = found.storage.get_episode_metadata(found.episode_indices)
-    for index, (data, known) in enumerate(zip(found.iterate_episodes(), told, strict=True)):
-        count = len(data.rewards)
-        values = read_observations(space, _fit(found.observation_space, data.observations, count))
+    numbers = range(found.total_episodes)
+    read = zip(_reader(found, metadata).get_episodes(numbers), found.get_episode_metadata(numbers), strict=True)
+    for index, (data, known) in enumerate(read):
+        count = len(data["rewards"])
+        values = read_observations(space, _fit(found.observation_space, data["observations"], count))
         observations = {name: _as(each, dtypes.get(name)) for name, each in values.items()}
-        infos = data.infos or {}
-        actions = _actions(spec.action, found.action_space, data.actions, count, dtypes)
+        infos = data.get("infos") or {}
+        actions = _actions(spec.action, found.action_space, data["actions"], count, dtypes)
         aims = infos.get("target")
         targets = actions if aims is None or OURS not in known else np.asarray(aims)[1:].astype(actions.dtype)
         ours = json.loads(known[OURS]) if OURS in known else {}
         success = _success(infos) if not ours else None if ours["success"] is None else read_as(bool, ours["success"])
         provenance = read_as(Provenance, ours["provenance"]) if ours else _numbered(source, known, index)
-        rewards = np.asarray(data.rewards, np.float32).reshape(count)
-        ended = bool(np.any(data.terminations))
+        rewards = np.asarray(data["rewards"], np.float32).reshape(count)
+        ended = bool(np.any(data["terminations"]))
         yield Episode(_checked(spec, observations), actions, targets, rewards, ended, success, provenance)
 
 

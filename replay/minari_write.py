@@ -17,7 +17,7 @@ from gato_dist.errors import InputError
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from replay.dataset import Dataset
 from replay.episodes import Shard
-from replay.interop import kept_shards
+from replay.interop import check_distinct, kept_shards
 
 OURS = "gato_dist"  # the key of our own metadata in Minari's
 ACTION = " action"  # beside the parts, whose names hold no space
@@ -41,6 +41,7 @@ def export_minari(dataset: Dataset, out: Path) -> list[str]:
     out = out.absolute()  # Minari adds a relative path to itself
     held = kept_shards(dataset)
     ids = {task: minari_id(task) for task in held}
+    check_distinct(ids)
     for name in ids.values():
         if (out / name).exists():
             raise InputError(f"{out / name}: is there already; give another --out")
@@ -57,7 +58,7 @@ def export_minari(dataset: Dataset, out: Path) -> list[str]:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         for parent in (out / name).parents[: name.count("/")]:
-            (parent / "namespace_metadata.json").write_text("{}")
+            (parent / "namespace_metadata.json").write_text("{}", "utf-8")
     return list(ids.values())
 
 

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 from pyarrow import fs
 
+from gato_dist.encodings import check_name
 from gato_dist.errors import InputError
 from gato_dist.files import flush, naming
 
@@ -40,17 +41,19 @@ class Location:
 
     @classmethod
     def of(cls, where: "str | os.PathLike | Location") -> "Location":
-        """Raises InputError for a file URL that names another machine."""
+        """Raises InputError for a file URL that names another machine, and as `check_name`."""
         if isinstance(where, Location):
             return where
         text = os.fspath(where)
         scheme, sign, rest = text.partition("://")
         if not sign:
+            check_name(text)
             return cls(text)
         if scheme not in ("file", "local"):
             return cls(text)
         if not rest.startswith("/"):
             raise InputError(f"{text}: a path of this machine has three slashes: {scheme}:///{rest}")
+        check_name(unquote(rest))
         return cls(unquote(rest))
 
     def __str__(self) -> str:
@@ -96,7 +99,8 @@ class Location:
         system, path = self._connected()
         parts = pattern.split("/")
         found = system.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=len(parts) > 1))
-        below = [info.path.removeprefix(path).strip("/").split("/") for info in found if info.type == fs.FileType.File]
+        paths = [self._path_of(info) for info in found if info.type == fs.FileType.File]
+        below = [each.removeprefix(path).strip("/").split("/") for each in paths]
         matching = [names for names in below if len(names) == len(parts) and all(map(fnmatchcase, names, parts))]
         matching = [names for names in matching if not names[-1].endswith(PARTIAL)]
         return [self / "/".join(names) for names in sorted(matching)]
@@ -136,7 +140,7 @@ class Location:
 
     def write_text(self, text: str) -> None:
         with self.replace() as partial:
-            partial.write_text(text)
+            partial.write_text(text, "utf-8")
 
     def unlink(self) -> None:
         """Of a file; does nothing where there is none."""
@@ -148,7 +152,11 @@ class Location:
         """Deletes what writers that were killed have left below. Of an hour ago: what is younger may be going on."""
         system, path = self._connected()
         for info in system.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=True)):
-            if info.path.endswith(PARTIAL) and info.mtime_ns and info.mtime_ns < time.time_ns() - 3600 * 10**9:
+            if (
+                self._path_of(info).endswith(PARTIAL)
+                and info.mtime_ns
+                and info.mtime_ns < time.time_ns() - 3600 * 10**9
+            ):
                 system.delete_file(info.path)
 
     def _upload(self, local: Path, name: str) -> None:
@@ -160,6 +168,12 @@ class Location:
         system.create_dir(folder, recursive=True)
         _copy(local, system, f"{folder}/{name}")
         system.move(f"{folder}/{name}", path)
+
+    def _path_of(self, info: fs.FileInfo) -> str:
+        try:
+            return info.path
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self}: holds {ascii(error.object)[1:]}, a name that is not UTF-8; change it") from error
 
     @property
     def _is_url(self) -> bool:

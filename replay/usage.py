@@ -30,6 +30,7 @@ class Usage:
         self._rows: Counter[tuple[int, Source]] = Counter()
         self._lag = np.zeros(BINS, np.int64)
         self._reuse: list[np.ndarray] = []
+        self._skipping: dict[str, Callable[[], int]] = {}
 
     def drew(self, task: int, source: Source, rows: Rows, version: int) -> None:
         """Rows that go into a batch while `version` is the newest of the weights."""
@@ -47,9 +48,16 @@ class Usage:
 
         return read
 
+    def skips(self, task: int, damaged: Callable[[], int]) -> None:
+        """damaged: counts the documents of this corpus that were skipped."""
+        self._skipping[self._names[task]] = damaged
+
     def figures(self) -> dict[str, float]:
-        """Counters: rows/SOURCE/TASK; lag/BIN, in weights versions, of rows in which Gato acted; reuse/BIN."""
+        """Counters: rows/SOURCE/TASK; lag/BIN, in weights versions, of rows in which Gato acted; reuse/BIN;
+
+        damaged/CORPUS: documents that were skipped.
+        """
         found = {f"rows/{source}/{self._names[task]}": float(n) for (task, source), n in self._rows.items()}
         for name, counts in (("lag", self._lag), ("reuse", sum(self._reuse, np.zeros(BINS, np.int64)))):
             found |= {f"{name}/{index}": float(count) for index, count in enumerate(counts) if count}
-        return found
+        return found | {f"damaged/{name}": float(count) for name, read in self._skipping.items() if (count := read())}

@@ -135,7 +135,7 @@ def first_process(stack: ExitStack, namespaces: Sequence[str], script: str, env:
     said = []
     for line in process.stdout:
         if line == "ready\n":
-            return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+            return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()[0])
         said.append(line)
     raise RuntimeError("a host did not start: " + "".join(said))
 

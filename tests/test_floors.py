@@ -31,6 +31,9 @@ GROUND = {
         "presets",
         "user_code",
         "signals",
+        "encodings",
+        "task_names",
+        "card_edits",
         "statistics",
         "results",
         "scaling",
@@ -127,7 +130,7 @@ def modules() -> list[tuple[str, Path]]:
 
 def imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

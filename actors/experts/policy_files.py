@@ -18,7 +18,9 @@ from safetensors.torch import load as load_tensors
 from actors.experts.networks import ACTIVATIONS, Architecture, PolicyNetwork, Weights, from_stable_baselines
 from actors.experts.preprocess import Moments, Preprocessing, default_preprocessing, preprocessed_shape
 from gato_dist.errors import InputError
+from gato_dist.files import suffix_of
 from gato_dist.specs import Modality, TaskSpec
+from gato_dist.task_names import file_name
 
 POLICY = "policy.safetensors"
 KINDS = "a folder or .safetensors of `gato-dist experts train`, a stable-baselines3 .zip, a TorchScript .pt or a .pt2"
@@ -36,12 +38,12 @@ class LoadedPolicy:
 
 def default_folder(task: str) -> Path:
     """Where `experts train` puts a task's policy unless it is told otherwise."""
-    return Path("runs/experts") / task.replace("/", ".")
+    return Path("runs/experts") / file_name(task)
 
 
 def find_policy(task: str) -> Path:
     """The policy shipped for this task, else the one trained here. Raises InputError where there is neither."""
-    shipped = Path(str(files("gato_dist"))) / "assets" / "experts" / f"{task.replace('/', '.')}.safetensors"
+    shipped = Path(str(files("gato_dist"))) / "assets" / "experts" / f"{file_name(task)}.safetensors"
     for path in (shipped, default_folder(task) / POLICY):
         if path.exists():
             return path
@@ -57,11 +59,12 @@ def load_policy(path: Path, spec: TaskSpec, activation: str | None = None, trust
         raise InputError(f"{path}: no such file; give {KINDS}")
     file = path / POLICY if path.is_dir() else path
     try:
-        if file.suffix == ".safetensors":
+        suffix = suffix_of(file)
+        if suffix == ".safetensors":
             return _load_own(file, spec)
-        if file.suffix == ".zip":
+        if suffix == ".zip":
             return _load_zip(file, spec, activation)
-        if file.suffix in (".pt", ".pt2"):
+        if suffix in (".pt", ".pt2"):
             return _load_program(file, spec, trust)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())[:400]}") from error
@@ -72,7 +75,7 @@ def load_policy(path: Path, spec: TaskSpec, activation: str | None = None, trust
 
 def _load_own(file: Path, spec: TaskSpec) -> LoadedPolicy:
     data = file.read_bytes()
-    tensors, manifest = load_tensors(data), json.loads(file.with_suffix(".json").read_text())
+    tensors, manifest = load_tensors(data), json.loads(file.with_suffix(".json").read_text("utf-8"))
     rule = Preprocessing(**manifest["preprocessing"])
     architecture = Architecture.from_dict(manifest["architecture"])
     shape = preprocessed_shape(spec, rule)
@@ -126,7 +129,7 @@ def _recorded_activation(record: bytes) -> str | None:
 
 
 def _load_program(file: Path, spec: TaskSpec, trust: bool) -> LoadedPolicy:
-    if file.suffix == ".pt":
+    if suffix_of(file) == ".pt":
         program: Any = torch.jit.load(str(file), map_location="cpu").eval()
     elif trust:
         program = torch.export.load(file).module()

@@ -231,7 +231,7 @@ def save(job: Job, model: BaseAlgorithm, env: ExpertVecEnv, starts: int) -> None
         tensors |= {"moments.mean": state["moments"]["mean"], "moments.variance": state["moments"]["variance"]}
     _replace(job.folder / POLICY, lambda path: path.write_bytes(serialise(tensors)))
     manifest = json.dumps(describe(job, model, network), indent=1)
-    _replace(job.folder / "policy.json", lambda path: path.write_text(manifest))
+    _replace(job.folder / "policy.json", lambda path: path.write_text(manifest, "utf-8"))
     _replace(job.folder / STATE, lambda path: torch.save(state, path))
 
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gato_dist.errors import InputError
+from gato_dist.errors import DamagedDocument
 from gato_dist.kinds import Kind
 from gato_dist.sequence import Rows, RowShape
-from gato_dist.tokens.images import decode_image, patch_intervals, to_patches
+from gato_dist.tokens.images import patch_intervals, to_patches
 from gato_dist.tokens.layout import Vocabulary
+from gato_dist.tokens.pictures import decode_image
 from gato_dist.tokens.text import TextTokenizer
 
 
@@ -82,7 +83,7 @@ class DocumentTokenizer:
         self.places = patch_intervals(*image_size)
 
     def encode(self, document: Document, draw: float = 0.0) -> DocumentTokens:
-        """draw in [0, 1): which of several texts. Raises InputError where the image cannot be decoded."""
+        """draw in [0, 1): which of several texts. Raises DamagedDocument if the image cannot be decoded."""
         answer = document.texts[int(draw * len(document.texts))]
         asked = [] if document.question is None else self._text.encode(question_text(document.question))
         said = self._text.encode(answer)
@@ -116,7 +117,7 @@ class DocumentTokenizer:
         try:
             return to_patches(decode_image(document.image, *self._image_size)[None])[0]
         except ValueError as error:
-            raise InputError(f"{document.where}: its image cannot be decoded ({error})") from error
+            raise DamagedDocument(f"{document.where}: its image cannot be decoded ({error})") from error
 
 
 def question_text(question: str) -> str:

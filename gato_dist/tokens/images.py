@@ -1,10 +1,6 @@
 """Images to 16×16 patches and their places (paper, sections 2.1 and C.3)."""
 
-from io import BytesIO
-
 import numpy as np
-
-from gato_dist.errors import InputError
 
 PATCH = 16
 POSITION_BINS = 128
@@ -48,23 +44,3 @@ def patch_intervals(height: int, width: int) -> np.ndarray:
     first = place * POSITION_BINS // sides
     last = (place + 1) * POSITION_BINS // sides - 1
     return np.stack([first, np.maximum(last, first)], axis=-1).astype(np.uint8)
-
-
-def decode_image(data: bytes, height: int, width: int) -> np.ndarray:
-    """An encoded image (JPEG, PNG, WebP, …) as uint8 [height, width, 3], turned upright and scaled to fill it.
-
-    Raises ValueError where it is none, InputError where Pillow is missing.
-    """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise InputError("images of corpora need Pillow: pip install 'gato-dist[images]'") from error
-    try:
-        with Image.open(BytesIO(data)) as image:
-            # A JPEG is decoded at a fraction of its size where that is large enough.
-            image.draft("RGB", (max(height, width),) * 2)
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            return np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
-    # What Pillow raises depends on the format, and on how it is damaged.
-    except Exception as error:
-        raise ValueError(" ".join(str(error).split()) or error.__class__.__name__) from error

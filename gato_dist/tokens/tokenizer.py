@@ -96,13 +96,13 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Writes `tokenizer.json` and `text.model`."""
-        (folder / "tokenizer.json").write_text(json.dumps(self.to_dict(), indent=1))
+        (folder / "tokenizer.json").write_text(json.dumps(self.to_dict(), indent=1), "utf-8")
         (folder / "text.model").write_bytes(self.text.model_bytes)
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
         """The tokenizer saved in `folder`, with the same fingerprint."""
-        data = json.loads((folder / "tokenizer.json").read_text())
+        data = json.loads((folder / "tokenizer.json").read_text("utf-8"))
         return cls.from_dict(data, (folder / "text.model").read_bytes())
 
     @classmethod

@@ -1,7 +1,7 @@
 """Corpora for the learner: chunks of rows, shuffled anew every epoch, each of them made from its number alone."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from glob import glob
 from hashlib import sha256
 from pathlib import Path
@@ -11,9 +11,12 @@ import numpy as np
 
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import CorpusConfig
+from gato_dist.encodings import check_name
 from gato_dist.errors import InputError
+from gato_dist.files import suffix_of
 from gato_dist.sequence import Rows
 from gato_dist.tokens.documents import Document, DocumentTokenizer, DocumentTokens, document_shape, pack_documents
+from replay.corpora.damage import DamageCount, Damaged, attempt
 from replay.corpora.lines import BLOCK_BYTES, IMAGES, LineFile, WholeTextFile
 from replay.corpora.rows import OPEN_GROUPS, ParquetRows
 from replay.corpora.tars import TarSamples
@@ -34,7 +37,7 @@ class CorpusFile(Protocol):
     groups: np.ndarray
     size: int
 
-    def read(self, block: int) -> list[Document]: ...
+    def read(self, block: int) -> list[Document | Damaged]: ...
 
 
 class Corpus:
@@ -59,11 +62,16 @@ class Corpus:
 
     @property
     def fingerprint(self) -> str:
-        """Of what decides which documents there are and in which order they come, but not of their contents."""
-        sizes = [(file.path.name, file.size) for file in self._files]
-        return sha256(f"{self.config.model_dump_json()}{sizes}".encode() + self.counts.tobytes()).hexdigest()[:16]
+        """Of what decides which documents there are and in which order they come, but not of their contents.
 
-    def read(self, block: int) -> list[Document]:
+        A run that met a damaged document goes on where it was once it may skip it.
+        """
+        sizes = [(file.path.name, file.size) for file in self._files]
+        return sha256(
+            f"{self.config.model_dump_json(exclude={'skip_damaged'})}{sizes}".encode() + self.counts.tobytes()
+        ).hexdigest()[:16]
+
+    def read(self, block: int) -> list[Document | Damaged]:
         file = int(np.searchsorted(self._ends, block, side="right"))
         return self._files[file].read(block - (int(self._ends[file - 1]) if file else 0))
 
@@ -91,19 +99,35 @@ class CorpusChunks:
         if self.by_document:
             self._size = -(-corpus.chunk_blocks * len(corpus) // blocks)
         self._epoch, self._order = -1, np.zeros(0, np.int64)
+        self._count_damage = DamageCount(corpus.config)
+
+    @property
+    def damaged(self) -> int:
+        """Documents that were skipped since this was made, however often each was met."""
+        return self._count_damage.damaged
 
     def __call__(self, number: int) -> Rows:
-        """The rows of chunk `number`. Raises InputError where a document is damaged, naming file and place."""
+        """The rows of chunk `number`, of which skipped documents leave the others as they would be.
+
+        Raises InputError naming file and place if a document is damaged, or too many of those that may be skipped.
+        """
         documents = self.documents(number)
         draws = np.random.default_rng([self._seed, 1, self._lane, number]).random(len(documents))
-        tokens = [self._tokenizer.encode(each, draw) for each, draw in zip(documents, draws, strict=True)]
+        found = [self._encode(each, draw) for each, draw in zip(documents, draws, strict=True)]
+        self._count_damage.add(found)
+        tokens = [each for each in found if not isinstance(each, Damaged)]
         if self._shape.patches:
             size = self._corpus.config.together
             tokens = [DocumentTokens.join(tokens[first : first + size]) for first in range(0, len(tokens), size)]
         item = (number * self._lanes + self._lane) * ITEMS
         return pack_documents(tokens, self._shape, self._tokenizer.places, item)
 
-    def documents(self, number: int) -> list[Document]:
+    def _encode(self, document: Document | Damaged, draw: float) -> DocumentTokens | Damaged:
+        if isinstance(document, Damaged):
+            return document
+        return attempt(self._corpus.config, partial(self._tokenizer.encode, document, draw))
+
+    def documents(self, number: int) -> list[Document | Damaged]:
         """The documents of chunk `number`, in order."""
         read = cache(self._corpus.read)
         if self.by_document:
@@ -144,7 +168,9 @@ def open_corpora(config: RunConfig) -> list[Corpus]:
     """
     corpora = [open_corpus(corpus) for corpus in config.corpora]
     for corpus in corpora:
-        corpus.read(0)
+        first = corpus.read(0)
+        if isinstance(first[0], Damaged) and all(isinstance(each, Damaged) for each in first):
+            raise InputError(f"{first[0].why}; so are all of the first {len(first)} documents")
     return corpora
 
 
@@ -154,6 +180,7 @@ def open_corpus(config: CorpusConfig) -> Corpus:
     for pattern in config.paths:
         found = sorted(glob(pattern, recursive=True)) or [pattern]
         for path in (Path(name).absolute() for name in found):
+            check_name(path)
             if not path.is_file():
                 raise InputError(f"corpora.{config.name}.paths: there is no file {path}")
             try:
@@ -164,12 +191,13 @@ def open_corpus(config: CorpusConfig) -> Corpus:
 
 
 def _open_file(path: Path, config: CorpusConfig) -> CorpusFile:
-    if path.suffix == ".txt" and config.kind == "text":
-        return WholeTextFile(path) if config.split == "files" else LineFile(path, config)
+    suffix = suffix_of(path)
+    if suffix == ".txt" and config.kind == "text":
+        return WholeTextFile(path, config) if config.split == "files" else LineFile(path, config)
     formats: dict[str, Callable[[Path, CorpusConfig], CorpusFile]] = {
         ".jsonl": LineFile, ".parquet": ParquetRows, ".tar": TarSamples,
     }  # fmt: skip
-    if path.suffix not in formats:
+    if suffix not in formats:
         known = [*formats, ".txt"] if config.kind == "text" else formats
         raise InputError(f"{path}: corpora.{config.name}: {config.kind} is read from {', '.join(known)} files")
-    return formats[path.suffix](path, config)
+    return formats[suffix](path, config)

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from gato_dist.config_sections import CorpusConfig
-from gato_dist.errors import InputError
+from gato_dist.errors import DamagedDocument
 from gato_dist.tokens.documents import Document
 
 
 def read_document(config: CorpusConfig, record: Mapping[str, Any], where: str, folder: Path) -> Document:
-    """The document of one record. Paths of images begin at `folder`. Raises InputError naming `where` and the field."""
+    """The document of one record. Paths of images begin at `folder`. Raises DamagedDocument naming `where` and the
+    field.
+    """
     if config.kind == "text":
         return Document(where, _texts(config, record, "text_key", where))
     image = _image(config, record, where, folder)
@@ -30,7 +32,7 @@ def _texts(config: CorpusConfig, record: Mapping[str, Any], key: str, where: str
     value = _field(config, record, key, where)
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"{where}: {getattr(config, key)} must be a text or a list of texts, got {_brief(value)}")
+        raise DamagedDocument(f"{where}: {getattr(config, key)} must be a text or a list of texts, got {_brief(value)}")
     return tuple(texts)
 
 
@@ -42,18 +44,20 @@ def _image(config: CorpusConfig, record: Mapping[str, Any], where: str, folder: 
     if isinstance(found, bytes):
         return found
     if not isinstance(found, str):
-        raise InputError(f"{where}: {config.image_key} must be an image's bytes or its path, got {_brief(value)}")
+        raise DamagedDocument(f"{where}: {config.image_key} must be an image's bytes or its path, got {_brief(value)}")
     try:
         return (folder / found).read_bytes()
     except (OSError, ValueError) as error:
-        raise InputError(f"{where}: its image {folder / found} cannot be read ({error.__class__.__name__})") from error
+        raise DamagedDocument(
+            f"{where}: its image {folder / found} cannot be read ({error.__class__.__name__})"
+        ) from error
 
 
 def _field(config: CorpusConfig, record: Mapping[str, Any], key: str, where: str) -> Any:
     name = getattr(config, key)
     if name not in record:
         held = ", ".join(record) or "nothing"
-        raise InputError(f"{where}: no {name!r} there, but {held}; corpora.{config.name}.{key} names the field")
+        raise DamagedDocument(f"{where}: no {name!r} there, but {held}; corpora.{config.name}.{key} names the field")
     return record[name]
 
 

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from gato_dist.config_sections import CorpusConfig
-from gato_dist.errors import InputError, brief
+from gato_dist.errors import DamagedDocument, brief
+from gato_dist.files import suffix_of
 from gato_dist.tokens.documents import Document
+from replay.corpora.damage import Damaged, attempt
 from replay.corpora.fields import read_document
 
 BLOCK_BYTES = 1 << 14
@@ -28,7 +31,7 @@ class LineFile:
 
     def __init__(self, path: Path, config: CorpusConfig) -> None:
         self.path, self.size, self._config = path, path.stat().st_size, config
-        self._paragraphs = path.suffix == ".txt" and config.split == "paragraphs"
+        self._paragraphs = suffix_of(path) == ".txt" and config.split == "paragraphs"
         text = config.kind == "text"
         starts: list[int] = []
         lines: list[int] = []
@@ -44,37 +47,40 @@ class LineFile:
         self._starts, self._lines = np.array([*starts, self.size]), np.array(lines)
         self.counts, self.groups = np.array(counts, np.int64), np.arange(len(counts))
 
-    def read(self, block: int) -> list[Document]:
-        """The documents of a block. Raises InputError for what is no document, naming its line."""
+    def read(self, block: int) -> list[Document | Damaged]:
+        """The documents of a block. Raises as `attempt`."""
         first, last = int(self._starts[block]), int(self._starts[block + 1])
         with self.path.open("rb") as file:
             file.seek(first)
             data = file.read(last - first)
         spans = _spans(BytesIO(data), self._paragraphs)
         line = int(self._lines[block])
-        return [self._document(data[start:stop], line + offset - 1) for start, stop, offset in spans]
+        return [
+            attempt(self._config, partial(self._document, data[start:stop], line + offset - 1))
+            for start, stop, offset in spans
+        ]
 
     def _document(self, data: bytes, line: int) -> Document:
         where = f"{self.path}, line {line}"
         text = _decoded(data, where)
-        if self.path.suffix == ".txt":
+        if suffix_of(self.path) == ".txt":
             return Document(where, (text.rstrip("\r\n"),))
         try:
             record = json.loads(text.strip())
         except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not valid JSON ({error.msg} at column {error.colno})") from error
+            raise DamagedDocument(f"{where}: not valid JSON ({error.msg} at column {error.colno})") from error
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not JSON that can be read ({brief(error)})") from error
+            raise DamagedDocument(f"{where}: not JSON that can be read ({brief(error)})") from error
         if not isinstance(record, dict):
-            raise InputError(f"{where}: expected an object with fields, got {type(record).__name__}")
+            raise DamagedDocument(f"{where}: expected an object with fields, got {type(record).__name__}")
         return read_document(self._config, record, where, self.path.parent)
 
 
 class WholeTextFile:
     """Plain text that is one document, in pieces. counts, groups int64 [n] and size: as of a `CorpusFile`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.size = path, path.stat().st_size
+    def __init__(self, path: Path, config: CorpusConfig) -> None:
+        self.path, self.size, self._config = path, path.stat().st_size, config
         starts = [0]
         with path.open("rb") as file:
             while len(data := file.read(PIECE_BYTES)) == PIECE_BYTES:
@@ -84,13 +90,15 @@ class WholeTextFile:
         self._pieces = [(start, end) for start, end in zip(starts, ends, strict=True) if end > start]
         self.counts, self.groups = np.ones(len(self._pieces), np.int64), np.arange(len(self._pieces))
 
-    def read(self, block: int) -> list[Document]:
-        """One piece. Raises InputError where it is not UTF-8."""
-        start, end = self._pieces[block]
+    def read(self, block: int) -> list[Document | Damaged]:
+        """One piece. Raises as `attempt`."""
+        return [attempt(self._config, partial(self._piece, *self._pieces[block]))]
+
+    def _piece(self, start: int, end: int) -> Document:
         with self.path.open("rb") as file:
             file.seek(start)
             text = _decoded(file.read(end - start), f"{self.path}, from byte {start}")
-        return [Document(str(self.path), (text,), begins=start == 0, ends=end == self.size)]
+        return Document(str(self.path), (text,), begins=start == 0, ends=end == self.size)
 
 
 def _spans(lines: Iterable[bytes], paragraphs: bool) -> Iterator[Span]:
@@ -124,4 +132,4 @@ def _decoded(data: bytes, where: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{where}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise DamagedDocument(f"{where}: not UTF-8 text ({error.reason} at byte {error.start})") from error

@@ -1,6 +1,7 @@
 """Corpora in Parquet: a row a document, an image as its bytes or its path."""
 
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gato_dist.config_sections import CorpusConfig
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import DAMAGED, DamagedDocument, InputError, brief
 from gato_dist.tokens.documents import Document
+from replay.corpora.damage import Damaged, attempt
 from replay.corpora.fields import field_names, read_document
 from replay.corpora.lines import BLOCK_BYTES, IMAGES
 
@@ -53,13 +55,20 @@ class ParquetRows:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_tables": OrderedDict()}
 
-    def read(self, block: int) -> list[Document]:
-        """The documents of a block. Raises InputError for what is no document, naming its row (from 0)."""
+    def read(self, block: int) -> list[Document | Damaged]:
+        """The documents of a block; messages number its rows from 0. Raises as `attempt`."""
         group, first, count, before = self._blocks[block].tolist()
-        records = self._table(group).slice(first, count).to_pylist()
+        table = attempt(self._config, partial(self._table, group))
+        if isinstance(table, Damaged):
+            return [table] * count
         return [
-            read_document(self._config, record, f"{self.path}, row {before + first + i}", self.path.parent)
-            for i, record in enumerate(records)
+            attempt(
+                self._config,
+                partial(
+                    read_document, self._config, record, f"{self.path}, row {before + first + i}", self.path.parent
+                ),
+            )
+            for i, record in enumerate(table.slice(first, count).to_pylist())
         ]
 
     def _table(self, group: int) -> pa.Table:
@@ -68,7 +77,7 @@ class ParquetRows:
                 with pq.ParquetFile(self.path) as file:
                     self._tables[group] = file.read_row_group(group, columns=self._columns)
             except (*DAMAGED, pa.ArrowException) as error:
-                raise InputError(f"{self.path}: row group {group} cannot be read ({brief(error)})") from error
+                raise DamagedDocument(f"{self.path}: row group {group} cannot be read ({brief(error)})") from error
         self._tables.move_to_end(group)
         if len(self._tables) > OPEN_GROUPS:
             self._tables.popitem(last=False)

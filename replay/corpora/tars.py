@@ -3,14 +3,16 @@
 import json
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from gato_dist.config_sections import CorpusConfig
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import DAMAGED, DamagedDocument, InputError, brief
 from gato_dist.tokens.documents import Document
+from replay.corpora.damage import Damaged, attempt
 from replay.corpora.fields import read_document
 from replay.corpora.lines import IMAGES as SAMPLES
 
@@ -33,30 +35,31 @@ class TarSamples:
         self._starts, self.counts = np.array(starts, np.int64), np.array(counts, np.int64)
         self.groups = np.arange(len(counts))
 
-    def read(self, block: int) -> list[Document]:
-        """The documents of a block. Raises InputError for what is none, naming the sample."""
-        found = []
+    def read(self, block: int) -> list[Document | Damaged]:
+        """The documents of a block. Raises as `attempt`."""
         samples = self._samples(int(self._starts[block]))
         with self.path.open("rb") as file:
-            for _ in range(self.counts[block]):
-                name, members = next(samples)
-                fields = {}
-                for extension, member in members.items():
-                    file.seek(member.offset_data)
-                    fields[extension] = file.read(member.size)
-                where = f"{self.path}, sample {name}"
-                record = _record(self._config, fields, where)
-                found.append(read_document(self._config, record, where, self.path.parent))
-        return found
+            return [
+                attempt(self._config, partial(self._document, file, *next(samples))) for _ in range(self.counts[block])
+            ]
+
+    def _document(self, file: BinaryIO, name: str, members: Members) -> Document:
+        where, fields = f"{self.path}, sample {name}", {}
+        for extension, member in members.items():
+            file.seek(member.offset_data)
+            fields[extension] = file.read(member.size)
+            if len(fields[extension]) < member.size:
+                raise DamagedDocument(f"{where}: its .{extension} is cut short")
+        return read_document(self._config, _record(self._config, fields, where), where, self.path.parent)
 
     def _samples(self, start: int) -> Iterator[tuple[str, Members]]:
         """Name and members by extension of each sample whose first header lies at `start` or behind it."""
-        name = ""
+        name, end = "", start
         members: Members = {}
         try:
             with self.path.open("rb") as file:
                 file.seek(start)
-                with tarfile.open(fileobj=file, mode="r:") as tar:
+                with tarfile.open(fileobj=file, mode="r:", ignore_zeros=self._config.skip_damaged) as tar:
                     for member in tar:
                         tar.members = []  # type: ignore[attr-defined]  # else it remembers all of them
                         if not member.isfile():
@@ -69,8 +72,14 @@ class TarSamples:
                             members = {}
                         name = key
                         members[extension.lower()] = member
+                    end = tar.offset
+                # tarfile takes a header that it cannot read for the end.
+                file.seek(end)
+                if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                    raise tarfile.ReadError(f"no file begins at byte {end}, and the rest cannot be read")
         except (*DAMAGED, tarfile.TarError) as error:
-            raise InputError(f"{self.path}: not an uncompressed tar file, or damaged ({brief(error)})") from error
+            if not (members and self._config.skip_damaged):
+                raise InputError(f"{self.path}: not an uncompressed tar file, or damaged ({brief(error)})") from error
         if members:
             yield name, members
 
@@ -83,7 +92,7 @@ def _record(config: CorpusConfig, fields: dict[str, bytes], where: str) -> dict[
             try:
                 record = json.loads(data) | record
             except DAMAGED as error:
-                raise InputError(f"{where}: its .json is not a JSON object ({brief(error)})") from error
+                raise DamagedDocument(f"{where}: its .json is not a JSON object ({brief(error)})") from error
         elif extension in IMAGE_EXTENSIONS:
             record[extension] = data
         else:

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gato_dist.sequence import Batch
+from gato_dist.task_names import file_name
 
 SUITES = {
     "numbers": ("metaworld/reach-v3", "dm_control/cartpole-swingup"),
@@ -34,7 +35,7 @@ def collect(root: Path, task: str) -> None:
     played = list(islice(play_expert(task, reference_seeds(EPISODES), "random"), EPISODES))
     for first in range(0, EPISODES, 16):
         write_shard(
-            root / task.replace("/", ".") / f"{first:06d}", task_spec(task), dict(enumerate(played[first : first + 16]))
+            root / file_name(task) / f"{first:06d}", task_spec(task), dict(enumerate(played[first : first + 16]))
         )
 
 
@@ -70,7 +71,7 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
     with TemporaryDirectory() as folder:
         for task in tasks:
             collect(Path(folder), task)
-        paths = {task: sorted((Path(folder) / task.replace("/", ".")).glob("*.json")) for task in tasks}
+        paths = {task: sorted((Path(folder) / file_name(task)).glob("*.json")) for task in tasks}
         shards = {task: [Shard(path) for path in some] for task, some in paths.items()}
         sources = disk_sources(config, tokenizer, Dataset(Path(folder), {}, shards), 0)
         position = DataPosition.start("", 0, config.lanes, len(tasks))

@@ -40,13 +40,13 @@ def join(address: str, output: Path) -> subprocess.Popen:
     """A node as `ray start --block` makes it, which is what containers and machines of a cluster run."""
     words = [str(Path(sys.executable).with_name("ray")), "start", "--block", f"--address={address}", "--num-cpus=8"]
     words += ['--resources={"spare": 1}', f"--object-store-memory={STORE}", "--disable-usage-stats"]
-    with output.open("w") as file:
+    with output.open("w", encoding="utf-8") as file:
         node = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
     # Of two that start at the same moment on one machine, Ray lets one fail.
     until = time.monotonic() + PATIENCE
-    while "Ray runtime started" not in output.read_text():
-        assert node.poll() is None, output.read_text()
-        assert time.monotonic() < until, output.read_text()
+    while "Ray runtime started" not in output.read_text(encoding="utf-8"):
+        assert node.poll() is None, output.read_text(encoding="utf-8")
+        assert time.monotonic() < until, output.read_text(encoding="utf-8")
         time.sleep(0.2)
     return node
 

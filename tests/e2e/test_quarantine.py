@@ -8,6 +8,7 @@ import pytest
 
 from gato_dist.quarantine import read_quarantine
 from gato_dist.scores import Reference, Score, ScoreTable
+from gato_dist.task_names import file_name
 from tests.e2e.test_train import finish, start
 
 ENVIRONMENTS = """
@@ -87,7 +88,7 @@ def write_run(folder: Path, **policies: str) -> Path:
     for name, policy in policies.items():
         low, high = (Score(mean, 1.0, 10, 0, kind, kind, None, "2026-11-21") for mean, kind in ((0.0, "r"), (9.0, "e")))
         text = json.dumps(asdict(Reference(low, high, {})))
-        (references / f"gymnasium.mine:{name}.json").write_text(text)
+        (references / f"{file_name(f'gymnasium/mine:{name}')}.json").write_text(text)
         options = f'{{policy: "mine:{policy}"}}'
         lines.append(f'{{name: "gymnasium/mine:{name}", num_envs: 2, expert: callable, expert_options: {options}}}')
     path = folder / "config.yaml"

@@ -70,9 +70,11 @@ def _spoil(draw: Draw, path: Path, folder: Path) -> None:
         path.unlink()
         path.mkdir()
     elif path.suffix == ".json":
-        path.write_bytes(draw(json_bytes(json.loads(path.read_text()))))
+        path.write_bytes(draw(json_bytes(json.loads(path.read_text(encoding="utf-8")))))
     elif path.suffix == ".yaml":
-        path.write_bytes(yaml.safe_dump(draw(tampered(yaml.safe_load(path.read_text())))).encode("utf-8", "replace"))
+        path.write_bytes(
+            yaml.safe_dump(draw(tampered(yaml.safe_load(path.read_text(encoding="utf-8"))))).encode("utf-8", "replace")
+        )
     elif path.suffix == ".safetensors" and kind < 7:
         tensors = load_file(path)
         names = sorted(tensors)

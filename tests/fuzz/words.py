@@ -12,6 +12,7 @@ from gato_dist.config import load_config
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.scores import load_reference
+from gato_dist.task_names import file_name
 from gato_dist.tasks import match_tasks, task_entry, task_table
 from gato_dist.tokens.text import TextTokenizer
 from tests.fuzz.harness import command
@@ -149,7 +150,9 @@ def bad_reference(draw: Draw, folder: Path) -> Act:
     }
     good = {"random": score, "expert": score, "moments": {"state": {"count": 1, "mean": [0.0], "variance": [1.0]}}}
     (folder / "gato_tasks" / "references").mkdir(parents=True)
-    (folder / "gato_tasks" / "references" / "gymnasium.Mine-v0.json").write_bytes(draw(json_bytes(good)))
+    (folder / "gato_tasks" / "references" / f"{file_name('gymnasium/Mine-v0')}.json").write_bytes(
+        draw(json_bytes(good))
+    )
     return lambda: _used(load_reference("gymnasium/Mine-v0"))
 
 

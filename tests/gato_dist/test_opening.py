@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -95,6 +96,16 @@ def test_the_card_opens_its_own_dataset_with_each_library_that_it_names(data, tm
     card = (data / "README.md").read_text()
     assert blocks(card).keys() == FOUND.keys()
     run(card, [FOUND], data.parent, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["gymnasium/seek:make", "gymnasium/Große.Übung+x:make", "con/x"])
+def test_the_card_opens_a_dataset_of_a_task_with_an_odd_name(name, tmp_path):
+    spec = replace(TASKS[1], name=name)
+    write_dataset(tmp_path / "DATA", [Source(spec, [made(spec, i) for i in range(20)])], "expert", "")
+    dataset = Dataset.open(tmp_path / "DATA")
+    write_card(dataset)
+    assert list(dataset.shards) == [name]
+    run((tmp_path / "DATA/README.md").read_text("utf-8"), [FOUND], tmp_path, tmp_path)
 
 
 def test_the_card_says_what_the_manifests_do(data):

@@ -47,11 +47,11 @@ def test_imported_sets_are_joined_and_trained_on_with_nothing_but_the_base_insta
     assert main(["dataset", "import", "jat", "--format", "jat", "--out", "B"]) == 0
     assert main(["dataset", "merge", "A", "B", "--out", "DATA"]) == 0
     assert main(["dataset", "validate", "DATA"]) == 0
-    assert "command: gato-dist dataset merge A B" in Path("DATA/README.md").read_text()
+    assert "command: gato-dist dataset merge A B" in Path("DATA/README.md").read_text(encoding="utf-8")
     for name in NOT_NEEDED:
         (tmp_path / "shadow" / name).mkdir(parents=True)
         (tmp_path / "shadow" / name / "__init__.py").write_text(f"raise ImportError('no {name} here')\n")
-    Path("theirs.yaml").write_text(CONFIG)
+    Path("theirs.yaml").write_text(CONFIG, encoding="utf-8")
     words = ["train", "theirs.yaml", "--data", "DATA"]
     code = f"import sys; from gato_dist.cli import main; sys.exit(main({words}))"
     paths = {"PYTHONPATH": f"{tmp_path / 'shadow'}:{ROOT}", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
@@ -69,9 +69,11 @@ def test_a_dataset_goes_through_every_command_and_comes_back(tmp_path, monkeypat
         assert main(["dataset", "import", f"{kind}-out", "--format", kind, "--out", f"{kind}-back"]) == 0
         one, other = (Path(root) / "jat.balance/000000.parquet" for root in ("A", f"{kind}-back"))
         assert pq.read_table(one).equals(pq.read_table(other))
-        assert Path("A/moments.json").read_text() == Path(f"{kind}-back/moments.json").read_text()
+        assert Path("A/moments.json").read_text(encoding="utf-8") == Path(f"{kind}-back/moments.json").read_text(
+            encoding="utf-8"
+        )
     assert main(["dataset", "info", "A", "--html", "a.html"]) == 0
-    assert "jat/balance" in Path("a.html").read_text()
+    assert "jat/balance" in Path("a.html").read_text(encoding="utf-8")
     Path("A/README.md").unlink()
     assert main(["dataset", "card", "A"]) == 0
     assert Path("A/README.md").exists()

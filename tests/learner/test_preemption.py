@@ -55,7 +55,7 @@ def job(root: Path, rank: int) -> None:
 
 def wait_for(path: Path, other_than: str = "") -> str:
     for _ in range(3000):
-        if path.exists() and (text := path.read_text()) not in ("", other_than):
+        if path.exists() and (text := path.read_text(encoding="utf-8")) not in ("", other_than):
             return text
         time.sleep(0.1)
     raise AssertionError(f"no {path} in five minutes")

@@ -1,5 +1,6 @@
 """Other people's formats: ours go out and come back as they were, theirs come in with a layout found in the data."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import InputError
@@ -22,6 +24,7 @@ from replay.moments import load_moments
 from replay.storage import Location
 from tests.fakes import ARM, BUTTONS
 from tests.replay.test_episodes import episode, same
+from tests.tokens.test_pictures import PICTURES
 
 KINDS = {
     "minari": (export_minari, minari_sources),
@@ -187,6 +190,51 @@ def test_a_minari_set_that_would_have_to_run_code_is_refused(tmp_path, monkeypat
         list(minari_sources("nobody/knows-v0"))
 
 
+def newer_minari(root: Path, monkeypatch, **changes) -> Path:
+    """A set whose metadata are those of Minari 0.5.4, but for what is changed."""
+    foreign_minari(root, monkeypatch)
+    path = root / "toy/walk-v1/data/metadata.json"
+    metadata = json.loads(path.read_text("utf-8")) | {"minari_version": "0.5.4", "jpeg_encoding": True} | changes
+    path.write_text(json.dumps(metadata), "utf-8")
+    return path.parent
+
+
+def test_a_set_of_minari_0_5_4_is_read(tmp_path, monkeypatch):
+    newer_minari(tmp_path, monkeypatch)
+    (source,) = minari_sources(str(tmp_path))
+    first, _ = source.episodes
+    assert (first.actions.tolist(), first.observations["eye"].shape) == ([0, 1, 2], (3, 48, 64, 3))
+
+
+def test_pictures_that_minari_0_5_4_kept_as_arrays_are_read_as_they_are(tmp_path, monkeypatch):
+    import h5py
+
+    folder = newer_minari(tmp_path, monkeypatch, jpeg_encoding=False)
+    frames = np.random.default_rng(0).integers(256, size=(4, 40, 50, 3), dtype=np.uint8)
+    with h5py.File(folder / "main_data.hdf5", "r+") as file:
+        seen = file["episode_0/observations"]
+        del seen["eye"]
+        seen["eye"] = frames
+    (source,) = minari_sources(str(tmp_path))
+    assert (next(iter(source.episodes)).observations["eye"][:, :40, :50] == frames[:3]).all()
+
+
+def test_a_set_of_an_unknown_minari_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    newer_minari(tmp_path, monkeypatch, minari_version="0.9.0")
+    with pytest.raises(InputError, match=r"made by Minari 0\.9\.0; sets of .*0\.5\.4 can be read\. Load it with"):
+        list(minari_sources(str(tmp_path)))
+
+
+@pytest.mark.parametrize("write", [export_jat, export_minari])
+def test_tasks_whose_names_an_export_cannot_tell_apart_are_refused_before_anything_is_written(write, tmp_path):
+    specs = [replace(BUTTONS, name=name) for name in ("a/b-c_d", "a-b/c_d", "a/b-c.d")]
+    made = [replace(buttons(3, 0), provenance=Provenance(spec.name, 0, "fake", "")) for spec in specs]
+    write_dataset(tmp_path / "set", [Source(*each) for each in zip(specs, [[e] for e in made], strict=True)], "", "")
+    with pytest.raises(InputError, match=r"would both be named .*; export them apart"):
+        write(Dataset.open(tmp_path / "set"), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
 @pytest.mark.parametrize(
     ("task", "name"), [("metaworld/reach-v3", "metaworld/reach-v3-v0"), ("gymnasium/a.b:c", "gymnasium/a_b_c-v0")]
 )
@@ -283,15 +331,6 @@ def test_frames_are_filled_up_with_black_and_no_pixel_changes():
         fit_frames(np.zeros((1, 16, 16, 4), np.uint8))
 
 
-def test_two_tasks_that_would_share_a_folder_are_refused(tmp_path):
-    specs = [TaskSpec(name, BUTTONS.observations, BUTTONS.action, 0) for name in ("a/b-c", "a-b/c")]
-    made = [replace(buttons(3, 0), provenance=Provenance(spec.name, 0, "fake", "")) for spec in specs]
-    write_dataset(tmp_path / "set", [Source(*each) for each in zip(specs, [[e] for e in made], strict=True)], "", "")
-    with pytest.raises(InputError, match="a-b-c"):
-        export_jat(Dataset.open(tmp_path / "set"), tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["set"]
-
-
 def test_the_datasets_library_opens_what_was_exported_as_jat(dataset, tmp_path):
     import datasets
 
@@ -307,3 +346,62 @@ def test_the_datasets_library_opens_what_was_exported_as_jat(dataset, tmp_path):
     assert rows[1]["continuous_observations"][3] == pytest.approx(made.observations["pose"][3])
     pressed = datasets.load_dataset(str(tmp_path / "out"), "toy-buttons", split="train", cache_dir=str(tmp_path / "c"))
     assert pressed[0]["discrete_actions"] == buttons(7, 0).actions.tolist()
+
+
+def jat_pictures(folder: Path, cells: list[dict]) -> None:
+    count = len(cells)
+    kind = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    table = pa.table(
+        {
+            "image_observations": pa.array([cells], kind),
+            "discrete_actions": [[0, 1, 0][:count]],
+            "rewards": [[0.0, 1.0, 0.0][:count]],
+        }
+    )
+    folder.mkdir(parents=True)
+    pq.write_table(table, folder / "train.parquet")
+
+
+def imported_pixels(tmp_path: Path, folder: Path) -> np.ndarray:
+    out = tmp_path / f"{folder.name}-ours"
+    write_dataset(out, jat_sources(str(folder)), "jat", "")
+    (task,) = (dataset := Dataset.open(out)).shards
+    return np.asarray(episodes(dataset, task)[0].observations["image"])
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_jat_picture_keeps_its_colour_whatever_its_mode(name, tmp_path):
+    data, colour = PICTURES[name]
+    jat_pictures(tmp_path / "set", [{"bytes": data, "path": None}] * 3)
+    pixels = imported_pixels(tmp_path, tmp_path / "set")
+    assert pixels.shape == (3, 32, 32, 3)
+    assert np.abs(pixels[:, :20, :24].astype(int) - colour).max() <= 5
+
+
+def test_four_channels_are_stacked_frames_in_jats_atari_tasks_alone(tmp_path):
+    stack = np.broadcast_to(np.array([10, 20, 30, 255], np.uint8), (84, 84, 4))
+    file = io.BytesIO()
+    Image.fromarray(stack).save(file, "PNG")
+    for name, newest in (("atari-pong", (20, 30, 255)), ("mygame", (10, 20, 30))):
+        jat_pictures(tmp_path / name, [{"bytes": file.getvalue(), "path": None}])
+        assert imported_pixels(tmp_path, tmp_path / name)[0, 0, 0].tolist() == list(newest)
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ({"bytes": None, "path": "a.png"}, "step 1: its picture holds no bytes"),
+        ({"bytes": b"no", "path": None}, "step 1: its picture cannot be decoded"),
+    ],
+)
+def test_a_jat_picture_that_cannot_be_read_is_named(cell, says, tmp_path):
+    jat_pictures(tmp_path / "set", [{"bytes": PICTURES["RGB"][0], "path": None}, cell])
+    with pytest.raises(InputError, match=f"set: .*train.parquet, row 0: {says}"):
+        imported_pixels(tmp_path, tmp_path / "set")
+
+
+def test_suffixes_of_a_foreign_jat_folder_may_have_capitals(tmp_path):
+    foreign_jat(tmp_path / "walk")
+    (tmp_path / "walk/train-00000-of-00001.parquet").rename(tmp_path / "walk/Train.PARQUET")
+    (source,) = jat_sources(str(tmp_path))
+    assert len(list(source.episodes)) == 2
