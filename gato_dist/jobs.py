@@ -56,7 +56,7 @@ def _in_ray(
     running: dict[Any, tuple[J, int]] = {}
     again: list[tuple[J, int]] = []
     try:
-        most = workers or int(ray.cluster_resources().get("CPU", 1))
+        most = workers or max(int(ray.cluster_resources().get("CPU", 0)), 1)
         while True:
             while len(running) < most:
                 job, deaths = again.pop() if again else (take(), 0)

@@ -58,6 +58,9 @@ def table_task(table: str) -> str:
 def import_reverb() -> Any:
     """The reverb module, TensorFlow's chatter silenced. Raises ImportError that names what to install."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Empty, it keeps gRPC, and gRPC alone, from http_proxy and the like: replay is on this machine or in its cluster,
+    # and a proxy would wait for it in vain. Reverb lets nobody say so to its channels.
+    os.environ["grpc_proxy"] = ""  # noqa: SIM112, gRPC reads it by this name
     try:
         import reverb
     except ImportError as error:

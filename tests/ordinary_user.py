@@ -27,14 +27,12 @@ DROP = (
 
 
 class OrdinaryUser:
-    """home: a folder of its own, which is also where its commands run and put temporary files."""
+    """home: a folder of its own, in which its commands run. Temporary files go where everybody's do."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.environment = os.environ | {
-            "HOME": str(home), "TMPDIR": str(home), "USER": NAME, "LOGNAME": NAME,
-        }  # fmt: skip
-        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "MPLCONFIGDIR", "RAY_TMPDIR"):
+        self.environment = os.environ | {"HOME": str(home), "USER": NAME, "LOGNAME": NAME}
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "MPLCONFIGDIR"):
             self.environment.pop(name, None)
 
     def command(self, words: Sequence[str | Path]) -> list[str]:
@@ -45,11 +43,17 @@ class OrdinaryUser:
         return ["unshare", "--mount", "--propagation", "private", "bash", "-c", script]
 
     def start(self, *words: str | Path) -> subprocess.Popen[str]:
-        """Starts `words` with their output as one stream of text, and their input open."""
-        return subprocess.Popen(
-            self.command(words), env=self.environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        """Starts `words`, with pipes for their input and for their output and errors together."""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(self.command(words), env=self.environment, text=True, **pipes)
+
+    def run(self, *words: str | Path, timeout: float = 300.0) -> tuple[int, str]:
+        """Runs `words` to their end; exit code, and output and errors together."""
+        done = subprocess.run(
+            self.command(words), env=self.environment, text=True, timeout=timeout,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
+        return done.returncode, done.stdout
 
 
 def _reveal(needed: Sequence[Path]) -> list[str]:

@@ -1,8 +1,6 @@
-"""The whole circle as a user without any right, on a machine whose shared folders hold another user's files."""
+"""The whole circle as a user without any right, whose environment names a proxy for the web."""
 
 import sys
-import tempfile
-from pathlib import Path
 
 from gato_dist.scores import ScoreTable
 from tests.ordinary_user import ordinary_user
@@ -18,13 +16,14 @@ evaluation: {episodes: 2, final_episodes: 2, every_seconds: 1, final_actors: 1}
 """
 
 
-def test_a_user_without_any_right_trains_live():
+def test_a_user_without_any_right_behind_a_proxy_trains_live():
     with ordinary_user() as user:
+        # Nobody answers there.
+        user.environment |= dict.fromkeys(
+            ("http_proxy", "https_proxy", "HTTP_PROXY", "all_proxy"), "http://127.0.0.1:9"
+        )
         (user.home / "tiny.yaml").write_text(CONFIG)
-        process = user.start(sys.executable, "-m", "gato_dist", "train", "tiny.yaml", "--run", "run")
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
+        code, output = user.run(sys.executable, "-m", "gato_dist", "train", "tiny.yaml", "--run", "run")
+        assert code == 0, output
         rows = ScoreTable.read(user.home / "run/scores.csv")
         assert rows[-1].step == 40
-        assert user.home.stat().st_uid == (user.home / "run/checkpoints").stat().st_uid
-    assert not Path(tempfile.gettempdir(), user.home.name).exists()

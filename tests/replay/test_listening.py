@@ -212,7 +212,7 @@ with socket.create_server(("", 0)) as server:
         print(error)
 """
     with ordinary_user() as user:
-        output, _ = user.start(sys.executable, "-c", code).communicate(timeout=60)
+        _, output = user.run(sys.executable, "-c", code, timeout=60)
         assert output.count(Barrier.DEVICE) == 2
         assert "run as root (CAP_NET_ADMIN)" in output
 
