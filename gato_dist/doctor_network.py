@@ -47,7 +47,7 @@ def _closed(name: str, networks: tuple[str, ...], state: State, said: str) -> Fi
 
 
 def open_ports() -> Finding:
-    """What listens on other interfaces than loopback. Filters of sockets are not told of there."""
+    """What listens on other interfaces than loopback. What keeps others off a socket is not told there."""
     found = [each for each in listeners() if not ip_address(each.address).is_loopback]
     if not found:
         return Finding("open ports", "ok", "none but on loopback")
@@ -57,7 +57,7 @@ def open_ports() -> Finding:
         return Finding("open ports", "ok", f"{said}: none of them a run's")
     return Finding(
         "open ports", "warning", said,
-        "a firewall, or a private network; a replay server's own filter does not show here (docs/operations.md)",
+        "a firewall, or a private network; what closes a replay server's does not show here (docs/operations.md)",
     )  # fmt: skip
 
 
