@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gato_dist.listening import parse_networks
 from gato_dist.presets import MODEL_PRESETS
@@ -11,14 +11,30 @@ from gato_dist.tasks import task_entry
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+RESERVED_ELSEWHERE = {
+    "CPU": "`threads` or `cpus` reserves it",
+    "GPU": "learner.gpu=true reserves one for each learner worker",
+    "memory": "it cannot be reserved",
+    "object_store_memory": "it cannot be reserved",
+}
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _reservable(amounts: dict[str, float]) -> dict[str, float]:
+    for name, amount in amounts.items():
+        if name in RESERVED_ELSEWHERE:
+            raise ValueError(f"{name} is no custom resource: {RESERVED_ELSEWHERE[name]}")
+        if round(amount, 4) != amount:
+            raise ValueError(f"{name}: Ray knows amounts of four decimals, got {amount:g}")
+    return amounts
+
+
 Reserved = Annotated[
-    dict[str, Annotated[float, Field(ge=0)]],
+    dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]],
+    AfterValidator(_reservable),
     Field(description="custom Ray resources that each such process reserves: which nodes of a cluster it may run on"),
 ]
 
@@ -200,7 +216,7 @@ class ReplayConfig(Section):
     shards: Positive = Field(
         1, description="replay servers; experts go round them, so that tables are spread over them or lie on several"
     )
-    cpus: float = Field(0.0, ge=0, description="CPUs that each server reserves")
+    cpus: float = Field(0.0, ge=0, allow_inf_nan=False, description="CPUs that each server reserves")
     resources: Reserved = {}
     size: Positive = Field(4000, description="sequences that a table keeps; the oldest leave first")
     min_size: Positive = Field(8, description="sequences in every table before the learner starts")

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from gato_dist.finding import Finding
-from gato_dist.listening import UNFILTERED, answer_only
+from gato_dist.finding import Finding, State
+from gato_dist.listening import PortStaysOpen, answer_only
 
+SOME_NETWORK = ("192.0.2.0/24",)  # of documentation's addresses
 LISTENS = "0A"  # the state in /proc/net/tcp
 TOKEN = Path.home() / ".ray" / "auth_token"
 # Names of processes, or their beginnings, that answer whoever asks.
@@ -27,21 +28,26 @@ class Listener:
     process: str
 
 
-def port_filter() -> Finding:
-    """Tries on a port of its own what keeps the replay server off the network."""
+def closed_ports() -> list[Finding]:
+    """Tries on ports of its own what keeps the replay server off the network: of one machine, and of a cluster."""
+    return [
+        _closed("ports, one machine", (), "problem", "the replay server answers this machine alone"),
+        _closed("ports, cluster", SOME_NETWORK, "warning", "the replay server answers the cluster's nodes alone"),
+    ]
+
+
+def _closed(name: str, networks: tuple[str, ...], state: State, said: str) -> Finding:
     with socket.create_server(("", 0)) as server:
         try:
-            answer_only(server.getsockname()[1])
-        except OSError as error:
-            return Finding(
-                "port filter", "problem", f"the kernel refuses socket filters ({error}): Reverb's port would be open",
-                f"{UNFILTERED}: docs/operations.md",
-            )  # fmt: skip
-    return Finding("port filter", "ok", "the replay server can be kept off the network")
+            barrier = answer_only(server.getsockname()[1], networks)
+        except PortStaysOpen as error:
+            found, _, advice = str(error).partition("; ")
+            return Finding(name, state, found, f"{advice}: docs/operations.md")
+    return Finding(name, "ok", f"{said}: {barrier}")
 
 
 def open_ports() -> Finding:
-    """What listens on other interfaces than loopback. Filters of sockets are not told of there."""
+    """What listens on other interfaces than loopback. What keeps others off a socket is not told there."""
     found = [each for each in listeners() if not ip_address(each.address).is_loopback]
     if not found:
         return Finding("open ports", "ok", "none but on loopback")
@@ -51,7 +57,7 @@ def open_ports() -> Finding:
         return Finding("open ports", "ok", f"{said}: none of them a run's")
     return Finding(
         "open ports", "warning", said,
-        "a firewall, or a private network; a replay server's own filter does not show here (docs/operations.md)",
+        "a firewall, or a private network; what closes a replay server's does not show here (docs/operations.md)",
     )  # fmt: skip
 
 
@@ -111,4 +117,4 @@ def ray_token(path: Path = TOKEN) -> list[Finding]:
     return found or [Finding("Ray token", "ok", f"a run on this machine makes its own; {said}")]
 
 
-NETWORK_CHECKS = (port_filter, open_ports, ray_token)
+NETWORK_CHECKS = (closed_ports, open_ports, ray_token)

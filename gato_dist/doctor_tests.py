@@ -42,7 +42,9 @@ def reverb_test() -> Finding:
     state, said = run_apart([REVERB], SECONDS)
     if state:
         return Finding("Reverb", "ok", said)
-    return Finding("Reverb", "problem", said, "pip install 'gato-dist[live]' on Python 3.11; until then: train --data")
+    missing = said.startswith(("ImportError", "ModuleNotFoundError"))
+    mend = "pip install 'gato-dist[live]' on Python 3.11" if missing else "it is installed, but does not work here"
+    return Finding("Reverb", "problem", said, f"{mend}; until then: train --data")
 
 
 def run_apart(words: list[str], seconds: float) -> tuple[bool, str]:

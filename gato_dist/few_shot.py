@@ -93,6 +93,7 @@ class _Experiment:
 
     def __init__(self, request: Request) -> None:
         from learner.checkpoint import content_hash, read_contents
+        from learner.parallel import check_gpus
 
         task_entry(request.task)
         reference = load_reference(request.task)
@@ -104,6 +105,7 @@ class _Experiment:
         before = read_contents(request.checkpoint).config
         self._known = request.task in {task.name for task in before.tasks}
         self._configs = {way: make_config(before, request, way) for way in WAYS}
+        check_gpus(self._configs[TUNED].learner)
         self._settings: dict[str, Any] = {
             "task": request.task, "checkpoint": content_hash(request.checkpoint), "data": request.data,
             "seed": request.seed, "scores": request.scores,

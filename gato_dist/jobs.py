@@ -1,5 +1,6 @@
 """Runs many independent jobs, one by one or in Ray tasks; a job that fails does not end the others."""
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -56,7 +57,10 @@ def _in_ray(
     running: dict[Any, tuple[J, int]] = {}
     again: list[tuple[J, int]] = []
     try:
-        most = workers or int(ray.cluster_resources().get("CPU", 1))
+        offered = int(ray.cluster_resources().get("CPU", 0))
+        if not offered:
+            print("gato-dist: no node of the cluster offers a CPU: waiting for one that joins", file=sys.stderr)
+        most = workers or max(offered, 1)
         while True:
             while len(running) < most:
                 job, deaths = again.pop() if again else (take(), 0)

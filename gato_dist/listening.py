@@ -1,9 +1,9 @@
 """Which machines a listening port of this process answers: for servers that bind every interface.
 
-A socket filter (classic BPF, SO_ATTACH_FILTER) lies on the listening sockets: packets that come through the loopback
-interface pass, others only from the networks named; the rest is dropped as if nobody listened. Linux lets every user
-attach one to sockets of their own (some kernels want CAP_NET_ADMIN), and accepted connections inherit it. Users of the
-same machine are not told apart.
+Two ways, both on the listening sockets themselves. Bound to the loopback device (SO_BINDTODEVICE), a socket
+answers at 127.0.0.1 and ::1 alone, and other machines are refused as if nobody listened: since Linux 5.7 every user
+may do that, once. Where other networks are allowed, a socket filter (classic BPF, SO_ATTACH_FILTER) drops packets from
+elsewhere; some kernels want CAP_NET_ADMIN for it. Users of the same machine are not told apart.
 """
 
 import ctypes
@@ -12,14 +12,19 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
 
+SO_BINDTODEVICE = socket.SO_BINDTODEVICE
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
-# Where a kernel wants CAP_NET_ADMIN for a filter, this is what its user can do.
-UNFILTERED = (
-    """run it as root, or close all incoming ports with a firewall and set replay.allow='["0.0.0.0/0","::/0"]'"""
+LOOPBACK, NO_DEVICE, LONGEST_DEVICE = b"lo", b"", 16
+# What a user can do if the kernel refuses.
+FOR_ONE_MACHINE = "it needs Linux 5.7 or newer, or root"
+FOR_NETWORKS = (
+    "to let other machines in, run as root (CAP_NET_ADMIN), or close all incoming ports with a firewall and set "
+    """replay.allow='["0.0.0.0/0","::/0"]'"""
 )
 MOST_INSTRUCTIONS = 4096
 # Of linux/bpf_common.h and linux/filter.h: load a word, and it, jump always or where equal, return.
@@ -38,35 +43,93 @@ def parse_networks(texts: Iterable[str]) -> list[Network]:
     return joined + list(collapse_addresses(each for each in networks if isinstance(each, IPv6Network)))
 
 
-def answer_only(port: int, networks: Iterable[str] = ()) -> int:
-    """Lets this machine and `networks` alone reach what this process serves on `port`; returns its listening sockets.
+class Barrier(StrEnum):
+    """What keeps other machines off a port."""
+
+    DEVICE = "bound to the loopback device"
+    FILTER = "a socket filter"
+    NONE = "nothing: all are allowed"
+
+
+class PortStaysOpen(RuntimeError):
+    """The kernel keeps nobody off a port; the message says what the user can do."""
+
+
+def answer_only(port: int, networks: Iterable[str] = ()) -> Barrier:
+    """Lets this machine and `networks` alone reach what this process serves on `port`.
 
     Connections from elsewhere that were accepted before are ended. Called again, it puts other networks in the place
-    of those before. Where those are all there are, no filter is needed. Raises OSError where the kernel refuses,
-    RuntimeError where nothing listens there, ValueError for what is no network or too many of them.
+    of those before; if there were none, that needs CAP_NET_RAW. Without networks this machine may have to connect to
+    127.0.0.1 or ::1: Linux counts a connection to another address of its own to the device that has the address.
+
+    Args:
+        port: TCP port, of every socket of this process that listens there.
+        networks: addresses and networks such as 10.0.0.0/16; empty for this machine alone, at 127.0.0.1 and ::1.
+
+    Returns:
+        What now keeps the others off.
+
+    Raises:
+        PortStaysOpen: the kernel refuses.
+        RuntimeError: nothing listens there.
+        ValueError: a network is none, or there are too many.
     """
     allowed = parse_networks(networks)
-    everybody = {network.version for network in allowed if network.prefixlen == 0} == {4, 6}
-    program = filter_program(allowed, socket.if_nametoindex("lo"))
+    listening = list(_own_sockets(port, listens=True))
+    try:
+        if not listening:
+            raise RuntimeError(f"nothing of this process listens on port {port}")
+        barrier = _close(listening, allowed)
+    except OSError as error:
+        advice = FOR_NETWORKS if allowed else FOR_ONE_MACHINE
+        raise PortStaysOpen(f"port {port} cannot be kept off the network here ({error.strerror}); {advice}") from error
+    finally:
+        for each in listening:
+            each.close()
+    for each in _own_sockets(port, listens=False):
+        with each:
+            _end_unless_allowed(each, allowed)
+    return barrier
+
+
+def _close(listening: list[socket.socket], allowed: list[Network]) -> Barrier:
+    """Raises OSError if the kernel refuses."""
+    if {network.version for network in allowed if network.prefixlen == 0} == {4, 6}:
+        for each in listening:
+            _bind_to_device(each, NO_DEVICE)
+            # Refused if there is none, too.
+            with suppress(OSError):
+                each.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+        return Barrier.NONE
+    if allowed:
+        return _filter(listening, allowed)
+    try:
+        for each in listening:
+            _bind_to_device(each, LOOPBACK)
+    except OSError:
+        # Kernels before 5.7 let no user do it, but any user attach a filter.
+        return _filter(listening, allowed)
+    return Barrier.DEVICE
+
+
+def _filter(listening: list[socket.socket], allowed: list[Network]) -> Barrier:
+    program = filter_program(allowed, socket.if_nametoindex(LOOPBACK.decode()))
     if len(program) > MOST_INSTRUCTIONS:
         raise ValueError(f"{len(allowed)} networks are more than a socket filter holds; name larger ones")
     packed = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(packed, len(packed))
     attached = struct.pack("HL", len(program), ctypes.addressof(buffer))
-    listening = 0
-    for each in _own_sockets(port, listens=True):
-        if everybody:
-            # Refused where there is none, too.
-            with suppress(OSError):
-                each.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
-        else:
-            each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, attached)
-        listening += 1
-    for each in _own_sockets(port, listens=False):
-        _end_unless_allowed(each, allowed)
-    if not listening:
-        raise RuntimeError(f"nothing of this process listens on port {port}")
-    return listening
+    for each in listening:
+        each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, attached)
+        _bind_to_device(each, NO_DEVICE)
+    return Barrier.FILTER
+
+
+def _bind_to_device(each: socket.socket, device: bytes) -> None:
+    """Asked again for the device that it has, the kernel would refuse a user."""
+    bound = each.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, LONGEST_DEVICE).rstrip(b"\0")
+    if bound != device:
+        each.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, device)
 
 
 def filter_program(networks: list[Network], loopback: int) -> list[Instruction]:
@@ -101,7 +164,7 @@ def _words(address: bytes) -> tuple[int, ...]:
 
 
 def _own_sockets(port: int, listens: bool) -> Iterator[socket.socket]:
-    """This process's TCP sockets of that local port, as duplicates that are closed as the iteration goes on."""
+    """This process's TCP sockets of that local port, as duplicates that the caller closes."""
     for name in os.listdir("/proc/self/fd"):
         try:
             if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
@@ -109,12 +172,17 @@ def _own_sockets(port: int, listens: bool) -> Iterator[socket.socket]:
             found = socket.socket(fileno=os.dup(int(name)))
         except OSError:  # closed meanwhile
             continue
-        with found:
-            internet = found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM
-            if not internet or found.getsockname()[1] != port:
-                continue
-            if bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) == listens:
-                yield found
+        if _matches(found, port, listens):
+            yield found
+        else:
+            found.close()
+
+
+def _matches(found: socket.socket, port: int, listens: bool) -> bool:
+    internet = found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM
+    if not internet or found.getsockname()[1] != port:
+        return False
+    return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) == listens
 
 
 def _end_unless_allowed(connection: socket.socket, networks: list[Network]) -> None:

@@ -32,11 +32,15 @@ def train_from_disk(config: RunConfig, folder: RunFolder, resume: bool, data: st
     Resumed, it goes on exactly where the newest checkpoint was written. Raises InputError for what the user can mend,
     KeyboardInterrupt once an interrupted run has written its checkpoint.
     """
+    from learner.parallel import check_gpus
+
     if data and not config.tasks:
         raise InputError(f"--data: {data}, but the configuration has no tasks, only corpora; leave it out")
     if "WORLD_SIZE" in os.environ:
         _work(_with_workers(config, int(os.environ["WORLD_SIZE"])), folder, resume, data)
-    elif config.learner.workers == 1:
+        return
+    check_gpus(config.learner)
+    if config.learner.workers == 1:
         _work(config, folder, resume, data)
     else:
         _in_workers(config, folder, resume, data)

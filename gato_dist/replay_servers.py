@@ -25,6 +25,7 @@ from replay.tables import Place, table_name
 ASK_SECONDS = 0.9
 HANG_SECONDS = 60.0  # without an answer
 BUSY_SECONDS = 1800.0  # while it starts, for which a cluster may need a node first, or writes a checkpoint
+LOOPBACK_NETWORK = "127.0.0.0/8"
 Note = Callable[[str], None]
 
 
@@ -253,8 +254,11 @@ class ReplayServers:
     def _networks(self) -> list[str]:
         """Who may reach the servers from other machines."""
         config = self._config
-        if config.replay.allow is not None or not config.ray.address:
+        if not config.ray.address:
             return list(config.replay.allow or ())
+        if config.replay.allow is not None:
+            # A node reaches its own server at the address that the cluster knows it by, not at a loopback one.
+            return list(config.replay.allow) or [LOOPBACK_NETWORK]
         return sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"])
 
 

@@ -29,6 +29,7 @@ from learner.best import BestWeights
 from learner.checkpoint import read_counters
 from learner.checkpoint_folder import CheckpointFolder
 from learner.initial import initial_weights
+from learner.parallel import check_gpus
 from replay.corpora.chunks import open_corpora
 from replay.tables import check_port
 
@@ -142,6 +143,8 @@ def _check_parts(config: RunConfig) -> None:
     open_corpora(config)
     if importlib.util.find_spec("reverb") is None:
         raise InputError("live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]'")
+    if not config.ray.address:
+        check_gpus(config.learner)
     if config.replay.port and not config.ray.address:
         for port in range(config.replay.port, config.replay.port + config.replay.shards):
             check_port(port)

@@ -12,7 +12,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors.ray_actors import REPORT_SECONDS, BoardActor, EvaluatorActor, ExpertActor, GatoActor, ReplayPlace
 from gato_dist.config import RunConfig
 from gato_dist.connect import STORE_BYTES, RunFailed, connect
+from gato_dist.demands import demands, unmet
 from gato_dist.disk import disk_shares, open_beside
+from gato_dist.errors import InputError
 from gato_dist.learner_job import learn, open_writer, tell_death
 from gato_dist.model.gato import Gato
 from gato_dist.pace import board_stretch
@@ -43,16 +45,25 @@ class System:
         self.tokenizer = tokenizer
         self._config, self._folder, self._interrupt = config, folder, interrupt
         self._from_disk = disk_shares(config, open_beside(config, tokenizer))
+        self._demands = demands(config, live=sum(share < 1 for share in self._from_disk))
         self._stretch = board_stretch(config)
         self._workers: list[Worker] = []
         self._learner: Any = None
         self._learner_deaths, self._recoveries = Deaths(), Recoveries()
 
     def connect(self) -> list[str]:
-        """What is worth knowing of the machine. Raises InputError as the function of this name."""
-        store = self._store_bytes()
-        news = [] if self._config.ray.address else store_news(store)
+        """What is worth knowing of the machine, or of the cluster.
+
+        Raises InputError as the function of this name, and if this machine has not what a part reserves.
+        """
+        store, address = self._store_bytes(), self._config.ray.address
+        news = [] if address else store_news(store)
         connect(self._config.ray, self._cpus(), store)
+        short = unmet(self._demands, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+        if short and not address:
+            raise InputError(f"{short[0]}; leave it out, or give ray.address of a cluster that offers it")
+        # A cluster may grow.
+        news += [f"{line}: waiting for a node that joins" for line in short]
         # Ray sets a handler of its own, which only exits.
         self._interrupt.listen()
         self._interrupt.check()
@@ -264,12 +275,9 @@ class System:
             time.sleep(0.1)
 
     def _cpus(self) -> float:
-        config = self._config
-        experts = len(config.tasks) * config.actors.copies * config.actors.threads
-        experts += sum(gato_actors(config, task) for task in config.tasks) * config.actors.threads
-        evaluators = max(config.evaluation.actors, config.evaluation.final_actors) * config.evaluation.threads
-        servers = config.replay.shards * config.replay.cpus
-        return experts + evaluators + servers + config.learner.workers * config.learner.threads
+        evaluation = self._config.evaluation
+        final = max(evaluation.final_actors - evaluation.actors, 0) * evaluation.threads
+        return final + sum(demand.count * demand.each.get("CPU", 0.0) for demand in self._demands)
 
     def _store_bytes(self) -> int:
         """Room for the weights, so that Ray need not write them to the disk and read them again."""

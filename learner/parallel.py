@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gato_dist.config_sections import LearnerConfig
+from gato_dist.errors import InputError
 from gato_dist.listening import answer_only
 from learner.loss import LossModel
 
@@ -26,11 +27,30 @@ def rank() -> int:
     return dist.get_rank() if world_size() > 1 else 0
 
 
+def check_gpus(config: LearnerConfig) -> None:
+    """Raises InputError if this machine lacks the GPUs of all learner workers, which are to run here."""
+    if config.gpu and (found := _usable_gpus()) < config.workers:
+        raise InputError(f"learner.workers: {config.workers}, each with a GPU (learner.gpu), but torch can use {found}")
+
+
+def _usable_gpus() -> int:
+    """At least 1. Raises InputError if there is none."""
+    if not torch.cuda.is_available():
+        raise InputError(
+            f"learner.gpu: torch {torch.__version__} can use no GPU here (`gato-dist doctor` says more); "
+            f"set learner.gpu=false"
+        )
+    return torch.cuda.device_count()
+
+
 def own_device(gpu: bool) -> torch.device:
-    """This worker's device, by its place among the workers of its machine."""
+    """This worker's device, by its place among the workers of its machine.
+
+    Raises InputError if there is no GPU that torch can use.
+    """
     if not gpu:
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % max(torch.cuda.device_count(), 1))
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % _usable_gpus())
     torch.cuda.set_device(device)
     return device
 

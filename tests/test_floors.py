@@ -48,6 +48,7 @@ WIRING = {
         "cli_checkpoint",
         "cli_dataset",
         "cli_experiment",
+        "demands",
         "few_shot",
         "few_shot_chart",
         "card",

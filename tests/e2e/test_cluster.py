@@ -104,3 +104,37 @@ def test_a_port_that_is_taken_on_a_node_ends_the_run_in_one_line(cluster, tmp_pa
     assert process.returncode == 2, output
     assert output.strip().splitlines()[-1].startswith(f"gato-dist: replay.port: {port} is in use"), output
     assert "Traceback" not in output
+
+
+# Collects before any node offers a CPU, as where an autoscaler's head does no work itself.
+EMPTY_CLUSTER = """
+import sys, threading, time
+from ray.cluster_utils import Cluster
+from gato_dist.jobs import run_jobs
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+jobs = iter([3, 4])
+results = run_jobs(lambda job: job * job, lambda: next(jobs, None), None, cluster.address)
+threading.Timer(3.0, cluster.add_node, kwargs={"num_cpus": 1}).start()
+print(sorted(result for _, result in results))
+cluster.shutdown()
+"""
+
+
+def test_jobs_wait_for_a_cluster_that_has_no_node_for_them_yet():
+    done = subprocess.run([sys.executable, "-c", EMPTY_CLUSTER], capture_output=True, text=True, cwd=ROOT, timeout=200)
+    assert "[9, 16]" in done.stdout, done.stderr
+    assert "no node of the cluster offers a CPU: waiting for one that joins" in done.stderr
+
+
+def test_what_no_node_offers_is_told_in_seconds_and_waited_for(cluster, tmp_path):
+    address, env = cluster
+    words = ("--run", str(tmp_path / "run"), f"ray.address={address}", "actors.resources.arms=1", "learner.gpu=true")
+    process = train(*words, env=env)
+    assert process.stdout is not None
+    said = [next(process.stdout) for _ in range(2)]
+    process.send_signal(signal.SIGINT)
+    finish(process, 120)
+    assert said == [
+        "learner.gpu: each learner worker reserves 1 GPU, but no node offers any: waiting for a node that joins\n",
+        "actors.resources.arms: each expert reserves 1 arms, but no node offers any: waiting for a node that joins\n",
+    ]

@@ -1,0 +1,29 @@
+"""The whole circle as a user without any right, whose environment names a proxy for the web."""
+
+import sys
+
+from gato_dist.scores import ScoreTable
+from tests.ordinary_user import ordinary_user
+
+CONFIG = """
+name: tiny
+tasks:
+  - {name: babyai/go-to-red-ball-grey, num_envs: 4, window_steps: 4}
+model: {width: 32, layers: 1, heads: 2, key_size: 16, feed_forward: 64}
+learner: {steps: 40, batch: 6, warmup_steps: 5, publish_seconds: 3, checkpoint_seconds: 4}
+replay: {size: 400, ahead: 60, min_size: 4}
+evaluation: {episodes: 2, final_episodes: 2, every_seconds: 1, final_actors: 1}
+"""
+
+
+def test_a_user_without_any_right_behind_a_proxy_trains_live():
+    with ordinary_user() as user:
+        # Nobody answers there.
+        user.environment |= dict.fromkeys(
+            ("http_proxy", "https_proxy", "HTTP_PROXY", "all_proxy"), "http://127.0.0.1:9"
+        )
+        (user.home / "tiny.yaml").write_text(CONFIG)
+        code, output = user.run(sys.executable, "-m", "gato_dist", "train", "tiny.yaml", "--run", "run")
+        assert code == 0, output
+        rows = ScoreTable.read(user.home / "run/scores.csv")
+        assert rows[-1].step == 40
