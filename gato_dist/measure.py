@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,7 +13,9 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeR
 from actors.evaluate import Evaluator, evaluation_groups
 from gato_dist.config import RunConfig, parse_config
 from gato_dist.errors import InputError
+from gato_dist.fitting import check_prompt
 from gato_dist.jobs import JobFailed, failure, run_jobs
+from gato_dist.locks import hold_file
 from gato_dist.model.gato import Gato
 from gato_dist.results import TaskResult, aggregates
 from gato_dist.scores import ScoreTable, load_reference
@@ -82,10 +85,24 @@ def evaluate_checkpoint(request: Request) -> list[TaskResult]:
     Raises InputError, before anything is played, where no task matches, one has no reference or a file exists; and
     InputError or JobFailed where a task could not be played: then no file is written.
     """
-    for path in (request.table, request.details):
-        if path and (path.exists() or not path.parent.is_dir()):
-            why = "exists already" if path.exists() else "its folder does not exist"
-            raise InputError(f"{path}: {why}; give a new file in a folder that is there")
+    written = {path for path in (request.table, request.details) if path}
+    for path in written:
+        _check_new(path)
+    with ExitStack() as locks:
+        for path in written:
+            locks.enter_context(hold_file(path))
+            # The one that had it may have written it meanwhile.
+            _check_new(path)
+        return _evaluate(request)
+
+
+def _check_new(path: Path) -> None:
+    if path.exists() or not path.parent.is_dir():
+        why = "exists already" if path.exists() else "its folder does not exist"
+        raise InputError(f"{path}: {why}; give a new file in a folder that is there")
+
+
+def _evaluate(request: Request) -> list[TaskResult]:
     content = content_hash(request.checkpoint) if request.checkpoint.is_dir() else ""
     player = load_player(request.checkpoint, content, request.manner)
     tasks = choose([task.name for task in player.config.tasks], request.tasks, "the checkpoint")
@@ -122,11 +139,14 @@ def play(job: Job) -> list[Outcome]:
 @lru_cache(maxsize=1)
 def load_player(checkpoint: Path, content: str, manner: Manner) -> Player:
     """A checkpoint with this content; kept for the next job. Raises InputError as `load_for_acting`, and for a prompt
-    that is longer than half a window."""
+    that is longer than half a window or holds no step."""
     config, tokenizer, model, counters = load_for_acting(checkpoint)
     changed = {key: value for key, value in asdict(manner).items() if value is not None}
     plain = config.model_dump(mode="json")
     config = parse_config(plain | {"evaluation": plain["evaluation"] | changed}, str(checkpoint))
+    if "prompt_tokens" in changed:
+        for task in tokenizer.tasks.values():
+            check_prompt(config.evaluation, task.spec, tokenizer.encoding)
     return Player(config, tokenizer, model, counters, Evaluator(config, tokenizer))
 
 

@@ -3,21 +3,21 @@
 import os
 import re
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
 from gato_dist.config import RunConfig, parse_config
 from gato_dist.disk import data_fingerprint, disk_sources
 from gato_dist.errors import InputError
+from gato_dist.fitting import fitting_tokenizer
 from gato_dist.ports import State
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import load_reference
 from gato_dist.sequence import DataPosition
 from gato_dist.signals import Interrupt
 from gato_dist.status import Status, View, new_tasks
-from gato_dist.tokens.text import TextTokenizer
-from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
+from gato_dist.tokens.tokenizer import Tokenizer
 from replay.corpora.chunks import Corpus, open_corpora
 from replay.dataset import Dataset
 from replay.loader import load_batches
@@ -53,7 +53,9 @@ def _in_workers(config: RunConfig, folder: RunFolder, resume: bool, data: str | 
 
     from learner.local_workers import run_workers
 
-    folder.check(config, resume)
+    # Only for a moment: afterwards the first worker, which writes, holds it, and outlives a killed launcher.
+    with folder.hold():
+        folder.check(config, resume)
     _open(config, data)
     job = partial(_work, config, folder, resume, data)
     try:
@@ -73,8 +75,9 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
     from learner.initial import initial_weights
     from learner.train import train
 
-    with parallel.process_group(config.learner.gpu) as device, Interrupt() as interrupt:
+    with parallel.process_group(config.learner.gpu) as device, Interrupt() as interrupt, ExitStack() as locks:
         if parallel.is_first():
+            locks.enter_context(folder.hold())
             folder.check(config, resume)
         dataset, corpora, tokenizer = _open(config, data)
         torch.set_num_threads(config.learner.threads)
@@ -127,15 +130,7 @@ def _make_tokenizer(config: RunConfig, dataset: Dataset | None) -> Tokenizer:
     kept = load_moments(dataset.root) if dataset else {}
     names = [task.name for task in config.tasks]
     moments = {name: kept[name] if name in kept else load_reference(name).moments for name in names}
-    tokens = config.tokens
-    text = TextTokenizer.load(tokens.text)
-    try:
-        statistics = pooled_statistics(specs, moments)
-        return Tokenizer(
-            specs, text, tokens.vocabulary, tokens.encoding, statistics, tokens.text_size, tokens.separators
-        )
-    except ValueError as error:
-        raise InputError(f"tokens: {error}") from error
+    return fitting_tokenizer(config, specs, moments)
 
 
 class _Host:

@@ -62,8 +62,8 @@ class Reference:
         return self.expert.policy_hash == self.random.policy_hash
 
 
-def _reference_path(task: str) -> Path:
-    """Shipped tasks keep theirs with the package, a user's own where the command runs."""
+def reference_path(task: str) -> Path:
+    """Where a task's reference lies: of shipped tasks with the package, of a user's own where the command runs."""
     shipped = Path(str(files("gato_dist") / "assets" / "references"))
     folder = OWN_FOLDER / "references" if played_entry(task).own else shipped
     return folder / f"{task.replace('/', '.')}.json"
@@ -71,7 +71,7 @@ def _reference_path(task: str) -> Path:
 
 def load_reference(task: str) -> Reference:
     """A task's reference. Raises InputError where none was measured."""
-    path = _reference_path(task)
+    path = reference_path(task)
     if not path.is_file():
         raise InputError(f"{task}: no reference scores; measure them with: gato-dist experts score '{task}'")
     try:
@@ -82,7 +82,7 @@ def load_reference(task: str) -> Reference:
 
 def save_reference(task: str, reference: Reference) -> Path:
     """Writes a task's reference where `load_reference` finds it; returns the path."""
-    path = _reference_path(task)
+    path = reference_path(task)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(reference), indent=1) + "\n")

@@ -13,6 +13,7 @@ from torch import Tensor, uint8
 from gato_dist.config import RunConfig, parse_config
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import flush, why_unwritten
+from gato_dist.locks import hold_file
 from gato_dist.plain import read_as
 from gato_dist.tokens.tokenizer import Tokenizer
 
@@ -30,18 +31,19 @@ def write_file(
         "text_model": base64.b64encode(tokenizer.text.model_bytes).decode(),
         "counters": json.dumps(counters),
     }
-    if out.exists():
-        raise InputError(f"{out}: exists already")
-    partial = out.with_name(out.name + ".partial")
-    try:
-        save_file(weights, partial, metadata | {"sha256": _sum(metadata, weights)})
-        flush(partial)
-        partial.rename(out)
-    # safetensors raises errors of its own for a disk that is full.
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"{out}: cannot be written: {why_unwritten(error)}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with hold_file(out):
+        if out.exists():
+            raise InputError(f"{out}: exists already")
+        partial = out.with_name(out.name + ".partial")
+        try:
+            save_file(weights, partial, metadata | {"sha256": _sum(metadata, weights)})
+            flush(partial)
+            partial.rename(out)
+        # safetensors raises errors of its own for a disk that is full.
+        except (OSError, SafetensorError) as error:
+            raise OSError(f"{out}: cannot be written: {why_unwritten(error)}") from error
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def read_file(path: Path) -> tuple[RunConfig, Tokenizer, dict[str, Any], dict[str, Tensor]]:
