@@ -12,17 +12,19 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeR
 
 from actors.evaluate import Evaluator, evaluation_groups
 from gato_dist.config import RunConfig, parse_config
+from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.fitting import check_prompt
 from gato_dist.jobs import JobFailed, failure, run_jobs
 from gato_dist.locks import hold_file
 from gato_dist.model.gato import Gato
 from gato_dist.results import TaskResult, aggregates
-from gato_dist.scores import ScoreTable, load_reference
+from gato_dist.scores import Reference, ScoreTable, load_reference
+from gato_dist.specs import TaskSpec
 from gato_dist.status import aggregate_table, make_console, result_table
-from gato_dist.tasks import choose
+from gato_dist.tasks import choose, played_entry
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.checkpoint import Counters, content_hash, load_for_acting
+from learner.checkpoint import Counters, content_hash, load_for_acting, read_references
 
 CONSOLE = make_console()
 
@@ -77,6 +79,11 @@ class Player:
     model: Gato
     counters: Counters
     evaluator: Evaluator
+    references: dict[str, Reference]
+
+    def reference(self, task: str) -> Reference:
+        """What its scores are measured against: as the run had it, else as it was measured here since."""
+        return self.references[task] if task in self.references else load_reference(task)
 
 
 def evaluate_checkpoint(request: Request) -> list[TaskResult]:
@@ -106,7 +113,9 @@ def _evaluate(request: Request) -> list[TaskResult]:
     content = content_hash(request.checkpoint) if request.checkpoint.is_dir() else ""
     player = load_player(request.checkpoint, content, request.manner)
     tasks = choose([task.name for task in player.config.tasks], request.tasks, "the checkpoint")
-    references = {task: load_reference(task) for task in tasks}
+    references = {task: player.reference(task) for task in tasks}
+    for task in tasks:
+        _check_here(task, player.tokenizer.tasks[task].spec)
     played = _play_all(request, content, tasks)
     counters, results = player.counters, []
     place = (counters.step, counters.weights_version, counters.tokens, counters.seconds)
@@ -122,6 +131,12 @@ def _evaluate(request: Request) -> list[TaskResult]:
         details = _details(request, content, player, results)
         _write(request.details, lambda path: path.write_text(json.dumps(details, indent=1) + "\n"))
     return results
+
+
+def _check_here(task: str, trained: TaskSpec) -> None:
+    """Raises InputError if a user's own environment cannot be made here, or is not the one that was trained on."""
+    if played_entry(task).own and task_spec(task) != trained:
+        raise InputError(f"{task}: its environment has other observations or actions here than the checkpoint knows")
 
 
 def play(job: Job) -> list[Outcome]:
@@ -147,7 +162,7 @@ def load_player(checkpoint: Path, content: str, manner: Manner) -> Player:
     if "prompt_tokens" in changed:
         for task in tokenizer.tasks.values():
             check_prompt(config.evaluation, task.spec, tokenizer.encoding)
-    return Player(config, tokenizer, model, counters, Evaluator(config, tokenizer))
+    return Player(config, tokenizer, model, counters, Evaluator(config, tokenizer), read_references(checkpoint))
 
 
 def _play_all(request: Request, content: str, tasks: list[str]) -> dict[str, list[Outcome]]:

@@ -13,7 +13,7 @@ from gato_dist.errors import InputError
 from gato_dist.fitting import fitting_tokenizer
 from gato_dist.ports import State
 from gato_dist.run_folder import RunFolder
-from gato_dist.scores import load_reference
+from gato_dist.scores import known_references, load_reference
 from gato_dist.sequence import DataPosition
 from gato_dist.signals import Interrupt
 from gato_dist.status import Status, View, new_tasks
@@ -81,7 +81,8 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
             folder.check(config, resume)
         dataset, corpora, tokenizer = _open(config, data)
         torch.set_num_threads(config.learner.threads)
-        checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
+        references = known_references([task.name for task in config.tasks])
+        checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints, references)
         newest = checkpoints.newest_whole(config, tokenizer)
         if config.learner.init and not newest:
             initial_weights(Path(config.learner.init), config, tokenizer)

@@ -57,11 +57,11 @@ def _train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]
     if checkpoints.newest_whole(config, tokenizer) is None and config.learner.init:
         initial_weights(Path(config.learner.init), config, tokenizer)
     with Interrupt() as interrupt:
-        system = System(config, tokenizer, folder, interrupt)
+        system = System(config, tokenizer, references, folder, interrupt)
         # Nothing is written before all that can be refused was.
         news = checkpoints.refused + system.connect()
         folder.open(config)
-        best = BestWeights(folder.checkpoints, config, tokenizer)
+        best = BestWeights(folder.checkpoints, config, tokenizer, references)
         return _turn(config, folder, references, system, interrupt, best, checkpoints, news)
 
 

@@ -15,8 +15,7 @@ from gato_dist.envs.registry import task_spec
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.jobs import JobFailed, failure, run_jobs
-from gato_dist.locks import hold_file
-from gato_dist.scores import Reference, Score, reference_path, save_reference
+from gato_dist.scores import Reference, Score, hold_reference, save_reference
 from gato_dist.seeds import reference_seeds
 from gato_dist.specs import Modality
 from gato_dist.status import make_console
@@ -62,9 +61,8 @@ def score_experts(
     once where another process scores one of the tasks.
     """
     with ExitStack() as held:
-        for path in map(reference_path, tasks):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(hold_file(path))
+        for task in tasks:
+            held.enter_context(hold_reference(task))
         _score_experts(tasks, episodes, seed, kind, options, workers)
 
 

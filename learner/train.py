@@ -289,7 +289,7 @@ class _Periodic:
         learner, position = self._learner, self._position
         if position is not None:
             position = replace(position, cursor=parallel.gather(position.cursor))
-        parts = learner.model, learner.optimizer, learner.counters, position
+        parts = learner.model, learner.optimizer, learner.counters, position, self._folder.references
         snapshot = Snapshot.of(self._config, self._tokenizer, *parts)
         if parallel.is_first():
             self._folder.save(snapshot)
