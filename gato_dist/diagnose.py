@@ -13,10 +13,11 @@ from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.measure import Job, Manner, Player, load_player, play
 from gato_dist.model.gato import Gato
+from gato_dist.result_tables import result_table
 from gato_dist.results import TaskResult
 from gato_dist.seeds import reference_seeds
 from gato_dist.specs import ActionSpec, Modality
-from gato_dist.status import make_console, result_table
+from gato_dist.status import make_console
 from gato_dist.teacher_forcing import Forced, agreement, following, force
 from learner.checkpoint import content_hash
 
@@ -116,11 +117,8 @@ def _print(diagnosis: Diagnosis, action: ActionSpec, episodes: int) -> None:
     )
     CONSOLE.print()
     for temperature, result in diagnosis.played.items():
-        table = result_table([result])
-        table.title = (
-            "closed loop, greedy" if temperature == 0 else f"closed loop, sampled at temperature {temperature:g}"
-        )
-        CONSOLE.print(table)
+        manner = "greedy" if temperature == 0 else f"sampled at temperature {temperature:g}"
+        CONSOLE.print(result_table([result], f"closed loop, {manner}"))
 
 
 def _agreement_table(action: ActionSpec, shown: Forced, masked: Forced | None) -> Table:

@@ -18,10 +18,11 @@ from gato_dist.fitting import check_prompt
 from gato_dist.jobs import JobFailed, failure, run_jobs
 from gato_dist.locks import hold_file
 from gato_dist.model.gato import Gato
+from gato_dist.result_tables import aggregate_table, result_table
 from gato_dist.results import TaskResult, aggregates
 from gato_dist.scores import Reference, ScoreTable, load_reference
 from gato_dist.specs import TaskSpec
-from gato_dist.status import aggregate_table, make_console, result_table
+from gato_dist.status import make_console
 from gato_dist.tasks import choose, played_entry
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import Counters, content_hash, load_for_acting, read_references

@@ -17,6 +17,7 @@ from gato_dist.scores import known_references, load_reference
 from gato_dist.sequence import DataPosition
 from gato_dist.signals import Interrupt
 from gato_dist.status import Status, View, new_tasks
+from gato_dist.time_left import TimeLeft
 from gato_dist.tokens.tokenizer import Tokenizer
 from replay.corpora.chunks import Corpus, open_corpora
 from replay.dataset import Dataset
@@ -103,7 +104,8 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
             if view and not interrupt.requested:
                 newest = checkpoints.newest()
                 verb = "score it with: gato-dist evaluate" if config.tasks else "use it with: gato-dist generate"
-                view.note(f"checkpoint: {newest}   {verb} {newest}")
+                view.note(f"checkpoint: {newest}")
+                view.note(f"{verb} {newest}")
         interrupt.check()
 
 
@@ -139,6 +141,7 @@ class _Host:
 
     def __init__(self, config: RunConfig, interrupt: Interrupt, view: View | None) -> None:
         self._interrupt, self._view, self._began = interrupt, view, time.monotonic()
+        self._left = TimeLeft()
         self._status = Status("training", tasks=new_tasks(config, live=False))
 
     def publish(self, version: int, step: int, weights: State) -> None:
@@ -148,6 +151,8 @@ class _Host:
         status = self._status
         status.seconds = time.monotonic() - self._began
         status.step, status.progress = int(metrics["step"]), metrics["progress"]
+        self._left.learned(time.monotonic(), status.progress)
+        status.seconds_left = self._left.training(time.monotonic())
         status.loss = metrics.get("loss", status.loss)
         status.skipped = int(metrics["skipped"])
         status.learner_tokens_per_second = metrics.get("tokens_per_second", status.learner_tokens_per_second)

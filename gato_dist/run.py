@@ -13,12 +13,13 @@ from gato_dist.loop import Loop
 from gato_dist.quarantine import Part, quarantine_text
 from gato_dist.relabelling import without_labels
 from gato_dist.report import write_report
+from gato_dist.result_tables import aggregate_table, result_table
 from gato_dist.results import aggregates
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import Reference, ScoreRow, load_reference
 from gato_dist.shortage import quiet_threads
 from gato_dist.signals import Interrupt
-from gato_dist.status import View, aggregate_table, result_table
+from gato_dist.status import View
 from gato_dist.system import System
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.best import BestWeights
@@ -96,7 +97,8 @@ def _turn(
         results = [loop.scores.newest[task.name] for task in config.tasks if task.name not in unscored]
         view.console.print(result_table(results))
         view.console.print(aggregate_table(aggregates(results)))
-        view.note(f"run folder: {folder.root}   report: {write_report(folder.root, REPORT_SECONDS)}")
+        view.note(f"run folder: {folder.root}")
+        view.note(f"report: {write_report(folder.root, REPORT_SECONDS)}")
         view.note(f"tensorboard --logdir {folder.tensorboard}")
         if quarantined := quarantine_text(system.quarantine.out):
             view.note(f"{quarantined}; --resume gives a new chance to what is mended")
