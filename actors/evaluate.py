@@ -38,9 +38,16 @@ def load_state(model: Gato, state: State) -> None:
 class Evaluator:
     """Plays the tasks of a run on their evaluation seeds. Demonstrations that serve as prompts are made once."""
 
-    def __init__(self, config: RunConfig, tokenizer: Tokenizer, stepped: Callable[[], None] = lambda: None) -> None:
-        """stepped: called at every step that environments make."""
-        self._config, self._tokenizer, self._stepped = config, tokenizer, stepped
+    def __init__(
+        self,
+        config: RunConfig,
+        tokenizer: Tokenizer,
+        stepped: Callable[[], None] = lambda: None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        """stepped: called at every step that environments make; ended: at the end of every episode."""
+        self._config, self._tokenizer = config, tokenizer
+        self._stepped, self._ended = stepped, ended
         self._tasks = {task.name: task for task in config.tasks}
         self._prompts: dict[str, StepTokens] = {}
 
@@ -63,7 +70,10 @@ class Evaluator:
             env = Filmed(env, film)
         try:
             source, watched = policy_provenance(task, policy, version), Watched(env, self._stepped)
-            played = list(episodes(watched, policy, source, once=True))
+            played = []
+            for episode in episodes(watched, policy, source, once=True):
+                played.append(episode)
+                self._ended()
         finally:
             env.close()
         return sorted(played, key=lambda episode: episode.provenance.seed)

@@ -277,17 +277,27 @@ class EvaluatorActor:
         niceness = Niceness(config.evaluation.niceness)
         torch.set_num_threads(config.evaluation.threads)
         self._report = Reporter(board, name, name, stretch)
-        self._evaluator, self._version = Evaluator(config, tokenizer, self._report.alive), -1
+        self._evaluator, self._version = Evaluator(config, tokenizer, self._report.alive, self._ended), -1
+        self._final_episodes: int | None = None
         self._model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
         niceness.take()
-        board.report.remote(name, {"ready": time.time()})
+        self._ready = time.time()
+        board.report.remote(name, {"ready": self._ready})
         while not ray.get(board.stopping.remote()):
             self._report.alive()
             job = ray.get(board.next_job.remote(name))
             if job is None:
                 time.sleep(IDLE_SECONDS * stretch)
             else:
+                self._final_episodes = 0 if job.final else None
                 ray.get(board.post_result.remote(name, self._score(job, config.evaluation, board)))
+                board.report.remote(name, {"ready": self._ready})
+
+    def _ended(self) -> None:
+        """An episode has ended; of the last weights each is told, since nothing else shows how far they are."""
+        if self._final_episodes is not None:
+            self._final_episodes += 1
+            self._report({"ready": self._ready, "final_episodes": float(self._final_episodes)})
 
     def _score(self, job: EvaluationJob, settings: EvaluationConfig, board: ActorHandle) -> EvaluationResult:
         if self._load(job):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gato_dist.cli_arguments import finite, not_negative, positive, temperature
+from gato_dist.cli_arguments import amount, finite, positive, seed
 from gato_dist.cli_checkpoint import add_checkpoint
 from gato_dist.cli_dataset import add_dataset
 from gato_dist.cli_experiment import add_experiment
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gato-dist: interrupted", file=sys.stderr)
         return 130
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, MemoryError) as error:
         print(f"gato-dist: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if getattr(error, "errno", None) in NO_PATH else 1
 
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     tasks.add_argument("tasks", nargs="?", default="*", metavar="GLOB")
     tasks.add_argument(
         "--speed",
-        type=float,
+        type=amount,
         default=0.0,
         metavar="SECONDS",
         help="let each expert play that long for its episodes/hour",
@@ -111,14 +111,14 @@ def _add_experts(commands: Any) -> None:
     learn.add_argument("task", metavar="TASK", help="such as dm_control/cartpole-balance")
     learn.add_argument("overrides", nargs="*", metavar="key=value", help="such as algorithm=ppo learning_rate=0.0003")
     learn.add_argument("--steps", type=positive, help="environment steps; the suite's default where not given")
-    learn.add_argument("--seed", type=not_negative)
+    learn.add_argument("--seed", type=seed)
     learn.add_argument("--out", type=Path, metavar="DIR", help="runs/experts/SUITE.TASK by default")
     learn.add_argument("--resume", action="store_true", help="continue the training in its folder")
     learn.set_defaults(command=_experts_train)
     score = experts.add_parser("score", help="measure random and expert scores, and keep them as references")
     score.add_argument("tasks", metavar="GLOB", help="such as 'metaworld/*', or a comma-separated list")
     score.add_argument("--episodes", type=positive, default=50)
-    score.add_argument("--seed", type=int, default=0)
+    score.add_argument("--seed", type=seed, default=0)
     score.add_argument("--workers", type=positive, default=1, metavar="N", help="processes that play at once")
     score.add_argument("--expert", metavar="KIND", help="another kind of expert than the task's own")
     score.add_argument("overrides", nargs="*", metavar="key=value", help="the expert's options, such as nodes=50")
@@ -135,7 +135,7 @@ def _add_play(commands: Any) -> None:
     play.add_argument("--policy", choices=("gato", "expert", "random"), help="gato where a CHECKPOINT is given")
     play.add_argument("--video", type=Path, required=True, metavar="FILE", help="a new .mp4 or .gif")
     play.add_argument("--episodes", type=positive, default=1)
-    play.add_argument("--seed", type=int, default=0, metavar="S", help="first of the worlds that evaluation plays in")
+    play.add_argument("--seed", type=seed, default=0, metavar="S", help="first of the worlds that evaluation plays in")
     play.add_argument("--max-steps", type=positive, metavar="N", help="show no more than N steps of an episode")
     play.add_argument("--fps", type=positive, metavar="N", help="frames (steps) a second; the suite's own by default")
     play.set_defaults(command=_play)
@@ -146,9 +146,9 @@ def _add_generate(commands: Any) -> None:
     generate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     generate.add_argument("--image", type=Path, metavar="FILE")
     generate.add_argument("--text", default="", help="what to go on with, such as 'Q: what colour is it? A:'")
-    generate.add_argument("--temperature", type=temperature, default=0.0, metavar="T", help="0, the default: greedy")
+    generate.add_argument("--temperature", type=amount, default=0.0, metavar="T", help="0, the default: greedy")
     generate.add_argument("--max-tokens", type=positive, default=64, metavar="N")
-    generate.add_argument("--seed", type=not_negative, default=0, help="of what is drawn at a temperature")
+    generate.add_argument("--seed", type=seed, default=0, help="of what is drawn at a temperature")
     generate.set_defaults(command=_generate)
 
 
@@ -167,7 +167,7 @@ def _add_collect(commands: Any) -> None:
     collect.add_argument("--out", required=True, metavar="DIR", help="or a URL; goes on with what is there")
     collect.add_argument("--policy", default="expert", metavar="expert|random|CHECKPOINT", help="who plays")
     collect.add_argument("--min-fraction", type=finite, metavar="F", help="of the expert's score (paper: 0.8)")
-    collect.add_argument("--seed", type=not_negative, default=0, help="another one draws other worlds")
+    collect.add_argument("--seed", type=seed, default=0, help="another one draws other worlds")
     collect.add_argument("--workers", type=positive, metavar="N", help="processes; 1, or a cluster's CPUs")
     collect.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto")
     collect.set_defaults(command=_collect)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gato_dist.cli_arguments import finite, not_negative, positive
+from gato_dist.cli_arguments import positive, rate, seed
 from gato_dist.task_names import file_name
 
 
@@ -20,8 +20,8 @@ def add_experiment(commands: Any) -> None:
     few.add_argument("--episodes", type=sizes, default=(1, 10, 100), metavar="N,N,…", help="subsets; 1,10,100")
     few.add_argument("--series", type=positive, default=3, metavar="N", help="with subsets and seeds of their own")
     few.add_argument("--scores", type=positive, default=20, metavar="N", help="episodes that each run is scored on")
-    few.add_argument("--scratch-rate", type=finite, metavar="R", help="learning rate from scratch; the checkpoint's")
-    few.add_argument("--seed", type=not_negative, default=0)
+    few.add_argument("--scratch-rate", type=rate, metavar="R", help="learning rate from scratch; the checkpoint's")
+    few.add_argument("--seed", type=seed, default=0)
     few.add_argument("--out", type=Path, metavar="DIR", help="runs/few-shot.SUITE.TASK; goes on with what is there")
     few.set_defaults(command=_few_shot)
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gato_dist.cli_arguments import not_negative, positive, temperature
+from gato_dist.cli_arguments import amount, not_negative, positive
 
 
 def add_scores(commands: Any) -> None:
@@ -14,7 +14,7 @@ def add_scores(commands: Any) -> None:
     evaluate.add_argument("--episodes", type=positive, default=50, help="of each task")
     evaluate.add_argument("--workers", type=positive, default=1, metavar="N", help="processes that play at once")
     evaluate.add_argument(
-        "--temperature", type=temperature, metavar="T", help="0: greedy; the checkpoint's own evaluation's by default"
+        "--temperature", type=amount, metavar="T", help="0: greedy; the checkpoint's own evaluation's by default"
     )
     evaluate.add_argument(
         "--prompt-tokens", type=not_negative, metavar="N",

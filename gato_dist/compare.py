@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
-from rich.text import Text
 
 from gato_dist.charts import interval_of, newest_rows
 from gato_dist.compare_chart import side_by_side_svg
@@ -22,6 +20,7 @@ from gato_dist.results import Aggregate, EpisodeLog, TaskResult, aggregate
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import ScoreRow, mean_curve
 from gato_dist.status import make_console
+from gato_dist.tables import NamedTable
 
 COMMON = "common tasks"
 
@@ -91,12 +90,7 @@ def compare_runs(folders: list[Path], out: Path | None) -> None:
     ]
     common = common_tasks(runs)
     head, lines = comparison(runs, common)
-    table = Table(title="expert-score fraction of the newest weights", box=None, pad_edge=False)
-    for name in head:
-        table.add_column(Text(name), justify="right" if table.columns else "left")
-    for line in lines:
-        table.add_row(*map(Text, line))
-    make_console().print(table)
+    make_console().print(NamedTable(head, lines, "expert-score fraction of the newest weights"))
     if out:
         replace_text(out, _page(runs, common, head, lines) if suffix_of(out) == ".html" else _picture(runs))
         print(out)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from gato_dist.config_sections import (
+    MOST_PORT,
     ActorsConfig,
     CorpusConfig,
     DataConfig,
@@ -17,18 +18,19 @@ from gato_dist.config_sections import (
     LearnerConfig,
     MixtureConfig,
     ModelConfig,
-    NotNegative,
     RayConfig,
     RelabelConfig,
     ReplayConfig,
     Section,
+    Seed,
     TaskConfig,
     TokensConfig,
 )  # fmt: skip
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import DAMAGED, MOST_SAID, InputError, brief
 
 PATCH = 16  # pixels of an image patch's side
 # Of a configuration's text: each alias, and each two references, may double what comes of it.
+BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 MOST_LEVELS, MOST_ALIASES, MOST_REFERENCES = 100, 10, 40
 
 
@@ -36,7 +38,7 @@ class RunConfig(Section):
     """The whole configuration of `gato-dist train`."""
 
     name: str = Field(pattern=r"^[\w.-]+$", description="names the run folder, runs/<name>")
-    seed: NotNegative = 0
+    seed: Seed = 0
     tasks: tuple[TaskConfig, ...] = ()
     corpora: tuple[CorpusConfig, ...] = ()
     tokens: TokensConfig = TokensConfig()
@@ -116,6 +118,10 @@ class RunConfig(Section):
             raise ValueError(
                 f"replay.shards: {self.replay.shards} servers are more than the {experts} experts that write"
             )
+        if self.replay.port and self.replay.port + self.replay.shards - 1 > MOST_PORT:
+            raise ValueError(
+                f"replay.port: {self.replay.port} leaves {self.replay.shards} servers no ports below 65536"
+            )
         for section in ("replay", "actors", "evaluation", "learner"):
             if getattr(self, section).resources and not self.ray.address:
                 raise ValueError(f"{section}.resources: only nodes of a cluster offer any; give its ray.address")
@@ -155,19 +161,39 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     except (OmegaConfBaseException, *DAMAGED) as error:
         raise InputError(f"{path}: cannot be read as keys and values: {brief(error)}") from error
     for override in overrides or []:
-        key, sign, value = override.partition("=")
-        if not sign or not key:
-            raise InputError(f"{override}: overrides have the form key=value, such as learner.batch=64")
-        try:
-            _check_size(value)
-        except (YAMLError, *DAMAGED) as error:
-            raise InputError(f"{key}: {brief(error)}") from error
+        _override(tree, override)
     try:
-        merged = OmegaConf.merge(tree, OmegaConf.from_dotlist(list(overrides or [])))
-        data = OmegaConf.to_container(merged, resolve=True)
+        data = OmegaConf.to_container(tree, resolve=True)
     except (OmegaConfBaseException, YAMLError, *DAMAGED) as error:
         raise InputError(f"{path}: {brief(error)}") from error
     return parse_config(data, str(path))
+
+
+def _override(tree: Any, override: str) -> None:
+    """Sets a key of `tree`; lists are indexed as `tasks.0.weight` or `tasks[0].weight`. Raises InputError by the key.
+
+    The last of several values of a key counts. A value of several keys is merged, as in `learner={batch: 8}`.
+    """
+    from omegaconf import ListConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    key, sign, value = override.partition("=")
+    parts = key.replace("[", ".").replace("]", "").split(".")
+    if not sign or not all(parts) or key[0] in "+~":
+        raise InputError(f"{override}: overrides have the form key=value, such as learner.batch=64 or tasks.0.weight=2")
+    try:
+        _check_size(value)
+        for depth, part in enumerate(parts):
+            above = OmegaConf.select(tree, ".".join(parts[:depth])) if depth else tree
+            if isinstance(above, ListConfig) and not (part.isdecimal() and int(part) < len(above)):
+                name, last = ".".join(parts[:depth]), len(above) - 1
+                has = f"its entries are {name}.0 to {name}.{last}" if above else f"{name} has no entries"
+                raise InputError(f"{key}: there is no {part!r} in {name}; {has}")
+        parsed: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
+        OmegaConf.update(tree, ".".join(parts), parsed["value"])
+    except (OmegaConfBaseException, YAMLError, *DAMAGED) as error:
+        raise InputError(f"{key}: {brief(error)}") from error
 
 
 def _check_size(text: str) -> None:
@@ -196,6 +222,8 @@ def parse_config(data: Any, source: str) -> RunConfig:
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = "no such key"
+        if first["type"] in BOUNDS:
+            message += f", got {str(first['input'])[:MOST_SAID]}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise InputError(f"{source}: {key + ': ' if key else ''}{message}{more}") from error
 

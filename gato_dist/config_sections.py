@@ -8,8 +8,17 @@ from gato_dist.listening import parse_networks
 from gato_dist.presets import MODEL_PRESETS
 from gato_dist.tasks import task_entry
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
+MOST = 2**31 - 1  # libraries count in int32
+Positive = Annotated[int, Field(gt=0, le=MOST)]
+NotNegative = Annotated[int, Field(ge=0, le=MOST)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # a uint32, as numpy's and the suites' generators take it
+MOST_PORT = 2**16 - 1
+Port = Annotated[int, Field(ge=0, le=MOST_PORT)]
+Length = Annotated[int, Field(gt=0, lt=2**15)]  # of sequences: a token's place in one is an int16
+Size = Annotated[int, Field(gt=0, le=2**16)]  # of a model's layers and tables
+Threads = Annotated[int, Field(gt=0, le=2**10)]
+Processes = Annotated[int, Field(gt=0, le=2**16)]
+SomeProcesses = Annotated[int, Field(ge=0, le=2**16)]
 Share = Annotated[float, Field(ge=0, le=1)]
 RESERVED_ELSEWHERE = {
     "CPU": "`threads` or `cpus` reserves it",
@@ -20,7 +29,7 @@ RESERVED_ELSEWHERE = {
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _reservable(amounts: dict[str, float]) -> dict[str, float]:
@@ -47,12 +56,12 @@ class TaskConfig(Section):
     window_steps: NotNegative = Field(1, description="time steps that a window shows; 0: as many as fit a sequence")
     expert: str | None = Field(None, description="expert kind; the task's own where not given")
     expert_options: dict[str, Any] = Field({}, description="keyword arguments of the expert, over the task's own")
-    num_envs: Positive = Field(8, description="environments that one expert actor steps together")
+    num_envs: Processes = Field(8, description="environments that one expert actor steps together")
     demonstration_steps: Positive | None = Field(None, description="expert episodes are cut after so many steps")
     noise: float = Field(0.0, ge=0, lt=1, description="share of steps at which the expert's action is disturbed")
     noise_steps: Positive = Field(1, description="steps that a disturbance lasts")
     keep_repeats: Share = Field(1.0, description="share kept of windows whose actions only repeat the step before")
-    relabel_actors: NotNegative | None = Field(None, description="`relabel.actors` for this task")
+    relabel_actors: SomeProcesses | None = Field(None, description="`relabel.actors` for this task")
     relabel_steps: Positive | None = Field(
         None, description="Gato actors' episodes are cut after so many steps; by the task alone where not given"
     )
@@ -110,8 +119,8 @@ class TokensConfig(Section):
     separators: Literal["shared", "task"] = Field(
         "shared", description="`task`: one of its own for each, which says what is asked where observations do not"
     )
-    length: Positive = Field(128, description="L: tokens in a sequence")
-    image_size: tuple[Positive, Positive] = Field(
+    length: Length = Field(128, description="L: tokens in a sequence")
+    image_size: tuple[Size, Size] = Field(
         (64, 64), description="height and width that images of corpora are scaled to; multiples of 16"
     )
     prompt_share: Share = Field(0.0, description="share of sequences led by a cut of another episode (paper: 0.25)")
@@ -122,19 +131,17 @@ class ModelConfig(Section):
     """The transformer."""
 
     preset: str | None = Field(None, description="defaults of the other keys by name, as `gato-dist model` lists them")
-    width: Positive = 192
-    layers: Positive = 4
-    heads: Positive = 6
-    key_size: Positive = Field(32, description="width of a head's keys and values; even, for rotary positions")
-    feed_forward: Positive = Field(768, description="numbers inside the feed-forward layer, both halves of a GEGLU's")
+    width: Size = 192
+    layers: Size = 4
+    heads: Size = 6
+    key_size: Size = Field(32, description="width of a head's keys and values; even, for rotary positions")
+    feed_forward: Size = Field(768, description="numbers inside the feed-forward layer, both halves of a GEGLU's")
     activation: Literal["gelu", "geglu"] = "gelu"
     positions: Literal["rotary", "learned"] = Field("rotary", description="how the order inside a sequence is told")
-    max_positions: Positive = Field(1024, description="rows of the table of learned positions: tokens.length or more")
+    max_positions: Size = Field(1024, description="rows of the table of learned positions: tokens.length or more")
     shared_embedding: bool = Field(False, description="whether the output layer is the token embedding (paper)")
-    patch_channels: Positive = Field(32, description="channels inside the residual block that embeds image patches")
-    local_positions: Positive = Field(
-        256, description="rows of the local-position table: most observation tokens a step"
-    )
+    patch_channels: Size = Field(32, description="channels inside the residual block that embeds image patches")
+    local_positions: Length = Field(256, description="rows of the local-position table: most observation tokens a step")
     action_positions: Literal["none", "shared", "index"] = Field(
         "shared", description="position embedding of action tokens"
     )
@@ -182,8 +189,8 @@ class LearnerConfig(Section):
     )
     max_skipped: Positive = Field(20, description="batches without a finite gradient, one after another, end a run")
     init: str | None = Field(None, description="checkpoint whose weights a new run begins with; `--init` sets it")
-    workers: Positive = Field(1, description="data-parallel workers")
-    threads: Positive = Field(1, description="CPU threads of each worker")
+    workers: Processes = Field(1, description="data-parallel workers")
+    threads: Threads = Field(1, description="CPU threads of each worker")
     gpu: bool = Field(False, description="one GPU for each worker")
     sharding: Literal["none", "full"] = Field(
         "none", description="every worker keeps the whole model (DDP), or a share of every weight (FSDP2)"
@@ -203,7 +210,7 @@ class LearnerConfig(Section):
 class ReplayConfig(Section):
     """Reverb: one table per task, on one server or over several."""
 
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+    port: Port = Field(
         0,
         description="of the replay server, the next ones of further servers; 0: free ones, as a server that is started "
         "again always takes",
@@ -213,7 +220,7 @@ class ReplayConfig(Section):
         description="networks, such as 10.0.0.0/16, that may reach a replay server beside its own machine, since it "
         "authenticates nobody; not given: on a cluster its nodes, on one machine none",
     )
-    shards: Positive = Field(
+    shards: Processes = Field(
         1, description="replay servers; experts go round them, so that tables are spread over them or lie on several"
     )
     cpus: float = Field(0.0, ge=0, allow_inf_nan=False, description="CPUs that each server reserves")
@@ -247,12 +254,12 @@ class DataConfig(Section):
     share: Share = Field(
         0.5, description="share from disk of the sequences of each task that `path` holds; 1: no expert"
     )
-    lanes: Positive | None = Field(
+    lanes: Processes | None = Field(
         None,
         description="parts of a batch, each with its own share of the episodes: what keeps batches the same whatever "
         "the number of workers; not given: the most up to 8 that divide learner.batch, or as many as workers",
     )
-    loaders: NotNegative = Field(
+    loaders: SomeProcesses = Field(
         1, description="with `train --data`: processes of each learner worker that read and encode; 0: its own"
     )
 
@@ -260,8 +267,8 @@ class DataConfig(Section):
 class ActorsConfig(Section):
     """Expert actors: one per task and copy."""
 
-    copies: Positive = Field(1, description="expert actors per task")
-    threads: Positive = Field(1, description="environment threads of an actor")
+    copies: Processes = Field(1, description="expert actors per task")
+    threads: Threads = Field(1, description="environment threads of an actor")
     niceness: NotNegative = Field(
         10, le=19, description="how far expert actors give way to the learner on a busy machine"
     )
@@ -286,10 +293,10 @@ class RelabelConfig(Section):
     All of it follows the run's progress, as the learning rate does: the share of its steps or minutes that is over.
     """
 
-    actors: NotNegative = Field(
+    actors: SomeProcesses = Field(
         0, description="Gato actors of each task whose expert can label; 0: demonstrations alone"
     )
-    num_envs: Positive | None = Field(
+    num_envs: Processes | None = Field(
         None, description="environments that one Gato actor steps together; the task's num_envs where not given"
     )
     start: Share = Field(
@@ -327,7 +334,7 @@ class MixtureConfig(Section):
 class EvaluationConfig(Section):
     """Scoring the newest weights on every task, on seeds that no expert uses."""
 
-    actors: Positive = 1
+    actors: Processes = 1
     episodes: Positive = Field(8, description="episodes per task and weights version while training goes on")
     final_episodes: Positive = Field(16, description="episodes per task of the last weights")
     temperature: float = Field(0.0, ge=0, description="0: greedy; otherwise actions are sampled")
@@ -354,8 +361,8 @@ class EvaluationConfig(Section):
     video_seconds: NotNegative = Field(
         0, description="least time between two videos of a task for TensorBoard, the last weights' besides; 0: none"
     )
-    final_actors: Positive = Field(2, description="evaluators once training has ended")
-    threads: Positive = 1
+    final_actors: Processes = Field(2, description="evaluators once training has ended")
+    threads: Threads = 1
     niceness: NotNegative = Field(5, le=19, description="how far evaluators give way to the learner on a busy machine")
     resources: Reserved = {}
 
@@ -364,6 +371,6 @@ class RayConfig(Section):
     """Where the system runs."""
 
     address: str | None = Field(None, description="of a running cluster (or `auto`); none: start Ray on this machine")
-    cpus: Positive | None = Field(
+    cpus: Processes | None = Field(
         None, description="CPUs that a Ray started here offers; its own count where not given"
     )

@@ -4,10 +4,10 @@ from collections import Counter
 
 import numpy as np
 from rich.progress import track
-from rich.table import Table
 
 from gato_dist.errors import InputError
 from gato_dist.status import make_console
+from gato_dist.tables import NamedTable
 from replay.dataset import Dataset, read_settings
 from replay.episodes import Manifest, Shard
 from replay.faults import shard_faults
@@ -22,12 +22,10 @@ def print_dataset(root: Location) -> None:
     """How it was made, and a line a task: what it holds, what it returns, how much room a step takes."""
     dataset = Dataset.open(root)
     settings = dataset.settings
-    table = Table(box=None, pad_edge=False)
+    rows = []
     columns = ["task", "policy", "episodes", "steps", "return", "from … to", "", "success", "bytes/step"]
     if settings["min_fraction"] is not None:
         columns.insert(3, "of played")
-    for name in columns:
-        table.add_column(name, no_wrap=True)
     for task in dataset.shards:
         figures = TaskStatistics.of(dataset.manifests(task))
         cells = dict(zip(columns, [""] * len(columns), strict=True))
@@ -42,8 +40,8 @@ def print_dataset(root: Location) -> None:
                 "from … to": f"{figures.return_min:.2f} … {figures.return_max:.2f}",
                 "": draw_histogram(figures.histogram), "bytes/step": f"{figures.bytes / figures.steps:.0f}",
             }  # fmt: skip
-        table.add_row(*(cells[name] for name in columns))
-    CONSOLE.print(table)
+        rows.append([cells[name] for name in columns])
+    CONSOLE.print(NamedTable(columns, rows, drop=("", "from … to", "bytes/step", "policy", "of played", "steps")))
 
 
 def draw_histogram(counts: tuple[int, ...]) -> str:

@@ -13,11 +13,11 @@ from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.measure import Job, Manner, Player, load_player, play
 from gato_dist.model.gato import Gato
+from gato_dist.result_tables import result_table
 from gato_dist.results import TaskResult
-from gato_dist.scores import load_reference
 from gato_dist.seeds import reference_seeds
 from gato_dist.specs import ActionSpec, Modality
-from gato_dist.status import make_console, result_table
+from gato_dist.status import make_console
 from gato_dist.teacher_forcing import Forced, agreement, following, force
 from learner.checkpoint import content_hash
 
@@ -95,10 +95,11 @@ def _masked(player: Player, task: TaskConfig, episodes: list[Episode]) -> Forced
 def _play(checkpoint: Path, content: str, manner: Manner, task: str, episodes: int) -> TaskResult:
     jobs = [Job(checkpoint, content, manner, task, seeds) for seeds in evaluation_groups(episodes)]
     outcomes = [outcome for job in jobs for outcome in play(job)]
-    counters = load_player(checkpoint, content, manner).counters
+    player = load_player(checkpoint, content, manner)
+    counters = player.counters
     place = (counters.step, counters.weights_version, counters.tokens, counters.seconds)
     returns, successes = [each.score for each in outcomes], [each.success for each in outcomes]
-    return TaskResult.of(place, task, returns, successes, load_reference(task))
+    return TaskResult.of(place, task, returns, successes, player.reference(task))
 
 
 def _print(diagnosis: Diagnosis, action: ActionSpec, episodes: int) -> None:
@@ -116,11 +117,8 @@ def _print(diagnosis: Diagnosis, action: ActionSpec, episodes: int) -> None:
     )
     CONSOLE.print()
     for temperature, result in diagnosis.played.items():
-        table = result_table([result])
-        table.title = (
-            "closed loop, greedy" if temperature == 0 else f"closed loop, sampled at temperature {temperature:g}"
-        )
-        CONSOLE.print(table)
+        manner = "greedy" if temperature == 0 else f"sampled at temperature {temperature:g}"
+        CONSOLE.print(result_table([result], f"closed loop, {manner}"))
 
 
 def _agreement_table(action: ActionSpec, shown: Forced, masked: Forced | None) -> Table:

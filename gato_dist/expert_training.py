@@ -11,6 +11,7 @@ from rich.live import Live
 from actors.experts.train_settings import Settings, default_steps, make_settings
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
+from gato_dist.locks import hold_folder, is_unused
 from gato_dist.status import PLAIN_SECONDS, make_console
 from gato_dist.tasks import task_entry
 
@@ -27,6 +28,13 @@ def train_and_score(
     from actors.experts.policy_files import default_folder
 
     folder = out or default_folder(task)
+    with hold_folder(folder):
+        _train_and_score(task, overrides, steps, seed, folder, resume)
+
+
+def _train_and_score(
+    task: str, overrides: list[str], steps: int | None, seed: int | None, folder: Path, resume: bool
+) -> None:
     saved = _saved(folder, task, resume)
     settings = _settings(task, overrides, saved, folder)
     total = steps or (saved["total_steps"] if saved else default_steps(settings, task_entry(task).family))
@@ -82,7 +90,7 @@ def _saved(folder: Path, task: str, resume: bool) -> dict[str, Any] | None:
     """policy.json of a training to resume. Raises InputError where the folder and `resume` do not agree."""
     manifest = folder / "policy.json"
     if not resume:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not is_unused(folder):
             raise InputError(f"{folder}: exists already; continue it with --resume or give another folder with --out")
         return None
     if not manifest.exists():

@@ -19,9 +19,12 @@ from rich.table import Table
 
 from gato_dist.config import RunConfig, dump_config, load_config, parse_config
 from gato_dist.config_sections import TaskConfig
+from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.few_shot_chart import few_shot_svg
 from gato_dist.files import flush
+from gato_dist.fitting import check_fit
+from gato_dist.locks import hold_folder, is_unused
 from gato_dist.results import TaskResult
 from gato_dist.scores import load_reference
 from gato_dist.status import make_console
@@ -85,7 +88,8 @@ def few_shot(request: Request) -> None:
 
     Raises InputError, before anything is trained, for what the user can mend; KeyboardInterrupt where it was stopped.
     """
-    _Experiment(request).run()
+    with hold_folder(request.out):
+        _Experiment(request).run()
 
 
 class _Experiment:
@@ -100,12 +104,14 @@ class _Experiment:
         if reference.expert.mean <= reference.random.mean:
             raise InputError(f"{request.task}: its expert is no better than random, so that it has no fraction")
         self._request, out = request, request.out
-        if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / SETTINGS).is_file())):
+        if not is_unused(out) and not (out / SETTINGS).is_file():
             raise InputError(f"--out: {out} is there already and no experiment; give another one")
         before = read_contents(request.checkpoint).config
         self._known = request.task in {task.name for task in before.tasks}
         self._configs = {way: make_config(before, request, way) for way in WAYS}
         check_gpus(self._configs[TUNED].learner)
+        for config in self._configs.values():
+            check_fit(config, [task_spec(request.task)])
         self._settings: dict[str, Any] = {
             "task": request.task, "checkpoint": content_hash(request.checkpoint), "data": request.data,
             "seed": request.seed, "scores": request.scores,

@@ -10,6 +10,7 @@ import numpy as np
 
 from gato_dist.errors import InputError
 from gato_dist.files import suffix_of
+from gato_dist.locks import hold_file
 
 SUFFIXES = (".mp4", ".gif")
 LEAST_WIDTH, LEAST_HEIGHT = 320, 256
@@ -74,12 +75,13 @@ class Film:
 def film(path: Path, fps: int) -> Iterator[Film]:
     """A film that stands under `path` once the block has ended well; otherwise what was there before stays."""
     check_video(path)
-    made = Film(path, fps)
-    try:
-        yield made
-        made.finish()
-    finally:
-        made.stop()
+    with hold_file(path):
+        made = Film(path, fps)
+        try:
+            yield made
+            made.finish()
+        finally:
+            made.stop()
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from gato_dist.disk import disk_shares, disk_sources, open_beside
 from gato_dist.pace import board_stretch
 from gato_dist.relabelling import gato_sources
 from gato_dist.run_folder import RunFolder
+from gato_dist.scores import Reference
 from gato_dist.sequence import Batch
 from gato_dist.sources import Source, source_shares
 from gato_dist.tokens.packing import row_shape
@@ -35,6 +36,7 @@ from replay.writer import RowWriter
 def learn(
     config: RunConfig,
     tokenizer: Tokenizer,
+    references: dict[str, Reference],
     places: list[ReplayPlace],
     root: Path,
     board: ActorHandle,
@@ -65,7 +67,7 @@ def learn(
         tokenizer,
         batches,
         host,
-        CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints),
+        CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints, references),
         own_device(config.learner.gpu),
         min_version,
         leaves=leaves,

@@ -18,6 +18,7 @@ from gato_dist.signals import Interrupt
 from gato_dist.sources import Source
 from gato_dist.status import Status, View, new_tasks
 from gato_dist.system import System
+from gato_dist.time_left import TimeLeft
 from gato_dist.usage_log import UsageLog, damaged_documents, gato_episodes, rows_of
 from learner.best import BestWeights
 from learner.checkpoint import Counters
@@ -74,6 +75,8 @@ class Loop:
         self._best, self._selection = best, Selection(config.evaluation, best.fraction)
         self._figures: dict[str, dict[str, float]] = {}
         self._evaluation_seconds = 0.0
+        self._left = TimeLeft(config.evaluation.final_actors)
+        self._missing = {task.name: config.evaluation.final_episodes for task in config.tasks}
 
     def learn(self) -> None:
         """Until the learner has returned."""
@@ -91,12 +94,14 @@ class Loop:
         for _ in range(self._config.evaluation.final_actors - self._config.evaluation.actors):
             self._system.add_evaluator()
         version = ray.get(self._system.board.evaluate_finally.remote())
-        missing = {task.name for task in self._config.tasks}
         self._status.phase = "final evaluation"
-        while missing:
-            missing -= {result.task for result in self._tick() if result.final and result.version == version}
-            missing -= self._system.quarantine.tasks(Part.EVALUATION)
-            time.sleep(TICK_SECONDS if missing else 0)
+        self._status.final_episodes = 0, sum(self._missing.values())
+        while self._missing:
+            done = {result.task for result in self._tick() if result.final and result.version == version}
+            for task in done | self._system.quarantine.tasks(Part.EVALUATION):
+                self._missing.pop(task, None)
+            time.sleep(TICK_SECONDS if self._missing else 0)
+        self._show()
 
     def close(self) -> None:
         steps = sum(values["env_steps"] for values in _actors(self._figures).values())
@@ -112,8 +117,8 @@ class Loop:
         play, encode, write = (sum(v[f"{name}_seconds"] for v in acting) for name in ("play", "encode", "write"))
         trained, waited = (learner.get(name, 0.0) for name in ("seconds", "wait_seconds"))
         return (
-            f"seconds: actors and environments {play:.0f}, tokens {encode:.0f}, waiting on replay {write:.0f}; "
-            f"learner {trained:.0f}, of which waiting for batches {waited:.0f}; "
+            f"seconds: environments {play:.0f}, tokens {encode:.0f}, waiting on replay {write:.0f}; "
+            f"learner {trained:.0f}, for batches {waited:.0f}; "
             f"evaluation {self._evaluation_seconds:.0f}; in all {time.monotonic() - self._began:.0f}"
         )
 
@@ -141,8 +146,22 @@ class Loop:
         if self._system.learning:
             self._gather_replay(self._system.replay.figures, figures)
         self._write_scalars()
-        self._view.show(self._status)
+        self._show()
         return results
+
+    def _show(self) -> None:
+        """With what is left to do."""
+        status, now = self._status, time.monotonic()
+        if status.final_episodes is not None:
+            total = status.final_episodes[1]
+            playing = sum(int(values.get("final_episodes", 0)) for values in _evaluators(self._figures).values())
+            done = total - sum(self._missing.values()) + playing
+            # An evaluator's last word of a task may be older than the task's result.
+            status.final_episodes = min(max(done, status.final_episodes[0]), total), total
+        training = 0.0 if not self._system.learning else self._left.training(now)
+        scoring = self._left.evaluation(self._missing)
+        status.seconds_left = None if training is None else training + (scoring or 0.0)
+        self._view.show(status)
 
     def _show_quarantine(self) -> None:
         quarantine = self._system.quarantine
@@ -156,6 +175,7 @@ class Loop:
         self._status.tasks[result.task].score = self.scores.add(result, self._status.weights_version).row
         self._scored = max(self._scored, result.version)
         self._evaluation_seconds += result.seconds
+        self._left.scored(result.task, result.seconds, len(result.returns))
         self._guide()
         point = self.scores.newest_mean()
         if point is not None and point.version == result.version:
@@ -199,6 +219,7 @@ class Loop:
         if learner:
             status.phase = "training" if status.phase == "starting" else status.phase
             status.step, status.progress = int(learner["step"]), learner["progress"]
+            self._left.learned(time.monotonic(), status.progress)
             status.loss = learner.get("loss", status.loss)
             status.skipped = int(learner["skipped"])
             status.publish_seconds = learner["publish_seconds"]
@@ -260,6 +281,11 @@ class Loop:
         for name, value in scalars.items():
             if value is not None:
                 self._writer.add_scalar(name, value, status.step)
+
+
+def _evaluators(figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Those of evaluators."""
+    return {name: values for name, values in figures.items() if name.startswith("evaluator")}
 
 
 def _actors(figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

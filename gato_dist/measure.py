@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -11,15 +12,20 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeR
 
 from actors.evaluate import Evaluator, evaluation_groups
 from gato_dist.config import RunConfig, parse_config
+from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
+from gato_dist.fitting import check_prompt
 from gato_dist.jobs import JobFailed, failure, run_jobs
+from gato_dist.locks import hold_file
 from gato_dist.model.gato import Gato
+from gato_dist.result_tables import aggregate_table, result_table
 from gato_dist.results import TaskResult, aggregates
-from gato_dist.scores import ScoreTable, load_reference
-from gato_dist.status import aggregate_table, make_console, result_table
-from gato_dist.tasks import choose
+from gato_dist.scores import Reference, ScoreTable, load_reference
+from gato_dist.specs import TaskSpec
+from gato_dist.status import make_console
+from gato_dist.tasks import choose, played_entry
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.checkpoint import Counters, content_hash, load_for_acting
+from learner.checkpoint import Counters, content_hash, load_for_acting, read_references
 
 CONSOLE = make_console()
 
@@ -74,6 +80,11 @@ class Player:
     model: Gato
     counters: Counters
     evaluator: Evaluator
+    references: dict[str, Reference]
+
+    def reference(self, task: str) -> Reference:
+        """What its scores are measured against: as the run had it, else as it was measured here since."""
+        return self.references[task] if task in self.references else load_reference(task)
 
 
 def evaluate_checkpoint(request: Request) -> list[TaskResult]:
@@ -82,14 +93,30 @@ def evaluate_checkpoint(request: Request) -> list[TaskResult]:
     Raises InputError, before anything is played, where no task matches, one has no reference or a file exists; and
     InputError or JobFailed where a task could not be played: then no file is written.
     """
-    for path in (request.table, request.details):
-        if path and (path.exists() or not path.parent.is_dir()):
-            why = "exists already" if path.exists() else "its folder does not exist"
-            raise InputError(f"{path}: {why}; give a new file in a folder that is there")
+    written = {path for path in (request.table, request.details) if path}
+    for path in written:
+        _check_new(path)
+    with ExitStack() as locks:
+        for path in written:
+            locks.enter_context(hold_file(path))
+            # The one that had it may have written it meanwhile.
+            _check_new(path)
+        return _evaluate(request)
+
+
+def _check_new(path: Path) -> None:
+    if path.exists() or not path.parent.is_dir():
+        why = "exists already" if path.exists() else "its folder does not exist"
+        raise InputError(f"{path}: {why}; give a new file in a folder that is there")
+
+
+def _evaluate(request: Request) -> list[TaskResult]:
     content = content_hash(request.checkpoint) if request.checkpoint.is_dir() else ""
     player = load_player(request.checkpoint, content, request.manner)
     tasks = choose([task.name for task in player.config.tasks], request.tasks, "the checkpoint")
-    references = {task: load_reference(task) for task in tasks}
+    references = {task: player.reference(task) for task in tasks}
+    for task in tasks:
+        _check_here(task, player.tokenizer.tasks[task].spec)
     played = _play_all(request, content, tasks)
     counters, results = player.counters, []
     place = (counters.step, counters.weights_version, counters.tokens, counters.seconds)
@@ -107,6 +134,12 @@ def evaluate_checkpoint(request: Request) -> list[TaskResult]:
     return results
 
 
+def _check_here(task: str, trained: TaskSpec) -> None:
+    """Raises InputError if a user's own environment cannot be made here, or is not the one that was trained on."""
+    if played_entry(task).own and task_spec(task) != trained:
+        raise InputError(f"{task}: its environment has other observations or actions here than the checkpoint knows")
+
+
 def play(job: Job) -> list[Outcome]:
     """Runs one job."""
     import torch
@@ -122,12 +155,15 @@ def play(job: Job) -> list[Outcome]:
 @lru_cache(maxsize=1)
 def load_player(checkpoint: Path, content: str, manner: Manner) -> Player:
     """A checkpoint with this content; kept for the next job. Raises InputError as `load_for_acting`, and for a prompt
-    that is longer than half a window."""
+    that is longer than half a window or holds no step."""
     config, tokenizer, model, counters = load_for_acting(checkpoint)
     changed = {key: value for key, value in asdict(manner).items() if value is not None}
     plain = config.model_dump(mode="json")
     config = parse_config(plain | {"evaluation": plain["evaluation"] | changed}, str(checkpoint))
-    return Player(config, tokenizer, model, counters, Evaluator(config, tokenizer))
+    if "prompt_tokens" in changed:
+        for task in tokenizer.tasks.values():
+            check_prompt(config.evaluation, task.spec, tokenizer.encoding)
+    return Player(config, tokenizer, model, counters, Evaluator(config, tokenizer), read_references(checkpoint))
 
 
 def _play_all(request: Request, content: str, tasks: list[str]) -> dict[str, list[Outcome]]:

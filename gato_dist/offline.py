@@ -3,21 +3,22 @@
 import os
 import re
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
 from gato_dist.config import RunConfig, parse_config
 from gato_dist.disk import data_fingerprint, disk_sources
 from gato_dist.errors import InputError
+from gato_dist.fitting import fitting_tokenizer
 from gato_dist.ports import State
 from gato_dist.run_folder import RunFolder
-from gato_dist.scores import load_reference
+from gato_dist.scores import known_references, load_reference
 from gato_dist.sequence import DataPosition
 from gato_dist.signals import Interrupt
 from gato_dist.status import Status, View, new_tasks
-from gato_dist.tokens.text import TextTokenizer
-from gato_dist.tokens.tokenizer import Tokenizer, pooled_statistics
+from gato_dist.time_left import TimeLeft
+from gato_dist.tokens.tokenizer import Tokenizer
 from replay.corpora.chunks import Corpus, open_corpora
 from replay.dataset import Dataset
 from replay.loader import load_batches
@@ -57,7 +58,9 @@ def _in_workers(config: RunConfig, folder: RunFolder, resume: bool, data: str | 
 
     from learner.local_workers import run_workers
 
-    folder.check(config, resume)
+    # Only for a moment: afterwards the first worker, which writes, holds it, and outlives a killed launcher.
+    with folder.hold():
+        folder.check(config, resume)
     _open(config, data)
     job = partial(_work, config, folder, resume, data)
     try:
@@ -77,12 +80,14 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
     from learner.initial import initial_weights
     from learner.train import train
 
-    with parallel.process_group(config.learner.gpu) as device, Interrupt() as interrupt:
+    with parallel.process_group(config.learner.gpu) as device, Interrupt() as interrupt, ExitStack() as locks:
         if parallel.is_first():
+            locks.enter_context(folder.hold())
             folder.check(config, resume)
         dataset, corpora, tokenizer = _open(config, data)
         torch.set_num_threads(config.learner.threads)
-        checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
+        references = known_references([task.name for task in config.tasks])
+        checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints, references)
         newest = checkpoints.newest_whole(config, tokenizer)
         if config.learner.init and not newest:
             initial_weights(Path(config.learner.init), config, tokenizer)
@@ -103,7 +108,8 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
             if view and not interrupt.requested:
                 newest = checkpoints.newest()
                 verb = "score it with: gato-dist evaluate" if config.tasks else "use it with: gato-dist generate"
-                view.note(f"checkpoint: {newest}   {verb} {newest}")
+                view.note(f"checkpoint: {newest}")
+                view.note(f"{verb} {newest}")
         interrupt.check()
 
 
@@ -131,15 +137,7 @@ def _make_tokenizer(config: RunConfig, dataset: Dataset | None) -> Tokenizer:
     kept = load_moments(dataset.root) if dataset else {}
     names = [task.name for task in config.tasks]
     moments = {name: kept[name] if name in kept else load_reference(name).moments for name in names}
-    tokens = config.tokens
-    text = TextTokenizer.load(tokens.text)
-    try:
-        statistics = pooled_statistics(specs, moments)
-        return Tokenizer(
-            specs, text, tokens.vocabulary, tokens.encoding, statistics, tokens.text_size, tokens.separators
-        )
-    except ValueError as error:
-        raise InputError(f"tokens: {error}") from error
+    return fitting_tokenizer(config, specs, moments)
 
 
 class _Host:
@@ -147,6 +145,7 @@ class _Host:
 
     def __init__(self, config: RunConfig, interrupt: Interrupt, view: View | None) -> None:
         self._interrupt, self._view, self._began = interrupt, view, time.monotonic()
+        self._left = TimeLeft()
         self._status = Status("training", tasks=new_tasks(config, live=False))
 
     def publish(self, version: int, step: int, weights: State) -> None:
@@ -156,6 +155,8 @@ class _Host:
         status = self._status
         status.seconds = time.monotonic() - self._began
         status.step, status.progress = int(metrics["step"]), metrics["progress"]
+        self._left.learned(time.monotonic(), status.progress)
+        status.seconds_left = self._left.training(time.monotonic())
         status.loss = metrics.get("loss", status.loss)
         status.skipped = int(metrics["skipped"])
         status.learner_tokens_per_second = metrics.get("tokens_per_second", status.learner_tokens_per_second)

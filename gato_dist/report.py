@@ -24,6 +24,7 @@ from gato_dist.cost import Cost
 from gato_dist.drawing import FONT, Points, escape, number_text, score_text
 from gato_dist.errors import InputError
 from gato_dist.files import replace_text
+from gato_dist.locks import hold_file
 from gato_dist.profiles import SOME_TASKS, profile_svg
 from gato_dist.quarantine import Quarantined, read_quarantine
 from gato_dist.report_parts import TILE_STYLE, mean_curve_html, measured_text, quarantine_html, tiles_html
@@ -54,13 +55,20 @@ svg .grid{stroke:var(--grid)} svg .whisker{stroke:var(--ink)} svg .dotted{stroke
 )
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, patience: float = 0.0) -> Path:
     """Writes report.html into a run folder, from the other files there; returns its path.
 
     The page replaces an older one whole or not at all. Raises InputError where scores.csv or config.yaml is missing, or
     a file cannot be read. A missing tensorboard folder, episodes.jsonl, cost.json, usage.json or quarantine.json leaves
     its part out.
+    patience: seconds to wait for another process that writes the page; InputError is raised where it still does.
     """
+    _check_folder(run)
+    with hold_file(run / "report.html", patience):
+        return _write_report(run)
+
+
+def _write_report(run: Path) -> Path:
     rows = read_rows(run)
     config = (run / "config.yaml").read_text("utf-8", errors="replace")
     folder = RunFolder(run)
@@ -73,10 +81,14 @@ def write_report(run: Path) -> Path:
 
 def read_rows(run: Path) -> list[ScoreRow]:
     """scores.csv of a run folder. Raises InputError where it is none, or a line is no score."""
+    _check_folder(run)
+    return ScoreTable.read(run / "scores.csv")
+
+
+def _check_folder(run: Path) -> None:
     for name in ("scores.csv", "config.yaml"):
         if not (run / name).is_file():
             raise InputError(f"{run}: no {name} here; give the folder of a run, as `gato-dist train` writes it")
-    return ScoreTable.read(run / "scores.csv")
 
 
 def results_of(rows: list[ScoreRow], results: list[TaskResult]) -> list[TaskResult]:

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gato_dist.config import RunConfig, dump_config, load_config
 from gato_dist.encodings import check_name
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import cut_torn_line, replace_text
+from gato_dist.locks import hold_folder, is_unused
 from gato_dist.seeds import BLOCKS
 
 BLOCKS_PER_CLAIM = 256
@@ -28,6 +30,10 @@ class RunFolder:
         self.episodes = root / "episodes.jsonl"
         self.log = root / "log.txt"
 
+    def hold(self) -> AbstractContextManager[None]:
+        """Makes this process the only one that writes the run. Raises InputError where another one does."""
+        return hold_folder(self.root)
+
     def check(self, config: RunConfig, resume: bool) -> None:
         """Writes nothing. Raises InputError where the folder exists without `resume`, or does not with it.
 
@@ -37,7 +43,7 @@ class RunFolder:
         exists = (self.root / "config.yaml").exists()
         if self.root.exists() and not self.root.is_dir():
             raise InputError(f"{self.root}: is a file; give another folder with --run")
-        if self.root.exists() and any(self.root.iterdir()) and not resume:
+        if not resume and not is_unused(self.root):
             raise InputError(
                 f"{self.root}: exists already; continue it with --resume or give another folder with --run"
             )

@@ -1,8 +1,10 @@
 """The expert-score fraction, its interval, and the table of scores that a run keeps."""
 
+import contextlib
 import csv
 import io
 import json
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.resources import files
@@ -13,6 +15,7 @@ import numpy as np
 from gato_dist.episode import Episode
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import append_line, replace_text
+from gato_dist.locks import hold_file
 from gato_dist.plain import read_as
 from gato_dist.statistics import bootstrap_interval
 from gato_dist.task_names import file_name
@@ -74,11 +77,28 @@ def load_reference(task: str) -> Reference:
     """A task's reference. Raises InputError where none was measured."""
     path = _reference_path(task)
     if not path.is_file():
-        raise InputError(f"{task}: no reference scores; measure them with: gato-dist experts score '{task}'")
+        kind = "" if played_entry(task).expert else " --expert random, or with an expert of your own"
+        raise InputError(f"{task}: no reference scores; measure them with: gato-dist experts score '{task}'{kind}")
     try:
         return read_as(Reference, json.loads(path.read_text("utf-8")))
     except DAMAGED as error:
         raise InputError(f"{path}: not a task's reference scores: {brief(error)}") from error
+
+
+def known_references(tasks: list[str]) -> dict[str, Reference]:
+    """Those of the tasks that have any here."""
+    found = {}
+    for task in tasks:
+        with contextlib.suppress(InputError):
+            found[task] = load_reference(task)
+    return found
+
+
+def hold_reference(task: str) -> AbstractContextManager[None]:
+    """Makes this process the only one that measures a task's reference. Raises InputError where another one does."""
+    path = _reference_path(task)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return hold_file(path)
 
 
 def save_reference(task: str, reference: Reference) -> Path:

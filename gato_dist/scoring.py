@@ -1,6 +1,7 @@
 """`gato-dist experts score`: measures random and expert, many episodes at a time, and keeps what it measured."""
 
 import dataclasses
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +15,7 @@ from gato_dist.envs.registry import task_spec
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.jobs import JobFailed, failure, run_jobs
-from gato_dist.scores import Reference, Score, save_reference
+from gato_dist.scores import Reference, Score, hold_reference, save_reference
 from gato_dist.seeds import reference_seeds
 from gato_dist.specs import Modality
 from gato_dist.status import make_console
@@ -56,8 +57,18 @@ def score_experts(
     """Measures each task's random policy and expert on its reference seeds; each is kept as soon as it is complete.
 
     kind, options: of the expert, over those of the task table. workers: jobs at once, in Ray tasks where more than one.
-    Raises InputError or JobFailed in the end where tasks could not be scored; the others were.
+    Raises InputError or JobFailed in the end where tasks could not be scored; the others were. Raises InputError at
+    once where another process scores one of the tasks.
     """
+    with ExitStack() as held:
+        for task in tasks:
+            held.enter_context(hold_reference(task))
+        _score_experts(tasks, episodes, seed, kind, options, workers)
+
+
+def _score_experts(
+    tasks: list[str], episodes: int, seed: int, kind: str | None, options: dict[str, Any] | None, workers: int
+) -> None:
     jobs = [job for task in tasks for job in _jobs(task, episodes, seed, kind, options)]
     played: dict[tuple[str, str | None], Played] = {(job.task, job.kind): Played() for job in jobs}
     open_jobs = {task: sum(job.task == task for job in jobs) for task in tasks}

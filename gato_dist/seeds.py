@@ -6,6 +6,8 @@ demonstrates a world that Gato is scored on; reference scores are measured on wo
 
 import zlib
 
+from gato_dist.errors import InputError
+
 EVALUATION_START = 2**30
 REFERENCE_START = 2**29
 DATASET_START = 3 * 2**28
@@ -46,11 +48,13 @@ def expert_seeds(run_seed: int, block: int, count: int) -> list[int]:
 
 def evaluation_seeds(count: int, first: int = 0) -> list[int]:
     """Held-out seeds `first` … `first + count − 1`: the same for every version, so that curves compare."""
+    _check_room(first + count, 2**31 - EVALUATION_START)
     return [EVALUATION_START + first + i for i in range(count)]
 
 
 def reference_seeds(count: int, seed: int = 0) -> list[int]:
     """Seeds on which random and expert scores are measured."""
+    _check_room(seed * BLOCK + count, DATASET_START - REFERENCE_START)
     return [REFERENCE_START + seed * BLOCK + i for i in range(count)]
 
 
@@ -58,3 +62,8 @@ def dataset_seeds(first: int, count: int, seed: int = 0) -> list[int]:
     """Seeds of episodes `first` … `first + count − 1` of a collected dataset: the same on any number of workers."""
     start = DATASET_START + seed % 256 * DATASET_SEEDS
     return [start + (first + i) % DATASET_SEEDS for i in range(count)]
+
+
+def _check_room(wanted: int, room: int) -> None:
+    if wanted > room:
+        raise InputError(f"--seed, --episodes: together they ask for {wanted:,} worlds; there are {room:,}")

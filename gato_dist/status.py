@@ -8,14 +8,12 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from gato_dist.config import RunConfig
 from gato_dist.files import naming
-from gato_dist.results import Aggregate, TaskResult, human_sources
 from gato_dist.scores import ScoreRow
-from gato_dist.statistics import Estimate
+from gato_dist.tables import NamedTable
 
 PLAIN_SECONDS = 10.0
 WIDTH = 120
@@ -51,12 +49,15 @@ class Status:
     skipped: batches without a finite gradient. publish_seconds: that the last broadcast held the learner up; use_p50,
     use_p99: from a broadcast to the weights' use by an actor. sequences: learned from, by
     source; beta: the share of Gato actors' episodes that the expert acts in, None where there is no such actor.
-    quarantined: tasks, and what of each ended.
+    quarantined: tasks, and what of each ended. seconds_left: until the run ends, as far as it can be told.
+    final_episodes: of the final evaluation, how many are done and of how many; None before it.
     """
 
     phase: str = "starting"
     seconds: float = 0.0
+    seconds_left: float | None = None
     progress: float = 0.0
+    final_episodes: tuple[int, int] | None = None
     step: int = 0
     loss: float | None = None
     skipped: int = 0
@@ -74,30 +75,60 @@ class Status:
     quarantined: tuple[str, ...] = ()
     tasks: dict[str, TaskStatus] = field(default_factory=dict)
 
-    def line(self) -> str:
-        """Everything in one line, for logs."""
-        played = {name: task for name, task in self.tasks.items() if task.fill is not None}
-        read = [f"{name} {_loss(task.loss)}" for name, task in self.tasks.items() if task.fill is None]
+    def lines(self) -> list[str]:
+        """All but the tasks' scores, for logs, in lines of less than WIDTH characters."""
+        played = [task for task in self.tasks.values() if task.fill is not None]
+        env = [f"env {self.env_steps_per_second:,.0f}/s"] if played else []
         parts = [
-            f"{_clock(self.seconds)} {self.phase} {self.progress:.0%} step {self.step} loss {_loss(self.loss)}"
-            f"{_skips(self)}",
-            f"{_env_rates(self) if played else ''}learner {self.learner_tokens_per_second:,.0f}/s",
+            f"{self._where()} | step {self.step:,}",
+            f"loss {_loss(self.loss)}{_skips(self)}",
+            *env,
+            f"learner {self.learner_tokens_per_second:,.0f}/s",
         ]
         if played:
-            fills = " ".join(f"{task.fill:.0%}" for task in played.values())
-            fractions = " ".join(f"{name.split('/')[1]}={_fraction(task.score)}" for name, task in played.items())
+            fills = [task.fill for task in played if task.fill is not None]
             parts += [
-                f"replay {fills}",
+                f"replay {min(fills):.0%} … {max(fills):.0%}",
                 f"weights v{self.weights_version} lag {self.lag}{_use(self)}",
-                f"fraction {fractions}",
             ]
         parts += _relabelled(self)
-        if read:
-            parts.append(f"{'corpora' if played else 'losses'} {' '.join(read)}")
         parts += _damaged(self)
         if self.quarantined:
-            parts.append(f"quarantined {', '.join(self.quarantined)}")
-        return " | ".join(parts)
+            parts += [f"quarantined {self.quarantined[0]}", *self.quarantined[1:]]
+        return _folded(parts, " | ")
+
+    def task_lines(self) -> list[str]:
+        """The newest fraction of every task that is played, and the loss of those that are read, as `lines`."""
+        played = [f"{name} {fraction_text(task.score)}" for name, task in self.tasks.items() if task.fill is not None]
+        read = [f"{name} {_loss(task.loss)}" for name, task in self.tasks.items() if task.fill is None]
+        return _titled("fractions", played) + _titled("losses", read)
+
+    def _where(self) -> str:
+        """Time, phase, how much of it is done and how long all of it will still take."""
+        left = "" if self.seconds_left is None else f", {_clock(self.seconds_left)} left"
+        return f"{_clock(self.seconds)} {self.phase} {self.done}{left}"
+
+    @property
+    def done(self) -> str:
+        """How much of the phase is done."""
+        if self.final_episodes is None:
+            return f"{self.progress:.0%}"
+        return f"{self.final_episodes[0]:,} of {self.final_episodes[1]:,} episodes"
+
+
+def _titled(title: str, entries: list[str]) -> list[str]:
+    return _folded([f"  {title} {entries[0]}", *entries[1:]], ", ") if entries else []
+
+
+def _folded(parts: list[str], sign: str) -> list[str]:
+    """Parts joined by `sign`, in lines of less than WIDTH characters; later lines are indented."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(sign) + len(part) < WIDTH:
+            lines[-1] += sign + part
+        else:
+            lines.append(f"    {part}")
+    return lines
 
 
 def _use(status: Status) -> str:
@@ -110,13 +141,6 @@ def _damaged(status: Status) -> list[str]:
     """How many documents were skipped; nothing if none was."""
     counts = [f"{name} {task.damaged:,}" for name, task in status.tasks.items() if task.damaged]
     return [f"damaged documents skipped: {', '.join(counts)}"] if counts else []
-
-
-def _env_rates(status: Status) -> str:
-    return (
-        f"env {status.env_steps_per_second:,.0f}/s, tokens in {status.tokens_in_per_second:,.0f}/s "
-        f"out {status.tokens_out_per_second:,.0f}/s, "
-    )
 
 
 def _relabelled(status: Status) -> list[str]:
@@ -138,7 +162,8 @@ def render(status: Status) -> Group:
     """The live view: rates, then a row for every task."""
     live = any(task.fill is not None for task in status.tasks.values())
     loss = f"{_loss(status.loss)}{_skips(status)}"
-    lines = [f"{status.progress:.0%} · {_clock(status.seconds)} · step {status.step:,} · loss {loss}"]
+    left = "" if status.seconds_left is None else f" · about {_clock(status.seconds_left)} left"
+    lines = [f"{status.done} · {_clock(status.seconds)}{left} · step {status.step:,} · loss {loss}"]
     learner = f"learner {status.learner_tokens_per_second:,.0f} tokens/s"
     if live:
         lines += [
@@ -153,60 +178,25 @@ def render(status: Status) -> Group:
     if status.quarantined:
         lines.append(f"quarantined: {', '.join(status.quarantined)}")
     head = Text.assemble((f"{status.phase} ", "bold"), "\n".join(lines))
-    table = Table(box=None, pad_edge=False)
     acts = any(task.gato for task in status.tasks.values())
     weighed = any(task.weight is not None for task in status.tasks.values())
     more = [*["Gato's", "dropped"] * acts, *["weight"] * weighed]
-    for name in ("task", "replay", "episodes", *more, "loss", "fraction", "95 % interval"):
-        table.add_column(name, justify="left" if name == "task" else "right")
+    rows = []
     for name, task in status.tasks.items():
         gato = [f"{task.gato[kind]:,}" if kind in task.gato else "–" for kind in ("episodes", "dropped")] * acts
-        gato += [_number(task.weight, ".2f")] * weighed
+        gato += [value_text(task.weight, ".2f")] * weighed
         fill, episodes = ("–", "–") if task.fill is None else (f"{task.fill:.0%}", f"{task.episodes:,}")
-        table.add_row(name, fill, episodes, *gato, _loss(task.loss), _fraction(task.score), _interval(task.score))
+        cells = [*gato, _loss(task.loss), fraction_text(task.score), interval_text(task.score)]
+        rows.append([name, fill, episodes, *cells])
+    table = NamedTable(
+        ["task", "replay", "episodes", *more, "loss", "fraction", "95 % interval"],
+        rows,
+        drop=("dropped", "Gato's", "weight", "episodes", "replay", "95 % interval", "loss"),
+    )
     return Group(head, table)
 
 
-def result_table(results: list[TaskResult]) -> Table:
-    """Random, expert and Gato score, fraction and interval of every task; success and human-normalised score if any."""
-    success = any(result.success is not None for result in results)
-    human = any(result.human_normalised is not None for result in results)
-    table = Table(title="expert-score fraction", box=None, pad_edge=False)
-    names = ["task", "episodes", "random", "expert", "gato", "± s.e.", "fraction", "95 % interval"]
-    for name in [*names, *["success"] * success, *["human-norm."] * human]:
-        table.add_column(name, justify="left" if name == "task" else "right")
-    for result in results:
-        row = result.row
-        numbers = [_number(value, ",.2f") for value in (row.random, row.expert, row.mean, result.standard_error)]
-        more = [_number(result.success, ".0%")] * success + [_number(result.human_normalised, ".2f")] * human
-        table.add_row(row.task, str(row.episodes), *numbers, _fraction(row), _interval(row), *more)
-    table.caption = f"human-norm.: by random and human scores as {human_sources(results)} has them" if human else None
-    return table
-
-
-def aggregate_table(aggregates: list[Aggregate]) -> Table:
-    """A line for each suite and for all tasks; below, the tasks that are left out."""
-    success = any(each.success is not None for each in aggregates)
-    human = any(each.human_tasks for each in aggregates)
-    table = Table(title="over tasks with a valid expert, with 95 % intervals", box=None, pad_edge=False)
-    names = ["suite", "tasks", "mean fraction", "interquartile mean", "> 50 %", "> 80 %"]
-    for name in [*names, *["success"] * success, *["human-norm. (median)"] * human]:
-        table.add_column(name, justify="left" if name == "suite" else "right", no_wrap=True)
-    for each in aggregates:
-        more = [_number(each.success, ".0%")] * success
-        norm = f"{_number(each.human_mean, '.2f')} ({_number(each.human_median, '.2f')})" if each.human_tasks else "–"
-        cells = [_estimate(each.mean), _estimate(each.iqm), str(each.above_50), str(each.above_80)]
-        table.add_row(each.name, str(each.tasks), *cells, *more, *[norm] * human)
-    missing = dict.fromkeys(task for each in aggregates for task in each.without_expert)
-    table.caption = f"left out, without a valid expert: {', '.join(missing)}" if missing else None
-    return table
-
-
-def _estimate(estimate: Estimate | None) -> str:
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]" if estimate else "–"
-
-
-def _number(value: float | None, form: str) -> str:
+def value_text(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
@@ -222,7 +212,7 @@ class View:
         self.console = console or make_console()
         self._log = log.open("a", buffering=1, encoding="utf-8", errors="replace")
         self._live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
-        self._printed = float("-inf")
+        self._printed, self._scores = float("-inf"), list[str]()
 
     def __enter__(self) -> "View":
         if self._live:
@@ -242,9 +232,14 @@ class View:
             self._live.update(render(status), refresh=True)
         if time.monotonic() - self._printed >= PLAIN_SECONDS:
             self._printed = time.monotonic()
-            self._keep(status.line())
-            if not self._live:
-                self.console.print(status.line(), markup=False, soft_wrap=True)
+            lines, scores = status.lines(), status.task_lines()
+            # Scores change seldom.
+            lines += scores if scores != self._scores else []
+            self._scores = scores
+            for line in lines:
+                self._keep(line)
+                if not self._live:
+                    self.console.print(line, markup=False, soft_wrap=True)
 
     def note(self, message: str) -> None:
         """One line of news."""
@@ -268,13 +263,13 @@ def _loss(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _fraction(row: ScoreRow | None) -> str:
+def fraction_text(row: ScoreRow | None) -> str:
     if row is None:
         return "–"
     return "no expert" if row.fraction is None else f"{row.fraction:.2f}"
 
 
-def _interval(row: ScoreRow | None) -> str:
+def interval_text(row: ScoreRow | None) -> str:
     if row is None or row.ci_low is None or row.ci_high is None:
         return "–"
     return f"{row.ci_low:.2f} … {row.ci_high:.2f}"

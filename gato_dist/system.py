@@ -24,6 +24,7 @@ from gato_dist.recovery import MAX_DEATHS, Deaths, Recoveries
 from gato_dist.relabelling import gato_actors, gato_sources
 from gato_dist.replay_servers import ReplayServers
 from gato_dist.run_folder import RunFolder
+from gato_dist.scores import Reference
 from gato_dist.shortage import explain, store_news
 from gato_dist.signals import Interrupt
 from gato_dist.tokens.tokenizer import Tokenizer
@@ -41,8 +42,15 @@ Note = Callable[[str], None]
 class System:
     """Board, replay, learner, experts, Gato actors and evaluators of one run; `check` surfaces what died."""
 
-    def __init__(self, config: RunConfig, tokenizer: Tokenizer, folder: RunFolder, interrupt: Interrupt) -> None:
-        self.tokenizer = tokenizer
+    def __init__(
+        self,
+        config: RunConfig,
+        tokenizer: Tokenizer,
+        references: dict[str, Reference],
+        folder: RunFolder,
+        interrupt: Interrupt,
+    ) -> None:
+        self.tokenizer, self._references = tokenizer, references
         self._config, self._folder, self._interrupt = config, folder, interrupt
         self._from_disk = disk_shares(config, open_beside(config, tokenizer))
         self._demands = demands(config, live=sum(share < 1 for share in self._from_disk))
@@ -103,7 +111,8 @@ class System:
         self._add_gato_actors(places)
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
-        self._job = partial(learn, config, tokenizer, places, self._folder.root.absolute(), self.board, min_version)
+        root = self._folder.root.absolute()
+        self._job = partial(learn, config, tokenizer, self._references, places, root, self.board, min_version)
         self._start_learner()
 
     def _start_learner(self) -> None:

@@ -29,7 +29,7 @@ def print_tasks(tasks: list[str], speed_seconds: float = 0.0) -> None:
     """
     table = Table(box=None, pad_edge=False)
     for name in ("task", "observation", "action", "tokens", "compact", "limit", "expert", "random", "expert score"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name == "task")
     table.add_column("published")
     if speed_seconds:
         table.add_column("episodes/hour")
@@ -48,7 +48,7 @@ def print_experts(tasks: list[str]) -> None:
     """A line for each task: its expert, whether it can label another policy's rollout, and when it was measured."""
     table = Table(box=None, pad_edge=False)
     for name in ("task", "kind", "labels", "policy", "hash", "score", "episodes", "date"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name == "task")
     for task in tasks:
         entry = task_entry(task)
         kind = find_kind(task, entry.expert) if entry.expert else None

@@ -99,6 +99,12 @@ def task_entry(name: str) -> TaskEntry:
     if name not in table:
         from difflib import get_close_matches
 
+        suite = name.partition("/")[0]
+        if not any(listed.startswith(f"{suite}/") for listed in table) and not get_close_matches(name, table, n=1):
+            raise InputError(
+                f"unknown task {name!r}: there is no suite {suite} (gato-dist tasks lists all); one of your own needs "
+                f"{OWN_FOLDER}/{suite}.yaml in the working directory"
+            )
         near = get_close_matches(name, table, n=3) or sorted(table)
         raise InputError(f"unknown task {name!r}; did you mean {', '.join(near)}? (gato-dist tasks lists all)")
     return table[name]

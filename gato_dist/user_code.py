@@ -18,5 +18,9 @@ def find(path: str) -> Any:
         sys.path.insert(0, "")
     try:
         return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise
+        raise ImportError(f"module {module} is not here: put it in the working directory or on PYTHONPATH") from error
     except AttributeError as error:
         raise ImportError(f"{module} has no {name!r}") from error

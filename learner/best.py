@@ -11,7 +11,7 @@ from gato_dist.errors import DAMAGED
 from gato_dist.files import replace_text
 from gato_dist.plain import read_as
 from gato_dist.ports import State
-from gato_dist.scores import MeanPoint
+from gato_dist.scores import MeanPoint, Reference
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import Counters
 from learner.export import write_file
@@ -43,8 +43,11 @@ def best_note(root: Path) -> BestNote | None:
 class BestWeights:
     """Keeps weights that acted, and were scored, whether a checkpoint was due just then or not; no optimizer."""
 
-    def __init__(self, root: Path, config: RunConfig, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, root: Path, config: RunConfig, tokenizer: Tokenizer, references: dict[str, Reference] | None = None
+    ) -> None:
         self._root, self._config, self._tokenizer = root, config, tokenizer
+        self._references = references or {}
 
     @property
     def fraction(self) -> float:
@@ -60,7 +63,7 @@ class BestWeights:
         path = self._root / f"best-v{counters.weights_version:06d}.safetensors"
         if not path.exists():
             tensors = {name: torch.tensor(array) for name, array in weights.items()}
-            write_file(path, self._config, self._tokenizer, asdict(counters), tensors)
+            write_file(path, self._config, self._tokenizer, asdict(counters), self._references, tensors)
         note = BestNote(path.name, counters.step, counters.weights_version, point.oldest, point.mean)
         replace_text(self._root / BEST, json.dumps(asdict(note), indent=1) + "\n")
         for other in self._root.glob("best-v*.safetensors"):

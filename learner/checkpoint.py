@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import digest
 from gato_dist.model.gato import Gato
 from gato_dist.plain import read_as
+from gato_dist.scores import Reference
 from gato_dist.seal import MANIFEST, seal, verify
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.export import read_file, write_file
+from learner.export import file_references, read_file, write_file
 from learner.state import load_model, load_optimizer, model_tensors, optimizer_tensors
 
 WEIGHTS, OPTIMIZER, COUNTERS = "model.safetensors", "optimizer.safetensors", "counters.json"
+REFERENCES = "references.json"  # what the tasks' scores are measured against, where they were measured
 
 
 @dataclass
@@ -55,6 +57,7 @@ class Snapshot:
     position: DataPosition | None
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    references: dict[str, Reference] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -65,10 +68,11 @@ class Snapshot:
         optimizer: torch.optim.Optimizer,
         counters: Counters,
         position: DataPosition | None = None,
+        references: dict[str, Reference] | None = None,
     ) -> "Snapshot":
         """Of the first worker; that of others holds no tensor. All workers must call it."""
         weights, moments = model_tensors(model), optimizer_tensors(model, optimizer)
-        return cls(config, tokenizer, replace(counters), position, weights, moments)
+        return cls(config, tokenizer, replace(counters), position, weights, moments, references or {})
 
     def write(self, folder: Path) -> None:
         """Fills an empty folder and seals it."""
@@ -80,6 +84,8 @@ class Snapshot:
         if self.position is not None:
             counters["data"] = self.position.to_dict()
         (folder / COUNTERS).write_text(json.dumps(counters, indent=1), "utf-8")
+        references = {task: asdict(reference) for task, reference in self.references.items()}
+        (folder / REFERENCES).write_text(json.dumps(references, indent=1), "utf-8")
         seal(folder)
 
 
@@ -91,16 +97,17 @@ class Contents:
     tokenizer: Tokenizer
     counters: Counters
     weights: dict[str, Tensor]
+    references: dict[str, Reference]
 
 
 def read_contents(path: Path) -> Contents:
     """From a checkpoint's folder or an exported file (learner/export.py). Raises InputError where it is not whole."""
     if path.is_file():
         config, tokenizer, saved, weights = read_file(path)
-        return Contents(config, tokenizer, _to_counters(saved, path), weights)
+        return Contents(config, tokenizer, _to_counters(saved, path), weights, read_references(path))
     verify(path, unread=(OPTIMIZER,))
     config, tokenizer = load_config(path / "config.yaml"), _tokenizer(path)
-    return Contents(config, tokenizer, read_counters(path), _tensors(path / WEIGHTS))
+    return Contents(config, tokenizer, read_counters(path), _tensors(path / WEIGHTS), read_references(path))
 
 
 def load_for_acting(path: Path) -> tuple[RunConfig, Tokenizer, Gato, Counters]:
@@ -118,7 +125,8 @@ def export(path: Path, out: Path) -> Contents:
     """Writes a checkpoint as one file, from which it acts as before; without the optimizer. Raises InputError."""
     contents = read_contents(path)
     try:
-        write_file(out, contents.config, contents.tokenizer, asdict(contents.counters), contents.weights)
+        counters, references = asdict(contents.counters), contents.references
+        write_file(out, contents.config, contents.tokenizer, counters, references, contents.weights)
     except (OSError, InputError) as error:
         raise InputError(f"--out: {error}") from error
     return contents
@@ -169,12 +177,12 @@ def data_position(path: Path) -> DataPosition | None:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256, in hex, of all that decides how a checkpoint acts: every file of it but the optimizer's."""
+    """SHA-256, in hex, of all that decides how a checkpoint acts: not its optimizer nor its references."""
     if path.is_file():
         return digest(path)
     total = hashlib.sha256()
     for file in sorted(path.iterdir()):
-        if file.is_file() and file.name not in (OPTIMIZER, MANIFEST):
+        if file.is_file() and file.name not in (OPTIMIZER, REFERENCES, MANIFEST):
             total.update(f"{file.name} {digest(file)}\n".encode())
     return total.hexdigest()
 
@@ -184,6 +192,17 @@ def _counters(path: Path) -> dict:
         return read_as(dict[str, Any], json.loads((path / COUNTERS).read_text("utf-8")))
     except DAMAGED as error:
         raise InputError(f"{path / COUNTERS}: missing or damaged ({error.__class__.__name__})") from error
+
+
+def read_references(path: Path) -> dict[str, Reference]:
+    """Reference scores of a checkpoint's tasks, by name; without those that were never measured. Raises InputError."""
+    if path.is_file():
+        return file_references(path)
+    file = path / REFERENCES
+    try:
+        return read_as(dict[str, Reference], json.loads(file.read_text("utf-8"))) if file.exists() else {}
+    except DAMAGED as error:
+        raise InputError(f"{file}: damaged: {brief(error)}") from error
 
 
 def _to_counters(saved: dict, path: Path) -> Counters:

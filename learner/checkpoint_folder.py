@@ -7,6 +7,7 @@ from pathlib import Path
 from gato_dist.config import RunConfig
 from gato_dist.errors import InputError
 from gato_dist.files import flush, why_unwritten
+from gato_dist.scores import Reference
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import Snapshot, check_fits
 
@@ -21,10 +22,11 @@ class CheckpointFolder:
     """One folder a checkpoint, the newest `keep` of them.
 
     One thread writes; what it raised is raised by the next call of `check`, `wait` or `save`.
+    references: of the run's tasks, kept in every checkpoint, which can then be scored on any machine.
     """
 
-    def __init__(self, root: Path, keep: int) -> None:
-        self.root, self._keep = root, keep
+    def __init__(self, root: Path, keep: int, references: dict[str, Reference] | None = None) -> None:
+        self.root, self._keep, self.references = root, keep, references or {}
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
         self._refused: dict[Path, str] = {}

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,21 @@ from torch import Tensor, uint8
 from gato_dist.config import RunConfig, parse_config
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import flush, why_unwritten
+from gato_dist.locks import hold_file
 from gato_dist.plain import read_as
+from gato_dist.scores import Reference
 from gato_dist.tokens.tokenizer import Tokenizer
 
 FORMAT = "gato_dist weights 1"
 
 
 def write_file(
-    out: Path, config: RunConfig, tokenizer: Tokenizer, counters: dict[str, Any], weights: dict[str, Tensor]
+    out: Path,
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    counters: dict[str, Any],
+    references: dict[str, Reference],
+    weights: dict[str, Tensor],
 ) -> None:
     """Under a temporary name first. Raises InputError where `out` exists, OSError, which names it, where it fails."""
     metadata = {
@@ -29,19 +37,21 @@ def write_file(
         "tokenizer": json.dumps(tokenizer.to_dict()),
         "text_model": base64.b64encode(tokenizer.text.model_bytes).decode(),
         "counters": json.dumps(counters),
+        "references": json.dumps({task: asdict(reference) for task, reference in references.items()}),
     }
-    if out.exists():
-        raise InputError(f"{out}: exists already")
-    partial = out.with_name(out.name + ".partial")
-    try:
-        save_file(weights, partial, metadata | {"sha256": _sum(metadata, weights)})
-        flush(partial)
-        partial.rename(out)
-    # safetensors raises errors of its own for a disk that is full.
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"{out}: cannot be written: {why_unwritten(error)}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with hold_file(out):
+        if out.exists():
+            raise InputError(f"{out}: exists already")
+        partial = out.with_name(out.name + ".partial")
+        try:
+            save_file(weights, partial, metadata | {"sha256": _sum(metadata, weights)})
+            flush(partial)
+            partial.rename(out)
+        # safetensors raises errors of its own for a disk that is full.
+        except (OSError, SafetensorError) as error:
+            raise OSError(f"{out}: cannot be written: {why_unwritten(error)}") from error
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def read_file(path: Path) -> tuple[RunConfig, Tokenizer, dict[str, Any], dict[str, Tensor]]:
@@ -62,6 +72,15 @@ def read_file(path: Path) -> tuple[RunConfig, Tokenizer, dict[str, Any], dict[st
         return config, tokenizer, read_as(dict[str, Any], json.loads(metadata["counters"])), weights
     except (*DAMAGED, RuntimeError) as error:
         raise InputError(f"{path}: what it says of itself is damaged: {brief(error)}") from error
+
+
+def file_references(path: Path) -> dict[str, Reference]:
+    """Reference scores of the tasks of an exported file, by name. Raises InputError if they are damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            return read_as(dict[str, Reference], json.loads((file.metadata() or {}).get("references", "{}")))
+    except (*DAMAGED, SafetensorError) as error:
+        raise InputError(f"{path}: what it says of its tasks' references is damaged: {brief(error)}") from error
 
 
 def _sum(metadata: dict[str, str], weights: dict[str, Tensor]) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gato_dist.config import RunConfig
+from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
 from gato_dist.model.inputs import bucket, exact
 from gato_dist.ports import LearnerHost, State
@@ -58,7 +59,7 @@ class Learner:
         # Documents of each source that all workers skipped since this start.
         self.damaged: list[float] = []
         self.meter = Meter(list(config.weights))
-        self._seed = config.seed
+        self._seed, self._local_positions = config.seed, config.model.local_positions
 
     @property
     def progress(self) -> float:
@@ -67,7 +68,14 @@ class Learner:
         return max(self.counters.step / self.config.steps, by_time)
 
     def feed(self, batch: Batch) -> Feed:
-        """`batch` on the device, in its parts; of a few shapes alone where each shape would be compiled anew."""
+        """`batch` on the device, in its parts; of a few shapes alone where each shape would be compiled anew.
+
+        Raises InputError for a step with more observation tokens than the model has positions for: how many a text
+        takes is only known once it is seen.
+        """
+        needed = int(batch.local_position.max(initial=0)) + 1
+        if needed > self._local_positions:
+            raise InputError(f"model.local_positions: {self._local_positions}, but a step's texts need {needed}")
         return Feed.of(batch, self.config.accumulate, self.device, bucket if self.config.compile else exact)
 
     def step(self, batch: Batch | Feed, wait_seconds: float = 0.0) -> float:
@@ -286,7 +294,7 @@ class _Periodic:
         learner, position = self._learner, self._position
         if position is not None:
             position = replace(position, cursor=parallel.gather(position.cursor))
-        parts = learner.model, learner.optimizer, learner.counters, position
+        parts = learner.model, learner.optimizer, learner.counters, position, self._folder.references
         snapshot = Snapshot.of(self._config, self._tokenizer, *parts)
         if parallel.is_first():
             self._folder.save(snapshot)

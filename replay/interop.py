@@ -15,6 +15,7 @@ import numpy as np
 
 from gato_dist.episode import Episode
 from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.locks import hold_file
 from gato_dist.specs import TaskSpec
 from gato_dist.task_names import file_name
 from gato_dist.tasks import is_imported
@@ -70,18 +71,25 @@ def write_settings(folder: Path, settings: dict[str, Any]) -> None:
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to write into, which gets the name `out` at the end, or vanishes where something fails.
 
-    Raises InputError where `out` exists and is no empty folder.
+    Raises InputError where `out` exists and is no empty folder, or another process writes it.
     """
+    _check_empty(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with hold_file(out):
+        # The one that had it may have written it meanwhile.
+        _check_empty(out)
+        partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+        partial.mkdir()
+        try:
+            yield partial
+            partial.rename(out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_empty(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is there already; give another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    partial.mkdir()
-    try:
-        yield partial
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def naming(where: Path, episodes: Iterator[Episode]) -> Iterator[Episode]:

@@ -6,6 +6,7 @@ and the metadata says so.
 
 import json
 import shutil
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import InputError
+from gato_dist.locks import hold_file
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from replay.dataset import Dataset
 from replay.episodes import Shard
@@ -42,24 +44,31 @@ def export_minari(dataset: Dataset, out: Path) -> list[str]:
     held = kept_shards(dataset)
     ids = {task: minari_id(task) for task in held}
     check_distinct(ids)
-    for name in ids.values():
-        if (out / name).exists():
-            raise InputError(f"{out / name}: is there already; give another --out")
-    for task, name in ids.items():
-        partial = out / f".{name.replace('/', '.')}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            _export(name, held[task], partial / "data")
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            partial.rename(out / name)
-        except (ValueError, OSError) as error:
-            raise InputError(f"{task}: cannot be written by Minari: {' '.join(str(error).split())}") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        for parent in (out / name).parents[: name.count("/")]:
-            (parent / "namespace_metadata.json").write_text("{}", "utf-8")
+    out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as locks:
+        for name in ids.values():
+            locks.enter_context(hold_file(out / name.replace("/", ".")))
+            if (out / name).exists():
+                raise InputError(f"{out / name}: is there already; give another --out")
+        for task, name in ids.items():
+            _export_whole(task, name, held[task], out)
     return list(ids.values())
+
+
+def _export_whole(task: str, name: str, shards: list[Shard], out: Path) -> None:
+    partial = out / f".{name.replace('/', '.')}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        _export(name, shards, partial / "data")
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(out / name)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{task}: cannot be written by Minari: {' '.join(str(error).split())}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    for parent in (out / name).parents[: name.count("/")]:
+        (parent / "namespace_metadata.json").write_text("{}", "utf-8")
 
 
 def minari_id(task: str) -> str:

@@ -1,5 +1,6 @@
 """Loader processes: torch's DataLoader, with a share of every batch made by each of them."""
 
+import atexit
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
@@ -29,6 +30,9 @@ class _Shares(IterableDataset):
         pa.set_cpu_count(1)
         pa.set_io_thread_count(1)
         os.nice(1)
+        # A thread may still copy a batch to shared memory, in C++ and without the interpreter. Taking the interpreter
+        # down would end that thread inside a destructor, which aborts the process. So it ends without.
+        atexit.register(os._exit, 0)
         worker = get_worker_info()
         assert worker is not None
         try:

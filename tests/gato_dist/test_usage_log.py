@@ -60,5 +60,5 @@ def test_the_page_and_the_status_tell_sources_and_dropped_episodes(tmp_path):
         in page
     )
     task = TaskStatus(gato={"episodes": 6, "dropped": 1})
-    line = Status(beta=0.4, sequences={"expert": 30, "relabelled": 10}, tasks={TASK: task}).line()
-    assert "Gato actors 6 episodes, 1 dropped, β 0.40 | learned from expert 75%, relabelled 25%" in line
+    lines = Status(beta=0.4, sequences={"expert": 30, "relabelled": 10}, tasks={TASK: task}).lines()
+    assert "Gato actors 6 episodes, 1 dropped, β 0.40 | learned from expert 75%, relabelled 25%" in " | ".join(lines)

@@ -1,0 +1,81 @@
+"""Tables whose first column, the names, is always whole: on a narrow terminal other columns give way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+GAP = 2  # spaces between columns
+
+
+@dataclass(frozen=True)
+class NamedTable:
+    """Rows of text. Fits itself to the width that it is shown in.
+
+    drop: columns that may be left out, the first one first. If none is named, columns that find no room follow in a
+    table below, with the names again.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str | None = None
+    caption: str | None = None
+    drop: Sequence[str] = ()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.drop:
+            shown = self._fitting(options.max_width)
+            yield self._table(shown, self.title, self._caption(shown))
+            return
+        parts = self._parts(options.max_width)
+        for number, shown in enumerate(parts):
+            yield self._table(shown, self.title if number == 0 else None, self.caption if shown is parts[-1] else None)
+
+    def _fitting(self, width: int) -> list[int]:
+        """Indices of the columns that are shown."""
+        shown = list(range(len(self.head)))
+        for name in self.drop:
+            if self._width(shown) <= width:
+                break
+            shown = [column for column in shown if self.head[column] != name]
+        return shown
+
+    def _parts(self, width: int) -> list[list[int]]:
+        """Indices of the columns of each table, the names' among them."""
+        parts = [[0]]
+        for column in range(1, len(self.head)):
+            if len(parts[-1]) > 1 and self._width([*parts[-1], column]) > width:
+                parts.append([0])
+            parts[-1].append(column)
+        return parts
+
+    def _width(self, columns: Sequence[int]) -> int:
+        return sum(self._least(column) for column in columns) + GAP * (len(columns) - 1)
+
+    def _least(self, column: int) -> int:
+        """A column's width with its head folded at spaces."""
+        words = self.head[column].split() or [""]
+        return max(cell_len(text) for text in (*words, *(row[column] for row in self.rows)))
+
+    def _caption(self, shown: Sequence[int]) -> str | None:
+        left_out = [name for column, name in enumerate(self.head) if column not in shown]
+        said = [self.caption] if self.caption else []
+        if left_out:
+            said.append(f"no room for: {', '.join(left_out)}")
+        return "\n".join(said) or None
+
+    def _table(self, shown: Sequence[int], title: str | None, caption: str | None) -> Table:
+        table = Table(title=title, caption=caption, box=None, pad_edge=False)
+        for column in shown:
+            first = column == 0
+            # A name that is wider than the terminal is folded: cut, it could be another's.
+            table.add_column(
+                Text(self.head[column]), justify="left" if first else "right", overflow="fold",
+                min_width=None if first else self._least(column),
+            )  # fmt: skip
+        for row in self.rows:
+            table.add_row(*(Text(row[column]) for column in shown))
+        return table
