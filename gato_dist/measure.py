@@ -1,6 +1,5 @@
 """`gato-dist evaluate`: the scores of a checkpoint, the same at any time and on any number of workers."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
@@ -14,6 +13,7 @@ from gato_dist.config import RunConfig, parse_config
 from gato_dist.errors import InputError
 from gato_dist.jobs import JobFailed, failure, run_jobs
 from gato_dist.model.gato import Gato
+from gato_dist.plain import to_json
 from gato_dist.results import TaskResult, aggregates
 from gato_dist.scores import ScoreTable, load_reference
 from gato_dist.status import aggregate_table, make_console, result_table
@@ -103,7 +103,7 @@ def evaluate_checkpoint(request: Request) -> list[TaskResult]:
         _write(request.table, lambda path: _write_rows(path, results))
     if request.details:
         details = _details(request, content, player, results)
-        _write(request.details, lambda path: path.write_text(json.dumps(details, indent=1) + "\n"))
+        _write(request.details, lambda path: path.write_text(to_json(details, indent=1) + "\n"))
     return results
 
 

@@ -1,6 +1,5 @@
 """What every foreign format shares: a dataset written from a stream of episodes, whole or not at all."""
 
-import json
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ import numpy as np
 
 from gato_dist.episode import Episode
 from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.plain import to_json
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import is_imported
 from gato_dist.tokens.images import PATCH
@@ -62,7 +62,7 @@ def write_dataset(out: Path, sources: Iterable[Source], policy: str, made: str) 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     """dataset.json, over what stands there. settings: without the format."""
-    (folder / SETTINGS).write_text(json.dumps({"format": FORMAT} | settings, indent=1) + "\n")
+    (folder / SETTINGS).write_text(to_json({"format": FORMAT} | settings, indent=1) + "\n")
 
 
 @contextmanager

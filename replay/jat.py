@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.plain import as_numbers, read_as
+from gato_dist.plain import as_numbers, read_as, to_json
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.values import BINS
 from replay.dataset import Dataset
@@ -98,7 +98,7 @@ def _write(path: Path, shard: Shard) -> None:
         dtypes = {part.name: str(np.asarray(episode.observations[part.name]).dtype) for part in spec.observations}
         dtypes[" action"] = str(episode.actions.dtype)
         writer.add_key_value_metadata(
-            {OURS: json.dumps({"spec": spec.to_dict(), "dtypes": dtypes, "episodes": kept}).encode()}
+            {OURS: to_json({"spec": spec.to_dict(), "dtypes": dtypes, "episodes": kept}).encode()}
         )
 
 
@@ -123,7 +123,7 @@ def _features(spec: TaskSpec, columns: list[str]) -> bytes:
             return {"feature": feature(kind.value_type), "_type": "Sequence"}
         return {"dtype": {"float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
 
-    return json.dumps({"info": {"features": {name: feature(_flat(spec, name)) for name in columns}}}).encode()
+    return to_json({"info": {"features": {name: feature(_flat(spec, name)) for name in columns}}}).encode()
 
 
 def _cell(spec: TaskSpec, episode: Episode, column: str) -> Any:

@@ -30,6 +30,7 @@ GROUND = {
         "seeds",
         "presets",
         "user_code",
+        "value_faults",
         "signals",
         "statistics",
         "results",

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Provenance
 from gato_dist.errors import InputError
+from gato_dist.plain import to_json
 from gato_dist.ports import Policy, VectorEnv
 from gato_dist.tasks import TaskEntry, played_entry, task_entry
 
@@ -39,7 +39,7 @@ def policy_provenance(task: str, policy: Policy, weights_version: int = -1) -> P
     from importlib.metadata import version
 
     text = policy.describe()
-    content = hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()[:16]
+    content = hashlib.sha256(to_json(text, sort_keys=True).encode()).hexdigest()[:16]
     versions = {name: version(name) for name in VERSIONED}
     return Provenance(task, 0, text["name"], content, weights_version=weights_version, versions=versions)
 
