@@ -116,9 +116,9 @@ def _speed(task: str, seconds: float) -> str:
     except InputError:
         return "–"
     began, ended = time.monotonic(), 0
-    played = episodes(made.env, made.policy, made.provenance())
-    while ended == 0 or time.monotonic() - began < seconds:
-        next(played)
-        ended += 1
-    made.env.close()
+    with contextlib.closing(made.env):
+        played = episodes(made.env, made.policy, made.provenance())
+        while ended == 0 or time.monotonic() - began < seconds:
+            next(played)
+            ended += 1
     return f"{3600 * ended / (time.monotonic() - began):,.0f}"

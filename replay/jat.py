@@ -20,10 +20,11 @@ from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.plain import as_numbers, read_as, to_json
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.tokens.images import fit_frames
 from gato_dist.tokens.values import BINS
 from replay.dataset import Dataset
 from replay.episodes import Shard
-from replay.interop import Source, fit_frames, kept_shards, naming, whole_folder
+from replay.interop import Source, kept_shards, naming, whole_folder
 
 OURS = b"gato_dist"
 REWARDS = "rewards"

@@ -12,9 +12,10 @@ import pytest
 from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import InputError
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.tokens.images import fit_frames
 from replay.dataset import Dataset
 from replay.episodes import Dropped, write_shard
-from replay.interop import Source, fit_frames, write_dataset
+from replay.interop import Source, write_dataset
 from replay.jat import export_jat, jat_sources
 from replay.minari_read import minari_sources
 from replay.minari_write import export_minari, minari_id
