@@ -2,13 +2,8 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-
-from actors.experts.registry import find_kind, make_expert
-from actors.rollout import episodes
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.scores import Reference, Score, load_external, load_reference
@@ -16,8 +11,6 @@ from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import task_entry
 from gato_dist.tokens.packing import min_step_tokens
 
-# A line is a task, however wide the terminal: it folds lines better than a table folds its columns.
-CONSOLE = Console(width=250, highlight=False)
 PARTS = 4
 NO_EXPERT = "no expert"
 
@@ -27,28 +20,35 @@ def print_tasks(tasks: list[str], speed_seconds: float = 0.0) -> None:
 
     speed_seconds: how long each expert plays here to tell its episodes per hour; 0: not at all.
     """
-    table = Table(box=None, pad_edge=False)
-    for name in ("task", "observation", "action", "tokens", "compact", "limit", "expert", "random", "expert score"):
-        table.add_column(name)
-    table.add_column("published")
-    if speed_seconds:
-        table.add_column("episodes/hour")
-    for task in track(tasks, "tasks", console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal):
+    head = [
+        "task",
+        "observation",
+        "action",
+        "tokens",
+        "compact",
+        "limit",
+        "expert",
+        "random",
+        "expert score",
+        "published",
+    ]
+    rows = [head + ["episodes/hour"] * bool(speed_seconds)]
+    for task in _shown(tasks) if speed_seconds else tasks:
         try:
             row = _layout(task_spec(task)) + _scores(task)
             if speed_seconds:
                 row.append(_speed(task, speed_seconds))
         except Exception as error:  # whatever a suite's packages raise on this machine is that task's line alone
             row = [f"cannot run here: {' '.join(str(error).split())[:150]}"]
-        table.add_row(task, *row)
-    CONSOLE.print(table)
+        rows.append([task, *row])
+    _print(rows)
 
 
 def print_experts(tasks: list[str]) -> None:
     """A line for each task: its expert, whether it can label another policy's rollout, and when it was measured."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("task", "kind", "labels", "policy", "hash", "score", "episodes", "date"):
-        table.add_column(name)
+    from actors.experts.registry import find_kind
+
+    rows = [["task", "kind", "labels", "policy", "hash", "score", "episodes", "date"]]
     for task in tasks:
         entry = task_entry(task)
         kind = find_kind(task, entry.expert) if entry.expert else None
@@ -59,8 +59,29 @@ def print_experts(tasks: list[str]) -> None:
             if not reference.random_alone:
                 expert = reference.expert
                 score = [expert.policy, expert.policy_hash, _interval(expert), str(expert.episodes), expert.date]
-        table.add_row(task, entry.expert or NO_EXPERT, labels, *score)
-    CONSOLE.print(table)
+        rows.append([task, entry.expert or NO_EXPERT, labels, *score])
+    _print(rows)
+
+
+def _shown(tasks: list[str]) -> Iterator[str]:
+    """The tasks, with a bar that moves while each plays."""
+    from rich.progress import track
+
+    from gato_dist.status import make_console
+
+    console = make_console()
+    yield from track(tasks, "tasks", console=console, transient=True, disable=not console.is_terminal)
+
+
+def _print(rows: list[list[str]]) -> None:
+    """A line for each row, its cells below one another; one of two cells is a message, and as long as it likes.
+
+    A line is a task, however wide the terminal: it folds lines better than a table folds its columns.
+    """
+    whole = [row for row in rows if len(row) > 2]
+    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip())
 
 
 def _layout(spec: TaskSpec) -> list[str]:
@@ -111,6 +132,9 @@ def _interval(score: Score) -> str:
 
 def _speed(task: str, seconds: float) -> str:
     """Episodes an hour of one environment's expert, from those that ended within `seconds`, and from one at least."""
+    from actors.experts.registry import make_expert
+    from actors.rollout import episodes
+
     try:
         made = make_expert(task, [0])
     except InputError:
