@@ -5,13 +5,14 @@ import time
 from collections.abc import Iterator
 
 from gato_dist.envs.registry import task_spec
-from gato_dist.errors import InputError
+from gato_dist.errors import InputError, brief
 from gato_dist.scores import Reference, Score, load_external, load_reference
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import task_entry
 from gato_dist.tokens.packing import min_step_tokens
 
 PARTS = 4
+WIDEST = 60  # characters of a cell
 NO_EXPERT = "no expert"
 
 
@@ -39,7 +40,7 @@ def print_tasks(tasks: list[str], speed_seconds: float = 0.0) -> None:
             if speed_seconds:
                 row.append(_speed(task, speed_seconds))
         except Exception as error:  # whatever a suite's packages raise on this machine is that task's line alone
-            row = [f"cannot run here: {' '.join(str(error).split())[:150]}"]
+            row = [f"cannot run here: {brief(error)}"]
         rows.append([task, *row])
     _print(rows)
 
@@ -74,12 +75,13 @@ def _shown(tasks: list[str]) -> Iterator[str]:
 
 
 def _print(rows: list[list[str]]) -> None:
-    """A line for each row, its cells below one another; one of two cells is a message, and as long as it likes.
+    """A line for each row, its cells below one another; a row of two cells ends with a message.
 
-    A line is a task, however wide the terminal: it folds lines better than a table folds its columns.
+    A line is a task, however wide the terminal: it folds lines better than a table folds its columns. Few cells are
+    wider than `WIDEST`, and move the rest of their line rather than everybody's.
     """
-    whole = [row for row in rows if len(row) > 2]
-    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+    columns = zip(*(row for row in rows if len(row) > 2), strict=True)
+    widths = [min(max(map(len, column)), WIDEST) for column in columns]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip())
 

@@ -40,6 +40,8 @@ def part_fault(part: ObservationSpec, values: Part) -> tuple[int, str] | None:
     Floats beyond a declared bound are no fault: tokens clip them.
     """
     if part.modality is Modality.TEXT:
+        if set(map(type, values)) <= {str}:
+            return None
         wrong = (i for i, text in enumerate(values) if not isinstance(text, str))
         return next(((i, f"{type(values[i]).__name__} in place of a text") for i in wrong), None)
     array = np.asarray(values)
@@ -48,7 +50,7 @@ def part_fault(part: ObservationSpec, values: Part) -> tuple[int, str] | None:
     if part.modality is Modality.IMAGE:
         return None if array.dtype == np.uint8 else (0, f"a picture of {array.dtype}, not uint8")
     if part.modality is Modality.DISCRETE:
-        return _integer_fault(array, np.full(part.shape, part.num_values))
+        return _integer_fault(array, part.num_values, (part.num_values,))
     return _finite_fault(array)
 
 
@@ -62,7 +64,7 @@ def action_fault(spec: ActionSpec, actions: np.ndarray) -> tuple[int, str] | Non
     if actions.shape[1:] != spec.shape:
         return 0, f"its shape is {actions.shape[1:]}, not {spec.shape}"
     if spec.modality is Modality.DISCRETE:
-        return _integer_fault(actions, np.reshape(spec.num_values, spec.shape))
+        return _integer_fault(actions, min(spec.num_values), spec.num_values)
     if fault := _finite_fault(actions):
         return fault
     low, high = (np.reshape(bound, spec.shape) for bound in (spec.low, spec.high))
@@ -73,13 +75,16 @@ def action_fault(spec: ActionSpec, actions: np.ndarray) -> tuple[int, str] | Non
     return place[0], f"{actions[place]:g} lies outside [{low[place[1:]]:g}, {high[place[1:]]:g}]"
 
 
-def _integer_fault(values: np.ndarray, limit: np.ndarray) -> tuple[int, str] | None:
-    """limit: of each element of a row; integers must lie in [0, limit)."""
-    if values.dtype.kind in "biu" and values.size and values.min() >= 0 and values.max() < limit.min():
+def _integer_fault(values: np.ndarray, least: int, limits: tuple[int, ...]) -> tuple[int, str] | None:
+    """Integers must lie in [0, limit). limits: of each element of a row, or of all; least: the lowest of them."""
+    kind = values.dtype.kind
+    # Bytes of a grid are many, and never negative.
+    if kind in "biu" and values.size and values.max() < least and (kind == "u" or values.min() >= 0):
         return None
-    if values.dtype.kind not in "biuf":
+    if kind not in "biuf":
         return 0, f"{values.dtype} where integers belong"
-    whole = values.dtype.kind != "f" or (values == np.floor(values))
+    limit = np.broadcast_to(limits[0] if len(limits) == 1 else np.reshape(limits, values.shape[1:]), values.shape[1:])
+    whole = kind != "f" or (values == np.floor(values))
     place = _first(~((values >= 0) & (values < limit) & whole))
     return None if place is None else (place[0], f"{values[place]:g} is no integer in [0, {limit[place[1:]]})")
 

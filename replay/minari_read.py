@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gato_dist.envs.python_vector import SUCCESS
 from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
@@ -118,7 +119,9 @@ def _as(values: Any, dtype: str | None) -> Any:
 
 
 def _success(infos: dict[str, Any]) -> bool | None:
-    return bool(np.any(infos["success"])) if "success" in infos else None
+    """Whether any step's info tells of success; NaN stands for steps that tell nothing."""
+    told = [np.asarray(infos[name], np.float32) > 0 for name in SUCCESS if name in infos]
+    return any(each.any() for each in told) if told else None
 
 
 def _numbered(source: Provenance, known: dict[str, Any], index: int) -> Provenance:

@@ -159,7 +159,11 @@ def _make(job: Job, state: dict[str, Any]) -> tuple[ExpertVecEnv, BaseAlgorithm]
         settings.gamma,
         settings.algorithm == "ppo" and settings.clip_reward,
     )
-    model = _ppo(job, env) if settings.algorithm == "ppo" else _sac(job, env)
+    try:
+        model = _ppo(job, env) if settings.algorithm == "ppo" else _sac(job, env)
+    except BaseException:
+        env.close()
+        raise
     if state:
         model.set_parameters(state["parameters"], device=model.device)
         for name, tensor in state["variables"].items():

@@ -49,10 +49,10 @@ class Checked(gymnasium.Wrapper):
     def _checked(self, observation: Any) -> Any:
         for name, path, leaf in self._leaves:
             try:
-                why = leaf.fault(reduce(getitem, path, observation))
+                value = reduce(getitem, path, observation) if path else observation
             except (LookupError, TypeError):
-                why = "is missing"
-            if why:
+                raise PlayError(f"{self._task}, {name}, step {self._step}: is missing") from None
+            if why := leaf.fault(value):
                 raise PlayError(f"{self._task}, {name}, step {self._step}: {why}")
         return observation
 

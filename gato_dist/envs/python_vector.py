@@ -1,7 +1,7 @@
 """Environments of Python packages behind the `VectorEnv` port, through gymnasium's own vectors."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class PythonVector:
     def __init__(self, make: Callable[[], Any], spec: TaskSpec, seeds: list[int], threads: int = 1) -> None:
         self.spec, self.seeds = spec, list(seeds)
         self._env: Any = _vector(make, spec, len(seeds), threads)
+        self._quiet: AbstractContextManager = _Quiet() if threads > 1 else nullcontext()
         self._space = self._env.single_observation_space
         self._first = first_action(self._env.single_action_space)
         self._dtype = self._env.single_action_space.dtype
@@ -36,7 +37,7 @@ class PythonVector:
 
     def reset(self) -> TimeStep:
         # Seeded again, a later reset would begin the same worlds once more.
-        with _quiet():
+        with self._quiet:
             observation, info = self._env.reset(seed=self._first_seeds)
         self._first_seeds = None
         self._over[:] = True
@@ -44,8 +45,9 @@ class PythonVector:
         return self._time_step(observation, np.zeros(count), np.zeros(count, bool), np.zeros(count, bool), info)
 
     def step(self, actions: np.ndarray) -> TimeStep:
-        with _quiet():
-            returned = self._env.step(np.asarray(actions).astype(self._dtype) + self._first)
+        sent = np.asarray(actions).astype(self._dtype) + self._first
+        with self._quiet:
+            returned = self._env.step(sent)
         return self._time_step(*returned)
 
     def render(self, row: int, camera: int = -1) -> np.ndarray:
@@ -130,13 +132,15 @@ def _vector(make: Callable[[], Any], spec: TaskSpec, count: int, threads: int) -
         raise
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps gymnasium from printing a worker's traceback: the error itself is raised here."""
-    from gymnasium import logger
+class _Quiet:
+    """Keeps gymnasium from printing the traceback of a worker process: the error itself is raised in this one."""
 
-    before, logger.min_level = logger.min_level, logger.ERROR + 1
-    try:
-        yield
-    finally:
-        logger.min_level = before
+    def __enter__(self) -> None:
+        from gymnasium import logger
+
+        self._before, logger.min_level = logger.min_level, logger.ERROR + 1
+
+    def __exit__(self, *_: object) -> None:
+        from gymnasium import logger
+
+        logger.min_level = self._before
