@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +197,7 @@ class ExpertActor:
             tokenizer, config.tokens.length, task.window_steps, block, first_row(block), task.keep_repeats, prompting
         )
         stop = Stop(board, report)
-        with make_writer(task.name, stop) as writer:
+        with closing(demonstrator.env), make_writer(task.name, stop) as writer:
             niceness.take()
             for figures in demonstrate(demonstrator, tokenizer, packer, writer.write):
                 report(figures)
@@ -236,7 +237,8 @@ class GatoActor:
         rollouts = Rollouts(config, index, tokenizers, block, Source.RELABELLED in sources)
         rounds = self._rounds(config, board, stretch, stop, rollouts)
         tokenizer = tokenizers.tasks[task.name]
-        with open_sinks(config, task, tokenizer, sources, block, stop, make_writer) as sinks:
+        opened = open_sinks(config, task, tokenizer, sources, block, stop, make_writer)
+        with closing(rollouts.env), opened as sinks:
             niceness.take()
             for figures in relabel(rollouts.env, rollouts.labeller, rounds, tokenizer, sinks, rollouts.random):
                 report(figures)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from gato_dist.episode import Episode, Observations, Provenance
+from gato_dist.errors import PlayError
 from gato_dist.ports import Policy, VectorEnv
+from gato_dist.value_faults import episode_faults
 
 
 @dataclass
@@ -68,7 +70,7 @@ class EpisodeRecorder:
         self._began = [time.monotonic()] * len(env.seeds)
 
     def add(self, step: Transition) -> list[Episode]:
-        """Episodes that end with this step."""
+        """Episodes that end with this step. Raises PlayError if one holds a value that its task does not allow."""
         active = step.active
         now = self._history.add(step)
         self._first[active & (self._first < 0)] = now
@@ -92,7 +94,7 @@ class EpisodeRecorder:
         self._first[i], self._began[i] = -1, clock
         self._episodes[i] += 1
         success = bool(past[SUCCESS].any()) if SUCCESS in past else None
-        return Episode(
+        episode = Episode(
             observations,
             past[ACTIONS],
             past.get(TARGETS, past[ACTIONS]),
@@ -101,47 +103,75 @@ class EpisodeRecorder:
             success,
             provenance,
         )
+        if faults := episode_faults(self._spec, episode):
+            raise PlayError(f"{source.task}, {faults[0]}")
+        return episode
 
 
-# Columns of a history beside the observations, whose names hold no space. Targets that are the actions have none.
-ACTIONS, TARGETS, REWARDS, SUCCESS = " actions", " targets", " rewards", " success"
+# Columns of a history beside the observations', which may have any name.
+ACTIONS, TARGETS, REWARDS, SUCCESS = range(4)
+Column = str | int
 
 
 class _History:
     """The last steps of all environments as arrays [capacity, N, ...], so that an episode is one slice of each.
 
-    Steps are numbered from 0 for ever; texts are lists of lists.
+    Steps are numbered from 0 for ever; texts are lists of lists. A step may come without success, which is False then,
+    and without targets, which are its actions then; both columns are left out if no step had them.
     """
 
     def __init__(self) -> None:
-        self._columns: dict[str, np.ndarray] = {}
+        self._columns: dict[Column, np.ndarray] = {}
         self._texts: dict[str, list[list[str]]] = {}
         self._base = self._count = 0
 
     def add(self, step: Transition) -> int:
         """Copies a step of every environment; returns its number."""
-        arrays = {ACTIONS: step.actions, REWARDS: step.rewards, **step.observations}
-        if step.targets is not step.actions:
-            arrays[TARGETS] = step.targets
+        self._put(ACTIONS, step.actions)
+        self._put(REWARDS, step.rewards)
+        if step.targets is not step.actions or TARGETS in self._columns:
+            self._put(TARGETS, step.targets)
         if step.success is not None:
-            arrays[SUCCESS] = step.success
-        for name, values in arrays.items():
+            self._put(SUCCESS, step.success)
+        elif SUCCESS in self._columns:
+            self._put(SUCCESS, np.zeros(len(step.active), bool))
+        for name, values in step.observations.items():
             if isinstance(values, list):
                 self._texts.setdefault(name, []).append(values)
-                continue
-            values = np.asarray(values)
-            if name not in self._columns:
-                self._columns[name] = np.empty((64, *values.shape), values.dtype)
-            if self._count == len(self._columns[name]):
-                self._columns[name] = np.concatenate([self._columns[name], np.empty_like(self._columns[name])])
-            self._columns[name][self._count] = values
+            else:
+                self._put(name, values)
         self._count += 1
         return self._base + self._count - 1
 
-    def column(self, i: int, first: int, end: int) -> dict[str, Any]:
+    def _put(self, name: Column, values: np.ndarray) -> None:
+        """Writes a column's newest row. Raises ValueError for another shape than the rows before have."""
+        values = np.asarray(values)
+        column = self._columns.get(name)
+        if column is None:
+            column = self._begun(name, values)
+        if values.shape != column.shape[1:]:
+            raise ValueError(f"a step of shape {values.shape} follows steps of shape {column.shape[1:]}")
+        if values.dtype != column.dtype:
+            # A row of floats behind rows of integers would lose its fractions without a word.
+            column = column.astype(np.result_type(values, column), copy=False)
+        if self._count == len(column):
+            column = np.concatenate([column, np.zeros_like(column)])
+        column[self._count] = values
+        self._columns[name] = column
+
+    def _begun(self, name: Column, values: np.ndarray) -> np.ndarray:
+        """A column that begins now, with what the steps before it are taken to have had."""
+        capacity = len(next(iter(self._columns.values()), range(64)))
+        column = np.zeros((capacity, *values.shape), values.dtype)
+        if name == TARGETS and self._count:
+            column = column.astype(np.result_type(values, self._columns[ACTIONS]), copy=False)
+            column[: self._count] = self._columns[ACTIONS][: self._count]
+        return column
+
+    def column(self, i: int, first: int, end: int) -> dict[Any, Any]:
         """What environment i saw and did in steps [first, end): copies, by name."""
         span = slice(first - self._base, end - self._base)
-        arrays: dict[str, Any] = {name: values[span, i].copy() for name, values in self._columns.items()}
+        arrays: dict[Any, Any] = {name: values[span, i].copy() for name, values in self._columns.items()}
         return arrays | {name: [texts[i] for texts in rows[span]] for name, rows in self._texts.items()}
 
     def forget(self, before: int) -> None:

@@ -21,6 +21,7 @@ from gato_dist.dataset_report import print_dataset
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.jobs import JobFailed, failure, run_jobs
+from gato_dist.plain import to_json
 from gato_dist.scores import load_reference
 from gato_dist.seeds import DATASET_SEEDS
 from gato_dist.status import make_console
@@ -95,7 +96,7 @@ class _Collection:
             "experts": {} if card else {task.name: _expert_card(task) for task in self._tasks},
         }  # fmt: skip
         # As it is read again: lists for tuples, strings for keys.
-        self._settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self._settings: dict[str, Any] = json.loads(to_json(settings))
         self._plans: dict[str, TaskPlan] = {}
         self.failed: dict[str, InputError | JobFailed] = {}
 
@@ -132,7 +133,7 @@ class _Collection:
             more = {task.name: max(count, wanted.get(task.name, 0)) for task in self._tasks if count}
             settings[key] = wanted | more
         if settings != before:
-            (self._root / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
+            (self._root / SETTINGS).write_text(to_json(settings, indent=1) + "\n")
 
     def run(self) -> None:
         """Plays until every task has what it wants, or cannot; then nothing is left that it does not need."""

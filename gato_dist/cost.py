@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import replace_text
-from gato_dist.plain import read_as
+from gato_dist.plain import read_as, to_json
 
 PACKAGES = ("gato-dist", "torch", "numpy", "ray", "dm-reverb", "envpool")
 
@@ -44,7 +44,7 @@ class Cost:
 
     def save(self, path: Path) -> None:
         """Under a temporary name first."""
-        replace_text(path, json.dumps(asdict(self), indent=1) + "\n")
+        replace_text(path, to_json(asdict(self), indent=1) + "\n")
 
 
 class CostMeter:

@@ -1,13 +1,13 @@
 """A run's tasks and corpora as sources on disk: alone, or beside live experts."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import partial
 
 from gato_dist.config import RunConfig
 from gato_dist.config_sections import TaskConfig, TokensConfig
 from gato_dist.errors import InputError
+from gato_dist.plain import to_json
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.packing import Packer, Prompting
@@ -86,4 +86,4 @@ def data_fingerprint(config: RunConfig, dataset: Dataset | None, corpora: list[C
         "batch": config.learner.batch,
         "lanes": config.lanes,
     }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(to_json(settings, sort_keys=True).encode()).hexdigest()[:16]

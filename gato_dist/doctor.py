@@ -1,7 +1,5 @@
 """`gato-dist doctor`: whether this machine can do what is asked of it, and what to do where it cannot."""
 
-import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
@@ -12,6 +10,7 @@ from gato_dist.doctor_machine import LIBRARY_CHECKS, MACHINE_CHECKS
 from gato_dist.doctor_network import NETWORK_CHECKS
 from gato_dist.doctor_tests import SELF_TESTS
 from gato_dist.finding import Finding, State
+from gato_dist.plain import to_json
 
 NAME_WIDTH, STATE_WIDTH = 18, 8
 COLOURS: dict[State, str] = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -33,8 +32,7 @@ def examine() -> int:
 def examine_json() -> int:
     """Prints all findings at once as a JSON list of objects; returns as `examine`."""
     found = list(findings())
-    json.dump([asdict(each) for each in found], sys.stdout, indent=1)
-    print()
+    print(to_json([asdict(each) for each in found], indent=1))
     return exit_code(found)
 
 

@@ -16,6 +16,14 @@ class DamagedDocument(InputError):
     """One document of many is damaged: the message names its file and place. Corpora may skip such documents."""
 
 
+class PlayError(InputError):
+    """A step that was played holds a value that the task's layout does not allow.
+
+    A command ends with it as with any InputError. A run's actor is started again, and its task is quarantined if that
+    does not help: a simulator of the best suite blows up now and then.
+    """
+
+
 def brief(error: BaseException) -> str:
     """What a library's error says, on a line that is not too long; its kind where it says nothing."""
     said = " ".join(str(error).split())

@@ -12,6 +12,7 @@ from actors.experts.train_settings import Settings, default_steps, make_settings
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.locks import hold_folder, is_unused
+from gato_dist.plain import to_json
 from gato_dist.status import PLAIN_SECONDS, make_console
 from gato_dist.tasks import task_entry
 
@@ -123,7 +124,7 @@ def _score(job: "Job") -> str:
     }
     record = json.loads(manifest.read_text("utf-8")) | {"command": command_of(job), "scores": scores}
     partial = manifest.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1), "utf-8")
+    partial.write_text(to_json(record, indent=1), "utf-8")
     partial.rename(manifest)
     return (
         f"{task}: random {random.mean:.2f} ± {random.std:.2f}, expert {expert.mean:.2f} ± {expert.std:.2f} "
@@ -141,7 +142,7 @@ def command_of(job: "Job") -> str:
     defaults = make_settings(spec, family, given).model_dump(mode="json")
     for key, value in job.settings.model_dump(mode="json").items():
         if value != defaults[key]:
-            words.append(f"{key}={json.dumps(value, separators=(',', ':'))}")
+            words.append(f"{key}={to_json(value, separators=(',', ':'))}")
     return " ".join(["gato-dist experts train", job.task, *words, f"--steps {job.steps} --seed {job.seed}"])
 
 

@@ -25,6 +25,7 @@ from gato_dist.few_shot_chart import few_shot_svg
 from gato_dist.files import flush
 from gato_dist.fitting import check_fit
 from gato_dist.locks import hold_folder, is_unused
+from gato_dist.plain import to_json
 from gato_dist.results import TaskResult
 from gato_dist.scores import load_reference
 from gato_dist.status import make_console
@@ -129,7 +130,7 @@ class _Experiment:
         self._check_same()
         points = list(self._points())
         (self._request.out / "points").mkdir(parents=True, exist_ok=True)
-        _write(self._request.out / SETTINGS, json.dumps(self._settings, indent=1) + "\n")
+        _write(self._request.out / SETTINGS, to_json(self._settings, indent=1) + "\n")
         for number, point in enumerate(points, 1):
             if not self._file(point).is_file():
                 said = f"{number} of {len(points)}: series {point.series}, episodes {point.episodes}, {point.way}"
@@ -149,7 +150,7 @@ class _Experiment:
             before = _flat(json.loads(path.read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: damaged ({type(error).__name__}); give another --out") from error
-        now = _flat(json.loads(json.dumps(self._settings)))
+        now = _flat(json.loads(to_json(self._settings)))
         # What the data are is known once they are there.
         for key in sorted((before.keys() | now.keys()) - ({SUM} - (before.keys() & now.keys()))):
             if before.get(key) != now.get(key):
@@ -168,7 +169,7 @@ class _Experiment:
             # The settings first: a folder of an experiment must be known as one when it is stopped here.
             request.out.mkdir(parents=True, exist_ok=True)
             if not (request.out / SETTINGS).exists():
-                _write(request.out / SETTINGS, json.dumps(self._settings, indent=1) + "\n")
+                _write(request.out / SETTINGS, to_json(self._settings, indent=1) + "\n")
             collect(Wanted(self._configs[TUNED].tasks, Goal(most), where, seed=request.seed))
         else:
             where = Location.of(request.data)
@@ -203,7 +204,7 @@ class _Experiment:
         train_from_disk(config, folder, (folder.root / "config.yaml").exists(), str(subset))
         newest = max(path for path in folder.checkpoints.glob("step-*") if path.suffix != ".partial")
         (result,) = evaluate_checkpoint(Scored(newest, request.task, request.scores))
-        _write(self._file(point), json.dumps(asdict(point) | {"result": result.to_dict()}) + "\n")
+        _write(self._file(point), to_json(asdict(point) | {"result": result.to_dict()}) + "\n")
         # Its figures stay; checkpoints of every point would fill a disk.
         shutil.rmtree(folder.root)
         if point.way == WAYS[-1]:

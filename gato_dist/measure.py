@@ -1,6 +1,5 @@
 """`gato-dist evaluate`: the scores of a checkpoint, the same at any time and on any number of workers."""
 
-import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from gato_dist.fitting import check_prompt
 from gato_dist.jobs import JobFailed, failure, run_jobs
 from gato_dist.locks import hold_file
 from gato_dist.model.gato import Gato
+from gato_dist.plain import to_json
 from gato_dist.result_tables import aggregate_table, result_table
 from gato_dist.results import TaskResult, aggregates
 from gato_dist.scores import Reference, ScoreTable, load_reference
@@ -130,7 +130,7 @@ def _evaluate(request: Request) -> list[TaskResult]:
         _write(request.table, lambda path: _write_rows(path, results))
     if request.details:
         details = _details(request, content, player, results)
-        _write(request.details, lambda path: path.write_text(json.dumps(details, indent=1) + "\n", "utf-8"))
+        _write(request.details, lambda path: path.write_text(to_json(details, indent=1) + "\n", "utf-8"))
     return results
 
 

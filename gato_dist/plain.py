@@ -1,5 +1,7 @@
-"""Plain data of a JSON file, as the dataclass that it should be: of the right types, or refused."""
+"""Plain data of JSON files: written so that every reader takes it, read as the dataclass that it should be."""
 
+import json
+import math
 from functools import cache
 from typing import Any, TypeVar
 
@@ -7,6 +9,26 @@ import numpy as np
 from pydantic import TypeAdapter
 
 T = TypeVar("T")
+
+
+def to_json(data: Any, **layout: Any) -> str:
+    """JSON of plain data. layout: as `json.dumps`, such as `indent`.
+
+    JSON has no infinity and no NaN: they are written as text, "inf", "-inf" or "nan", which `read_as` takes for the
+    numbers that they are.
+    """
+    try:
+        return json.dumps(data, allow_nan=False, **layout)
+    except ValueError:
+        return json.dumps(_spelled_out(data), allow_nan=False, **layout)
+
+
+def _spelled_out(data: Any) -> Any:
+    if isinstance(data, float) and not math.isfinite(data):
+        return str(float(data))
+    if isinstance(data, dict):
+        return {key: _spelled_out(value) for key, value in data.items()}
+    return [_spelled_out(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 def read_as(kind: type[T], data: Any) -> T:

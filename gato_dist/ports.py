@@ -16,7 +16,8 @@ State = dict[str, np.ndarray]  # a model's weights by name
 class TimeStep:
     """What N environments return at once: observations [N, ...], rewards float32 [N], flags bool [N].
 
-    success: bool [N], None where the task reports none. info: what the environment says beside, arrays [N, ...].
+    success: bool [N], None if no environment told of it in this step. info: what the environment says beside, arrays
+    [N, ...].
     """
 
     observations: Observations

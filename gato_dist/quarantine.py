@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import replace_text
-from gato_dist.plain import read_as
+from gato_dist.plain import read_as, to_json
 from gato_dist.recovery import Deaths
 
 FORGET_SECONDS = 7200.0
@@ -74,7 +74,7 @@ class Quarantine:
         if tries < self._most:
             return f"{does}; starting it again (try {tries + 1} of {self._most})"
         self.out.append(Quarantined(task, str(part), tries, reason))
-        replace_text(self._path, json.dumps([asdict(each) for each in self.out], indent=1) + "\n")
+        replace_text(self._path, to_json([asdict(each) for each in self.out], indent=1) + "\n")
         return f"{does}, {tries} tries: {task} is quarantined from {part}; {WHAT_GOES_ON[part]}"
 
     def has(self, task: str, part: Part) -> bool:

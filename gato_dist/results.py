@@ -10,7 +10,7 @@ import numpy as np
 
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import append_line
-from gato_dist.plain import read_as
+from gato_dist.plain import read_as, to_json
 from gato_dist.scores import External, Reference, ScoreRow, load_external
 from gato_dist.statistics import (
     Estimate,
@@ -19,6 +19,7 @@ from gato_dist.statistics import (
     performance_profile,
     standard_error,
     stratified_estimate,
+    success_share,
 )
 
 THRESHOLDS = np.linspace(0.0, 1.2, 61)
@@ -50,8 +51,9 @@ class TaskResult:
         """place: learner step, weights version, tokens and seconds of training."""
         step, version, tokens, seconds = place
         row = ScoreRow.of(step, version, task, list(returns), reference)
-        told = [bool(success) for success in successes if success is not None]
-        return cls(row, tuple(returns), tuple(told) if len(told) == len(returns) else None, tokens, seconds)
+        # Where one episode tells of success, those that tell nothing had none.
+        told = any(success is not None for success in successes)
+        return cls(row, tuple(returns), tuple(map(bool, successes)) if told else None, tokens, seconds)
 
     @property
     def fractions(self) -> np.ndarray:
@@ -61,7 +63,7 @@ class TaskResult:
     @property
     def success(self) -> float | None:
         """Share of episodes with success."""
-        return float(np.mean(self.successes)) if self.successes else None
+        return success_share(self.successes or ())
 
     @property
     def standard_error(self) -> float | None:
@@ -109,7 +111,7 @@ class EpisodeLog:
         self.path = path
 
     def append(self, result: TaskResult) -> None:
-        append_line(self.path, json.dumps(result.to_dict()) + "\n")
+        append_line(self.path, to_json(result.to_dict()) + "\n")
 
     def read(self) -> list[TaskResult]:
         """All results; none where there is no file. Raises InputError where a line is none."""

@@ -10,6 +10,7 @@ from gato_dist.encodings import check_name
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import cut_torn_line, replace_text
 from gato_dist.locks import hold_folder, is_unused
+from gato_dist.plain import to_json
 from gato_dist.seeds import BLOCKS
 
 BLOCKS_PER_CLAIM = 256
@@ -94,7 +95,7 @@ class RunFolder:
         if first > BLOCKS - BLOCKS_PER_CLAIM:
             raise InputError(f"{path}: no seed blocks are left; {another}")
         try:
-            replace_text(path, json.dumps({"next": first + BLOCKS_PER_CLAIM}))
+            replace_text(path, to_json({"next": first + BLOCKS_PER_CLAIM}))
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {brief(error)}; mend that, then --resume") from error
         return range(first, first + BLOCKS_PER_CLAIM)

@@ -16,8 +16,8 @@ from gato_dist.episode import Episode
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import append_line, replace_text
 from gato_dist.locks import hold_file
-from gato_dist.plain import read_as
-from gato_dist.statistics import bootstrap_interval
+from gato_dist.plain import read_as, to_json
+from gato_dist.statistics import bootstrap_interval, success_share
 from gato_dist.task_names import file_name
 from gato_dist.tasks import OWN_FOLDER, played_entry
 from gato_dist.tokens.tokenizer import Moments
@@ -44,11 +44,10 @@ class Score:
     @classmethod
     def of(cls, episodes: list[Episode], seed: int, date: str) -> "Score":
         returns = [episode.episode_return for episode in episodes]
-        successes = [episode.success for episode in episodes if episode.success is not None]
         source = episodes[0].provenance
         return cls(
             float(np.mean(returns)), float(np.std(returns)), len(episodes), seed, source.policy, source.policy_hash,
-            float(np.mean(successes)) if successes else None, date,
+            success_share([episode.success for episode in episodes]), date,
         )  # fmt: skip
 
 
@@ -106,7 +105,7 @@ def save_reference(task: str, reference: Reference) -> Path:
     path = _reference_path(task)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(reference), indent=1) + "\n", "utf-8")
+    partial.write_text(to_json(asdict(reference), indent=1) + "\n", "utf-8")
     partial.rename(path)
     return path
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gato_dist.errors import DAMAGED, InputError
 from gato_dist.files import digest, flush
+from gato_dist.plain import to_json
 
 MANIFEST = "manifest.json"
 FORMAT = "gato_dist checkpoint 1"
@@ -14,7 +15,7 @@ FORMAT = "gato_dist checkpoint 1"
 def seal(folder: Path) -> None:
     """Writes the manifest of the files in `folder`, and brings them and it to the disk."""
     entries = {path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in sorted(folder.iterdir())}
-    (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": entries}, indent=1), "utf-8")
+    (folder / MANIFEST).write_text(to_json({"format": FORMAT, "files": entries}, indent=1), "utf-8")
     for name in [*entries, MANIFEST]:
         flush(folder / name)
     flush(folder)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 from gato_dist.plain import read_as
@@ -91,8 +91,11 @@ class TaskSpec:
         return self.name.split("/", 1)[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` is the inverse."""
-        return asdict(self)
+        """Plain JSON types; `from_dict` is the inverse. Infinite bounds are text, since JSON has no number for them."""
+        plain = asdict(self)
+        for bound in ("low", "high"):
+            plain["action"][bound] = tuple(x if isfinite(x) else str(x) for x in plain["action"][bound])
+        return plain
 
     @classmethod
     def from_dict(cls, data: Any) -> "TaskSpec":

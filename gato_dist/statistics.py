@@ -28,6 +28,18 @@ def standard_error(sample: Sequence[float]) -> float | None:
     return float(np.std(sample, ddof=1) / np.sqrt(len(sample))) if len(sample) > 1 else None
 
 
+def success_share(told: Sequence[bool | None]) -> float | None:
+    """Share of episodes with success; None if no episode tells of it.
+
+    Once one does, an episode that tells nothing had none: many environments speak of success when it comes, and never
+    of failure.
+
+    Args:
+        told: each episode's success, None if the episode tells nothing.
+    """
+    return float(np.mean([bool(each) for each in told])) if any(each is not None for each in told) else None
+
+
 def bootstrap_interval(values: Sequence[float], confidence: float = CONFIDENCE, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean, from 2000 seeded resamples (Efron, 1979)."""
     sample = np.asarray(values, np.float64)

@@ -2,23 +2,17 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-
-from actors.experts.registry import find_kind, make_expert
-from actors.rollout import episodes
 from gato_dist.envs.registry import task_spec
-from gato_dist.errors import InputError
+from gato_dist.errors import InputError, brief
 from gato_dist.scores import Reference, Score, load_external, load_reference
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import task_entry
 from gato_dist.tokens.packing import min_step_tokens
 
-# A line is a task, however wide the terminal: it folds lines better than a table folds its columns.
-CONSOLE = Console(width=250, highlight=False)
 PARTS = 4
+WIDEST = 60  # characters of a cell
 NO_EXPERT = "no expert"
 
 
@@ -27,28 +21,35 @@ def print_tasks(tasks: list[str], speed_seconds: float = 0.0) -> None:
 
     speed_seconds: how long each expert plays here to tell its episodes per hour; 0: not at all.
     """
-    table = Table(box=None, pad_edge=False)
-    for name in ("task", "observation", "action", "tokens", "compact", "limit", "expert", "random", "expert score"):
-        table.add_column(name, no_wrap=name == "task")
-    table.add_column("published")
-    if speed_seconds:
-        table.add_column("episodes/hour")
-    for task in track(tasks, "tasks", console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal):
+    head = [
+        "task",
+        "observation",
+        "action",
+        "tokens",
+        "compact",
+        "limit",
+        "expert",
+        "random",
+        "expert score",
+        "published",
+    ]
+    rows = [head + ["episodes/hour"] * bool(speed_seconds)]
+    for task in _shown(tasks) if speed_seconds else tasks:
         try:
             row = _layout(task_spec(task)) + _scores(task)
             if speed_seconds:
                 row.append(_speed(task, speed_seconds))
         except Exception as error:  # whatever a suite's packages raise on this machine is that task's line alone
-            row = [f"cannot run here: {' '.join(str(error).split())[:150]}"]
-        table.add_row(task, *row)
-    CONSOLE.print(table)
+            row = [f"cannot run here: {brief(error)}"]
+        rows.append([task, *row])
+    _print(rows)
 
 
 def print_experts(tasks: list[str]) -> None:
     """A line for each task: its expert, whether it can label another policy's rollout, and when it was measured."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("task", "kind", "labels", "policy", "hash", "score", "episodes", "date"):
-        table.add_column(name, no_wrap=name == "task")
+    from actors.experts.registry import find_kind
+
+    rows = [["task", "kind", "labels", "policy", "hash", "score", "episodes", "date"]]
     for task in tasks:
         entry = task_entry(task)
         kind = find_kind(task, entry.expert) if entry.expert else None
@@ -59,8 +60,30 @@ def print_experts(tasks: list[str]) -> None:
             if not reference.random_alone:
                 expert = reference.expert
                 score = [expert.policy, expert.policy_hash, _interval(expert), str(expert.episodes), expert.date]
-        table.add_row(task, entry.expert or NO_EXPERT, labels, *score)
-    CONSOLE.print(table)
+        rows.append([task, entry.expert or NO_EXPERT, labels, *score])
+    _print(rows)
+
+
+def _shown(tasks: list[str]) -> Iterator[str]:
+    """The tasks, with a bar that moves while each plays."""
+    from rich.progress import track
+
+    from gato_dist.status import make_console
+
+    console = make_console()
+    yield from track(tasks, "tasks", console=console, transient=True, disable=not console.is_terminal)
+
+
+def _print(rows: list[list[str]]) -> None:
+    """A line for each row, its cells below one another; a row of two cells ends with a message.
+
+    A line is a task, however wide the terminal: it folds lines better than a table folds its columns. Few cells are
+    wider than `WIDEST`, and move the rest of their line rather than everybody's.
+    """
+    columns = zip(*(row for row in rows if len(row) > 2), strict=True)
+    widths = [min(max(map(len, column)), WIDEST) for column in columns]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip())
 
 
 def _layout(spec: TaskSpec) -> list[str]:
@@ -111,14 +134,17 @@ def _interval(score: Score) -> str:
 
 def _speed(task: str, seconds: float) -> str:
     """Episodes an hour of one environment's expert, from those that ended within `seconds`, and from one at least."""
+    from actors.experts.registry import make_expert
+    from actors.rollout import episodes
+
     try:
         made = make_expert(task, [0])
     except InputError:
         return "–"
     began, ended = time.monotonic(), 0
-    played = episodes(made.env, made.policy, made.provenance())
-    while ended == 0 or time.monotonic() - began < seconds:
-        next(played)
-        ended += 1
-    made.env.close()
+    with contextlib.closing(made.env):
+        played = episodes(made.env, made.policy, made.provenance())
+        while ended == 0 or time.monotonic() - began < seconds:
+            next(played)
+            ended += 1
     return f"{3600 * ended / (time.monotonic() - began):,.0f}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from gato_dist.errors import InputError
 from gato_dist.files import replace_text
+from gato_dist.plain import to_json
 from gato_dist.sources import Source
 from replay.usage import BINS
 
@@ -68,7 +69,7 @@ class UsageLog:
     def write(self) -> None:
         """The file, under a temporary name first."""
         if self.counts:
-            replace_text(self._path, json.dumps(dict(sorted(self.counts.items())), indent=1) + "\n")
+            replace_text(self._path, to_json(dict(sorted(self.counts.items())), indent=1) + "\n")
 
     def _histogram(self, name: str, counts: dict[int, int], step: int) -> None:
         middles = {index: 0.75 * (1 << index) if index else 0.0 for index in counts}

@@ -9,7 +9,7 @@ import torch
 from gato_dist.config import RunConfig
 from gato_dist.errors import DAMAGED
 from gato_dist.files import replace_text
-from gato_dist.plain import read_as
+from gato_dist.plain import read_as, to_json
 from gato_dist.ports import State
 from gato_dist.scores import MeanPoint, Reference
 from gato_dist.tokens.tokenizer import Tokenizer
@@ -65,7 +65,7 @@ class BestWeights:
             tensors = {name: torch.tensor(array) for name, array in weights.items()}
             write_file(path, self._config, self._tokenizer, asdict(counters), self._references, tensors)
         note = BestNote(path.name, counters.step, counters.weights_version, point.oldest, point.mean)
-        replace_text(self._root / BEST, json.dumps(asdict(note), indent=1) + "\n")
+        replace_text(self._root / BEST, to_json(asdict(note), indent=1) + "\n")
         for other in self._root.glob("best-v*.safetensors"):
             if other != path:
                 other.unlink()

@@ -15,7 +15,7 @@ from gato_dist.config import RunConfig, dump_config, load_config
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import digest
 from gato_dist.model.gato import Gato
-from gato_dist.plain import read_as
+from gato_dist.plain import read_as, to_json
 from gato_dist.scores import Reference
 from gato_dist.seal import MANIFEST, seal, verify
 from gato_dist.sequence import DataPosition
@@ -83,9 +83,9 @@ class Snapshot:
         counters = asdict(self.counters) | {"tokenizer": self.tokenizer.fingerprint}
         if self.position is not None:
             counters["data"] = self.position.to_dict()
-        (folder / COUNTERS).write_text(json.dumps(counters, indent=1), "utf-8")
+        (folder / COUNTERS).write_text(to_json(counters, indent=1), "utf-8")
         references = {task: asdict(reference) for task, reference in self.references.items()}
-        (folder / REFERENCES).write_text(json.dumps(references, indent=1), "utf-8")
+        (folder / REFERENCES).write_text(to_json(references, indent=1), "utf-8")
         seal(folder)
 
 

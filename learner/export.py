@@ -15,7 +15,7 @@ from gato_dist.config import RunConfig, parse_config
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import flush, why_unwritten
 from gato_dist.locks import hold_file
-from gato_dist.plain import read_as
+from gato_dist.plain import read_as, to_json
 from gato_dist.scores import Reference
 from gato_dist.tokens.tokenizer import Tokenizer
 
@@ -33,11 +33,11 @@ def write_file(
     """Under a temporary name first. Raises InputError where `out` exists, OSError, which names it, where it fails."""
     metadata = {
         "format": FORMAT,
-        "config": json.dumps(config.model_dump(mode="json")),
-        "tokenizer": json.dumps(tokenizer.to_dict()),
+        "config": to_json(config.model_dump(mode="json")),
+        "tokenizer": to_json(tokenizer.to_dict()),
         "text_model": base64.b64encode(tokenizer.text.model_bytes).decode(),
-        "counters": json.dumps(counters),
-        "references": json.dumps({task: asdict(reference) for task, reference in references.items()}),
+        "counters": to_json(counters),
+        "references": to_json({task: asdict(reference) for task, reference in references.items()}),
     }
     with hold_file(out):
         if out.exists():
@@ -85,7 +85,7 @@ def file_references(path: Path) -> dict[str, Reference]:
 
 def _sum(metadata: dict[str, str], weights: dict[str, Tensor]) -> str:
     """SHA-256 of metadata and weights, in hex."""
-    total = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    total = hashlib.sha256(to_json(metadata, sort_keys=True).encode())
     for name in sorted(weights):
         tensor = weights[name].contiguous()
         total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())

@@ -19,7 +19,7 @@ from typing import Any
 from gato_dist.config_sections import ReplayConfig
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import flush
-from gato_dist.plain import read_as
+from gato_dist.plain import read_as, to_json
 from gato_dist.seal import seal, verify
 from gato_dist.seeds import row_block
 from gato_dist.sequence import RowShape, row_bytes
@@ -112,7 +112,7 @@ def save(client: Any, tables: Tables, place: Path) -> None:
     """
     written = Path(client.checkpoint())
     try:
-        (written / CONTENTS).write_text(json.dumps(asdict(tables)), "utf-8")
+        (written / CONTENTS).write_text(to_json(asdict(tables)), "utf-8")
         seal(written)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(place, ignore_errors=True)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import digest
-from gato_dist.plain import as_numbers, read_as
+from gato_dist.plain import as_numbers, read_as, to_json
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from replay.storage import Location
 
@@ -68,7 +68,7 @@ class Manifest:
     def to_json(self) -> str:
         data = {"format": FORMAT, "spec": self.spec.to_dict(), "sha256": self.sha256, "bytes": self.bytes}
         episodes = {"episodes": [asdict(e) for e in self.entries], "dropped": [asdict(d) for d in self.dropped]}
-        return json.dumps(data | episodes, indent=1) + "\n"
+        return to_json(data | episodes, indent=1) + "\n"
 
     @classmethod
     def load(cls, where: str | Path | Location) -> "Manifest":

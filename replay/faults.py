@@ -6,13 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gato_dist.episode import Episode
 from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.specs import Modality, ObservationSpec, TaskSpec
+from gato_dist.value_faults import episode_faults
 from replay.episodes import EPISODE, GROUP, STEP, Entry, Shard, decode_episode
-
-# Of float32 bounds: what rounding may add to an action that was clipped to them.
-ROUNDING = 1e-6
 
 
 def shard_faults(shard: Shard) -> list[str]:
@@ -75,34 +71,4 @@ def _entry_faults(shard: Shard, entry: Entry) -> list[str]:
     told = entry.episode_return
     if not np.isclose(episode.episode_return, told, rtol=1e-6, atol=1e-6, equal_nan=True):
         found.append(f"returns {episode.episode_return:g}, not {told:g}")
-    return found + _outside(spec, episode)
-
-
-def _outside(spec: TaskSpec, episode: Episode) -> list[str]:
-    """Values that the task's layout does not allow."""
-    found = []
-    for part in spec.observations:
-        if part.modality is not Modality.TEXT:
-            found += _part_faults(part, np.asarray(episode.observations[part.name]))
-    if not np.isfinite(episode.rewards).all():
-        found.append("rewards that are not finite")
-    for name, actions in (("actions", episode.actions), ("targets", episode.targets)):
-        if spec.action.modality is Modality.DISCRETE:
-            limit = np.reshape(spec.action.num_values, spec.action.shape)
-            inside = (actions >= 0) & (actions < limit)
-        else:
-            low, high = (np.reshape(bound, spec.action.shape) for bound in (spec.action.low, spec.action.high))
-            slack = ROUNDING * np.maximum(1, np.where(np.isfinite(high - low), high - low, 1))
-            inside = np.isfinite(actions) & (actions >= low - slack) & (actions <= high + slack)
-        if not inside.all():
-            step = int(np.flatnonzero(~inside.reshape(len(inside), -1).all(axis=1))[0])
-            found.append(f"{name} outside their range, first at step {step}")
-    return found
-
-
-def _part_faults(part: ObservationSpec, values: np.ndarray) -> list[str]:
-    if part.modality is Modality.DISCRETE and not ((values >= 0) & (values < part.num_values)).all():
-        return [f"{part.name} has values outside [0, {part.num_values})"]
-    if part.modality is Modality.CONTINUOUS and not np.isfinite(values).all():
-        return [f"{part.name} has values that are not finite"]
-    return []
+    return found + [str(fault) for fault in episode_faults(spec, episode)]

@@ -1,6 +1,5 @@
 """What every foreign format shares: a dataset written from a stream of episodes, whole or not at all."""
 
-import json
 import os
 import re
 import shutil
@@ -11,15 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gato_dist.episode import Episode
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.locks import hold_file
+from gato_dist.plain import to_json
 from gato_dist.specs import TaskSpec
 from gato_dist.task_names import file_name
 from gato_dist.tasks import is_imported
-from gato_dist.tokens.images import PATCH
 from replay.dataset import FORMAT, SETTINGS, Dataset
 from replay.episodes import Shard, write_shard
 from replay.faults import shard_faults
@@ -64,7 +61,7 @@ def write_dataset(out: Path, sources: Iterable[Source], policy: str, made: str) 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     """dataset.json, over what stands there. settings: without the format."""
-    (folder / SETTINGS).write_text(json.dumps({"format": FORMAT} | settings, indent=1) + "\n", "utf-8")
+    (folder / SETTINGS).write_text(to_json({"format": FORMAT} | settings, indent=1) + "\n", "utf-8")
 
 
 @contextmanager
@@ -98,18 +95,6 @@ def naming(where: Path, episodes: Iterator[Episode]) -> Iterator[Episode]:
         yield from episodes
     except DAMAGED as error:
         raise InputError(f"{where}: cannot be read: {brief(error)}") from error
-
-
-def fit_frames(frames: np.ndarray) -> np.ndarray:
-    """uint8 [T, H, W, 1 or 3] to [T, H', W', 3]: grey to RGB, black below and right up to multiples of 16.
-
-    No pixel is resampled. Raises InputError for another number of channels.
-    """
-    if frames.shape[3] not in (1, 3):
-        raise InputError(f"pictures of {frames.shape[3]} channels; 1 (grey) and 3 (RGB) can be read")
-    below, right = (-side % PATCH for side in frames.shape[1:3])
-    rgb = np.repeat(frames, 3, axis=3) if frames.shape[3] == 1 else frames
-    return np.pad(rgb, ((0, 0), (0, below), (0, right), (0, 0))) if below or right else rgb
 
 
 def kept_shards(dataset: Dataset) -> dict[str, list[Shard]]:

@@ -17,14 +17,15 @@ import pyarrow.parquet as pq
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import suffix_of
-from gato_dist.plain import as_numbers, read_as
+from gato_dist.plain import as_numbers, read_as, to_json
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.task_names import file_name
+from gato_dist.tokens.images import fit_frames
 from gato_dist.tokens.pictures import decode_channels, decode_picture, encode_png
 from gato_dist.tokens.values import BINS
 from replay.dataset import Dataset
 from replay.episodes import Shard
-from replay.interop import Source, check_distinct, fit_frames, kept_shards, naming, whole_folder
+from replay.interop import Source, check_distinct, kept_shards, naming, whole_folder
 
 OURS = b"gato_dist"
 REWARDS = "rewards"
@@ -99,7 +100,7 @@ def _write(path: Path, shard: Shard) -> None:
         dtypes = {part.name: str(np.asarray(episode.observations[part.name]).dtype) for part in spec.observations}
         dtypes[" action"] = str(episode.actions.dtype)
         writer.add_key_value_metadata(
-            {OURS: json.dumps({"spec": spec.to_dict(), "dtypes": dtypes, "episodes": kept}).encode()}
+            {OURS: to_json({"spec": spec.to_dict(), "dtypes": dtypes, "episodes": kept}).encode()}
         )
 
 
@@ -124,7 +125,7 @@ def _features(spec: TaskSpec, columns: list[str]) -> bytes:
             return {"feature": feature(kind.value_type), "_type": "Sequence"}
         return {"dtype": {"float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
 
-    return json.dumps({"info": {"features": {name: feature(_flat(spec, name)) for name in columns}}}).encode()
+    return to_json({"info": {"features": {name: feature(_flat(spec, name)) for name in columns}}}).encode()
 
 
 def _cell(spec: TaskSpec, episode: Episode, column: str) -> Any:

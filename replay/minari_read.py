@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from gato_dist.envs.python_vector import SUCCESS
 from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.plain import as_numbers, read_as
 from gato_dist.specs import ActionSpec, Modality, TaskSpec
-from replay.interop import Source, fit_frames, naming
+from replay.interop import Source, naming
 from replay.minari_write import ACTION, OURS, require_minari
 
 # 0.5.4 needs numpy 2, and so a newer Python than live runs; its files say besides whether pictures are JPEGs.
@@ -106,7 +107,7 @@ def _spec(found: Any, metadata: dict[str, Any]) -> TaskSpec:
     if OURS in metadata:
         return TaskSpec.from_dict(metadata[OURS]["spec"])
     env = json.loads(metadata.get("env_spec") or "{}")
-    parts = observation_specs(_fitted(found.observation_space))
+    parts = observation_specs(found.observation_space)
     return TaskSpec(
         f"minari/{metadata['dataset_id']}", parts, action_spec(found.action_space), env.get("max_episode_steps") or 0
     )
@@ -115,7 +116,7 @@ def _spec(found: Any, metadata: dict[str, Any]) -> TaskSpec:
 def _episodes(found: Any, spec: TaskSpec, metadata: dict[str, Any]) -> Iterator[Episode]:
     import minari
 
-    space, dtypes = _fitted(found.observation_space), metadata.get(OURS, {}).get("dtypes", {})
+    dtypes = metadata.get(OURS, {}).get("dtypes", {})
     source = Provenance(
         spec.name, -1, metadata.get("algorithm_name") or "unknown", "", versions={"minari": minari.__version__}
     )
@@ -123,8 +124,9 @@ def _episodes(found: Any, spec: TaskSpec, metadata: dict[str, Any]) -> Iterator[
     read = zip(_reader(found, metadata).get_episodes(numbers), found.get_episode_metadata(numbers), strict=True)
     for index, (data, known) in enumerate(read):
         count = len(data["rewards"])
-        values = read_observations(space, _fit(found.observation_space, data["observations"], count))
-        observations = {name: _as(each, dtypes.get(name)) for name, each in values.items()}
+        # Minari keeps what was seen after the last action as well.
+        values = read_observations(found.observation_space, data["observations"])
+        observations = {name: _as(each[:count], dtypes.get(name)) for name, each in values.items()}
         infos = data.get("infos") or {}
         actions = _actions(spec.action, found.action_space, data["actions"], count, dtypes)
         aims = infos.get("target")
@@ -155,7 +157,9 @@ def _as(values: Any, dtype: str | None) -> Any:
 
 
 def _success(infos: dict[str, Any]) -> bool | None:
-    return bool(np.any(infos["success"])) if "success" in infos else None
+    """Whether any step's info tells of success; NaN stands for steps that tell nothing."""
+    told = [np.asarray(infos[name], np.float32) > 0 for name in SUCCESS if name in infos]
+    return any(each.any() for each in told) if told else None
 
 
 def _numbered(source: Provenance, known: dict[str, Any], index: int) -> Provenance:
@@ -163,42 +167,3 @@ def _numbered(source: Provenance, known: dict[str, Any], index: int) -> Provenan
     return Provenance(
         source.task, -1 if seed is None else int(seed), source.policy, source.policy_hash, index, -1, source.versions
     )
-
-
-def _fitted(space: Any) -> Any:
-    """The space as our parts have it: pictures channels last, their sides multiples of 16; grids as numbers."""
-    from gymnasium import spaces
-
-    kind = type(space).__name__
-    if kind == "Dict":
-        return spaces.Dict({key: _fitted(each) for key, each in space.spaces.items()})
-    if kind == "Tuple":
-        return spaces.Tuple([_fitted(each) for each in space.spaces])
-    if _picture(space):
-        shape = _frames(space, np.zeros((1, *space.shape), np.uint8)).shape[1:]
-        return spaces.Box(0, 255, shape, np.uint8)
-    if kind == "Box" and space.dtype == np.uint8 and len(space.shape) == 3:
-        return spaces.MultiDiscrete(space.high.astype(np.int64) + 1)  # a grid, such as MiniGrid's
-    return space
-
-
-def _fit(space: Any, values: Any, count: int) -> Any:
-    """The first `count` values, laid out as `_fitted(space)`."""
-    kind = type(space).__name__
-    if kind == "Dict":
-        return {key: _fit(each, values[key], count) for key, each in space.spaces.items()}
-    if kind == "Tuple":
-        return tuple(_fit(each, value, count) for each, value in zip(space.spaces, values, strict=True))
-    return _frames(space, np.asarray(values[:count])) if _picture(space) else values[:count]
-
-
-def _picture(space: Any) -> bool:
-    """uint8 of three axes with one or three channels, last or first, and sides that show something."""
-    if type(space).__name__ != "Box" or space.dtype != np.uint8 or len(space.shape) != 3:
-        return False
-    shape = space.shape if space.shape[2] in (1, 3) else (*space.shape[1:], space.shape[0])
-    return shape[2] in (1, 3) and min(shape[:2]) >= 16
-
-
-def _frames(space: Any, frames: np.ndarray) -> np.ndarray:
-    return fit_frames(frames if space.shape[2] in (1, 3) else frames.transpose(0, 2, 3, 1))

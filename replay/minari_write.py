@@ -4,7 +4,6 @@ Minari keeps the observation after the last action, which our episodes do not: t
 and the metadata says so.
 """
 
-import json
 import shutil
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -16,6 +15,7 @@ import numpy as np
 from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import InputError
 from gato_dist.locks import hold_file
+from gato_dist.plain import to_json
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from replay.dataset import Dataset
 from replay.episodes import Shard
@@ -107,7 +107,7 @@ def _export(name: str, shards: list[Shard], path: Path) -> None:
 
 
 def _known(success: bool | None, provenance: Provenance) -> str:
-    return json.dumps({"success": success, "provenance": asdict(provenance)})
+    return to_json({"success": success, "provenance": asdict(provenance)})
 
 
 def _buffer(spec: TaskSpec, episode: Episode) -> Any:

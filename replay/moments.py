@@ -7,7 +7,7 @@ import numpy as np
 
 from gato_dist.episode import Episode
 from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.plain import read_as
+from gato_dist.plain import read_as, to_json
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.tokens.tokenizer import Moments
 from replay.storage import Location
@@ -31,7 +31,7 @@ def save_moments(root: Location, moments: dict[str, TaskMoments]) -> None:
     """Writes nothing where there is nothing to keep."""
     if moments:
         data = {task: {name: asdict(each) for name, each in parts.items()} for task, parts in moments.items()}
-        (root / FILE).write_text(json.dumps(data, indent=1) + "\n")
+        (root / FILE).write_text(to_json(data, indent=1) + "\n")
 
 
 def moments_of(spec: TaskSpec, episodes: list[Episode]) -> TaskMoments:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gato_dist.statistics import success_share
 from replay.episodes import Manifest
 
 BINS = 12
@@ -35,12 +36,12 @@ class TaskStatistics:
         manifests = list(manifests)
         entries = [entry for manifest in manifests for entry in manifest.entries]
         returns = np.array([entry.episode_return for entry in entries])
-        told = [entry.success for entry in entries if entry.success is not None]
         finite = returns[np.isfinite(returns)]
         mean, std, low, high = (float(f(returns)) if entries else np.nan for f in (np.mean, np.std, np.min, np.max))
         return cls(
             len(entries), sum(len(manifest.indices) for manifest in manifests), sum(entry.steps for entry in entries),
             mean, std, low, high, tuple(np.histogram(finite, BINS)[0].tolist()),
-            float(np.mean(told)) if told else None, sum(manifest.bytes for manifest in manifests),
+            success_share([entry.success for entry in entries]),
+            sum(manifest.bytes for manifest in manifests),
             tuple(sorted({f"{entry.provenance.policy} {entry.provenance.policy_hash}" for entry in entries})),
         )  # fmt: skip

@@ -28,6 +28,14 @@ BUTTONS = TaskSpec(
     max_steps=20,
 )
 
+# What `CountingEnv` shows, and what a policy that echoes it does.
+COUNTED = TaskSpec(
+    "toy/counted",
+    (ObservationSpec("light", Modality.DISCRETE, (), 1024),),
+    ActionSpec(Modality.DISCRETE, num_values=(1024,)),
+    max_steps=1000,
+)
+
 
 def tokenizer_of(spec: TaskSpec, encoding: Encoding = "compact") -> TaskTokenizer:
     text = TextTokenizer.load()

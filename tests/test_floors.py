@@ -31,6 +31,7 @@ GROUND = {
         "seeds",
         "presets",
         "user_code",
+        "value_faults",
         "signals",
         "encodings",
         "task_names",

@@ -2,11 +2,10 @@
 
 import hashlib
 import importlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,9 +15,14 @@ from gato_dist.config_sections import TaskConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Provenance
 from gato_dist.errors import InputError
+from gato_dist.plain import to_json
 from gato_dist.ports import Policy, VectorEnv
 from gato_dist.tasks import TaskEntry, played_entry, task_entry
 
+if TYPE_CHECKING:
+    from gato_dist.envs.minigrid_python import MinigridVector
+
+E = TypeVar("E", bound=VectorEnv)
 VERSIONED = ("envpool", "gymnasium", "numpy")
 
 
@@ -39,7 +43,7 @@ def policy_provenance(task: str, policy: Policy, weights_version: int = -1) -> P
     from importlib.metadata import version
 
     text = policy.describe()
-    content = hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()[:16]
+    content = hashlib.sha256(to_json(text, sort_keys=True).encode()).hexdigest()[:16]
     versions = {name: version(name) for name in VERSIONED}
     return Provenance(task, 0, text["name"], content, weights_version=weights_version, versions=versions)
 
@@ -104,9 +108,13 @@ def make_expert(
     """
     entry = task_entry(task)
     chosen = kind or entry.expert
-    make = find_kind(task, chosen).make
+    make, worlds = find_kind(task, chosen).make, _Worlds(seeds, threads, max_steps)
     with _naming(task, chosen):
-        return make(entry, _Worlds(seeds, threads, max_steps), merged_options(entry, kind, options))
+        try:
+            return make(entry, worlds, merged_options(entry, kind, options))
+        except BaseException:
+            worlds.close()
+            raise
 
 
 def merged_options(entry: TaskEntry, kind: str | None, options: dict[str, Any] | None) -> dict[str, Any]:
@@ -125,14 +133,23 @@ def _naming(task: str, kind: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Worlds:
-    """How many environments an expert gets, and of which length."""
+    """How many environments an expert gets, and of which length; and those that were made."""
 
     seeds: list[int]
     threads: int
     max_steps: int | None
+    made: list[VectorEnv] = field(default_factory=list)
 
     def make(self, entry: TaskEntry) -> VectorEnv:
-        return make_env(entry.name, self.seeds, self.threads, self.max_steps)
+        return self.keep(make_env(entry.name, self.seeds, self.threads, self.max_steps))
+
+    def keep(self, env: E) -> E:
+        self.made.append(env)
+        return env
+
+    def close(self) -> None:
+        for env in self.made:
+            env.close()
 
 
 def _scripted(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
@@ -159,19 +176,26 @@ def _arm_script(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> D
     return Demonstrator(env, script[entry.env](entry.env, np.asarray(env.spec.action.high), **options))
 
 
-def _bot(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.bot import BabyAIBotExpert
+def _minigrid(entry: TaskEntry, worlds: _Worlds) -> "MinigridVector":
     from gato_dist.envs.minigrid_python import MinigridVector
 
-    env = MinigridVector(entry.env, task_spec(entry.name), worlds.seeds, worlds.max_steps)
+    options = dict(entry.options)
+    limit = options.pop("max_episode_steps", None)
+    spec, most = task_spec(entry.name), worlds.max_steps or limit
+    return worlds.keep(MinigridVector(entry.env, spec, worlds.seeds, most, options))
+
+
+def _bot(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.bot import BabyAIBotExpert
+
+    env = _minigrid(entry, worlds)
     return Demonstrator(env, BabyAIBotExpert(env, **options))
 
 
 def _gridworld(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
     from actors.experts.gridworld import GridworldPlanner
-    from gato_dist.envs.minigrid_python import MinigridVector
 
-    env = MinigridVector(entry.env, task_spec(entry.name), worlds.seeds, worlds.max_steps)
+    env = _minigrid(entry, worlds)
     return Demonstrator(env, GridworldPlanner(env, **options))
 
 

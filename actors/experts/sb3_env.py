@@ -68,7 +68,15 @@ def make_restartable(task: str, seeds: list[int], threads: int = 1, max_steps: i
     if hasattr(env, "restart"):
         return env
     env.close()
-    return SeparateEnvs([make_env(task, [seed], 1, max_steps) for seed in seeds])
+    made: list[VectorEnv] = []
+    try:
+        for seed in seeds:
+            made.append(make_env(task, [seed], 1, max_steps))
+    except BaseException:
+        for each in made:
+            each.close()
+        raise
+    return SeparateEnvs(made)
 
 
 class ExpertVecEnv(VecEnv):

@@ -1,6 +1,5 @@
 """Trains an expert with stable-baselines3: PPO or SAC on this project's environments."""
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from actors.experts.preprocess import Moments, Preprocessing, default_preprocess
 from actors.experts.train_settings import Settings
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
+from gato_dist.plain import to_json
 from gato_dist.seeds import expert_seeds
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.tasks import task_entry
@@ -159,7 +159,11 @@ def _make(job: Job, state: dict[str, Any]) -> tuple[ExpertVecEnv, BaseAlgorithm]
         settings.gamma,
         settings.algorithm == "ppo" and settings.clip_reward,
     )
-    model = _ppo(job, env) if settings.algorithm == "ppo" else _sac(job, env)
+    try:
+        model = _ppo(job, env) if settings.algorithm == "ppo" else _sac(job, env)
+    except BaseException:
+        env.close()
+        raise
     if state:
         model.set_parameters(state["parameters"], device=model.device)
         for name, tensor in state["variables"].items():
@@ -230,7 +234,7 @@ def save(job: Job, model: BaseAlgorithm, env: ExpertVecEnv, starts: int) -> None
     if env.moments is not None:
         tensors |= {"moments.mean": state["moments"]["mean"], "moments.variance": state["moments"]["variance"]}
     _replace(job.folder / POLICY, lambda path: path.write_bytes(serialise(tensors)))
-    manifest = json.dumps(describe(job, model, network), indent=1)
+    manifest = to_json(describe(job, model, network), indent=1)
     _replace(job.folder / "policy.json", lambda path: path.write_text(manifest, "utf-8"))
     _replace(job.folder / STATE, lambda path: torch.save(state, path))
 

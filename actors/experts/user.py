@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from gato_dist.episode import Observations
+from gato_dist.errors import InputError
 from gato_dist.ports import Info
-from gato_dist.specs import TaskSpec
+from gato_dist.specs import Modality, TaskSpec
 from gato_dist.user_code import find
 
 
@@ -33,12 +34,23 @@ class CallableExpert:
             reset(env_ids)
 
     def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """Raises ValueError where the user's code returns another shape than the task's actions have."""
+        """Floats, or integers if the task's actions are choices, whatever kind of numbers the user's code returns.
+
+        Raises:
+            InputError: if they are no numbers, not whole where they are choices, or of another shape.
+        """
+        action, task = self._spec.action, self._spec.name
         actions = np.asarray(self._call(observations))
-        wanted = (len(active), *self._spec.action.shape)
+        wanted = (len(active), *action.shape)
         if actions.shape != wanted:
-            raise ValueError(f"{self._name}: actions of shape {actions.shape}, {self._spec.name} needs {wanted}")
-        return actions
+            raise InputError(f"{task}, {self._name}: actions of shape {actions.shape}, the task needs {wanted}")
+        if actions.dtype.kind not in "biuf":
+            raise InputError(f"{task}, {self._name}: actions of type {actions.dtype}, the task needs numbers")
+        if action.modality is Modality.CONTINUOUS:
+            return actions if actions.dtype.kind == "f" else actions.astype(np.float32)
+        if actions.dtype.kind == "f" and not (actions == np.floor(actions)).all():
+            raise InputError(f"{task}, {self._name}: actions with fractions, the task's are choices")
+        return actions.astype(np.int64)
 
     def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
         """The same call: a policy that keeps a state must see every step either way."""

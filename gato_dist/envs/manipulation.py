@@ -1,5 +1,6 @@
 """dm_control.manipulation: a Jaco arm with bricks, from its features, in the Python package."""
 
+import contextlib
 import functools
 from typing import Any
 
@@ -16,9 +17,8 @@ LIMIT_STEPS = 250  # the package's own limit of 10 seconds
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
-    env = _make(entry.env, **entry.options)
-    made = spec_of(entry.name, env)
-    env.close()
+    with contextlib.closing(_make(entry.env, **entry.options)) as env:
+        made = spec_of(entry.name, env)
     return TaskSpec(made.name, made.observations, made.action, entry.options.get("max_episode_steps", LIMIT_STEPS))
 
 

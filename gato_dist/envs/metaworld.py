@@ -55,7 +55,10 @@ def _make_python(entry: TaskEntry) -> Any:
             return self.env.reset()
 
     name = entry.name.split("/")[1]
-    env = metaworld.ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{name}-goal-observable"](render_mode="rgb_array")
+    options = {"render_mode": "rgb_array"} | entry.options
+    limit = options.pop("max_episode_steps", None)
+    del options["package"]
+    env = metaworld.ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{name}-goal-observable"](**options)
     # A layout of its own for every episode, drawn from the environment's seed.
     env._freeze_rand_vec, env.seeded_rand_vec = False, True
-    return gymnasium.wrappers.TimeLimit(Seeded(env), entry.options.get("max_episode_steps", env.max_path_length))
+    return gymnasium.wrappers.TimeLimit(Seeded(env), limit or env.max_path_length)

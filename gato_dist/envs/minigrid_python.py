@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,26 @@ from gato_dist.specs import TaskSpec
 class MinigridVector:
     """The `VectorEnv` port over `len(seeds)` Python environments; `envs` are open to the expert.
 
-    env_id: minigrid's name; max_steps: cuts episodes shorter than the level's own limit, which its rewards are
-    measured by. Episode k of environment i is seeded from (seeds[i], k).
+    env_id: minigrid's name, made with `options`; max_steps: cuts episodes shorter than the level's own limit, which its
+    rewards are measured by. Episode k of environment i is seeded from (seeds[i], k).
     """
 
-    def __init__(self, env_id: str, spec: TaskSpec, seeds: list[int], max_steps: int | None = None) -> None:
+    def __init__(
+        self,
+        env_id: str,
+        spec: TaskSpec,
+        seeds: list[int],
+        max_steps: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
         try:
             import gymnasium
             import minigrid  # noqa: F401  (registers its environments)
         except ImportError as error:
             raise ImportError(f"this expert needs minigrid: pip install 'gato-dist[suites]' ({error})") from error
         self.spec, self.seeds = spec, list(seeds)
-        self.envs: list[Any] = [gymnasium.make(env_id, disable_env_checker=True).unwrapped for _ in seeds]
+        make = partial(gymnasium.make, env_id, disable_env_checker=True, **options or {})
+        self.envs: list[Any] = [make().unwrapped for _ in seeds]
         self._max_steps = max_steps
         self._streams = [np.random.default_rng(seed) for seed in seeds]
         self._resetting = np.zeros(len(seeds), bool)

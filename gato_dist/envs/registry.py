@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from gato_dist.envs.layouts import known_layout
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
@@ -13,10 +14,15 @@ from gato_dist.tasks import TaskEntry, played_entry
 
 
 def task_spec(task: str) -> TaskSpec:
-    """A task's layout, without making an environment. Raises InputError for an unknown task or a missing library."""
+    """A task's layout. Raises InputError for an unknown task, and a user's own that cannot be made."""
     entry = played_entry(task)
+    return known_layout(entry) or package_layout(entry)
+
+
+def package_layout(entry: TaskEntry) -> TaskSpec:
+    """What the task's package says of its layout. Raises InputError if the package is missing or cannot make it."""
     with _naming(entry):
-        return _suite(task).spec(entry)
+        return _suite(entry.name).spec(entry)
 
 
 def make_env(task: str, seeds: list[int], threads: int = 1, max_steps: int | None = None) -> VectorEnv:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from gato_dist.errors import InputError
+
 PATCH = 16
 POSITION_BINS = 128
 
@@ -29,6 +31,18 @@ def from_patches(patches: np.ndarray, height: int, width: int) -> np.ndarray:
     steps, _, _, _, channels = patches.shape
     grid = patches.reshape(steps, height // PATCH, width // PATCH, PATCH, PATCH, channels)
     return grid.swapaxes(2, 3).reshape(steps, height, width, channels)
+
+
+def fit_frames(frames: np.ndarray) -> np.ndarray:
+    """uint8 [T, H, W, 1 or 3] to [T, H', W', 3]: grey to RGB, black below and right up to multiples of 16.
+
+    No pixel is resampled. Raises InputError for another number of channels.
+    """
+    if frames.shape[3] not in (1, 3):
+        raise InputError(f"pictures of {frames.shape[3]} channels; 1 (grey) and 3 (RGB) can be read")
+    below, right = (-side % PATCH for side in frames.shape[1:3])
+    rgb = np.repeat(frames, 3, axis=3) if frames.shape[3] == 1 else frames
+    return np.pad(rgb, ((0, 0), (0, below), (0, right), (0, 0))) if below or right else rgb
 
 
 def patch_intervals(height: int, width: int) -> np.ndarray:

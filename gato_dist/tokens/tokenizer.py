@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gato_dist.plain import to_json
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.tokens.layout import Encoding, Scheme, Separators, Statistics, TaskTokenizer, Vocabulary, tensor_width
 from gato_dist.tokens.text import TextTokenizer
@@ -92,11 +93,11 @@ class Tokenizer:
 
     @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(to_json(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
     def save(self, folder: Path) -> None:
         """Writes `tokenizer.json` and `text.model`."""
-        (folder / "tokenizer.json").write_text(json.dumps(self.to_dict(), indent=1), "utf-8")
+        (folder / "tokenizer.json").write_text(to_json(self.to_dict(), indent=1), "utf-8")
         (folder / "text.model").write_bytes(self.text.model_bytes)
 
     @classmethod

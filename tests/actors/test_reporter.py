@@ -10,7 +10,7 @@ from actors.ray_actors import ReplayPlace, Reporter, Stop
 from actors.rollout import episodes
 from actors.watched import Watched
 from gato_dist.episode import Provenance
-from tests.fakes import BUTTONS, CountingEnv, EchoPolicy
+from tests.fakes import COUNTED, CountingEnv, EchoPolicy
 
 
 class Told(list):
@@ -95,7 +95,7 @@ def test_a_process_that_nobody_watches_tells_figures_alone(board, clock):
 
 def test_a_watched_environment_tells_of_every_reset_and_step():
     told = []
-    env = Watched(CountingEnv(BUTTONS, [3, 5]), lambda: told.append(1))
-    played = list(episodes(env, EchoPolicy(), Provenance(BUTTONS.name, 0, "echo", ""), once=True))
+    env = Watched(CountingEnv(COUNTED, [3, 5]), lambda: told.append(1))
+    played = list(episodes(env, EchoPolicy(), Provenance(COUNTED.name, 0, "echo", ""), once=True))
     assert sorted(len(episode) for episode in played) == [3, 5]
     assert np.sum(told) == 6

@@ -1,17 +1,23 @@
 """Rollouts record what happened and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from actors.experts.noise import NoisyExpert
 from actors.rollout import EpisodeRecorder, episodes, rollout
 from gato_dist.episode import Provenance
-from tests.fakes import BUTTONS, CountingEnv, EchoPolicy
+from gato_dist.errors import PlayError
+from gato_dist.specs import ActionSpec, Modality
+from gato_dist.statistics import success_share
+from tests.fakes import COUNTED, CountingEnv, EchoPolicy
 
-SOURCE = Provenance("toy/buttons", 0, "echo", "abc", weights_version=7)
+SOURCE = Provenance("toy/counted", 0, "echo", "abc", weights_version=7)
 
 
 def play(lengths: list[int], steps: int):
-    env, policy = CountingEnv(BUTTONS, lengths), EchoPolicy()
+    env, policy = CountingEnv(COUNTED, lengths), EchoPolicy()
     recorder, ended = EpisodeRecorder(env, SOURCE), []
     for _, step in zip(range(steps), rollout(env, policy), strict=False):
         ended += recorder.add(step)
@@ -61,8 +67,73 @@ def test_episodes_carry_their_seed_index_and_weights_version():
 
 
 def test_once_plays_one_episode_of_each_environment():
-    played = list(episodes(CountingEnv(BUTTONS, [1, 4, 2]), EchoPolicy(), SOURCE, once=True))
+    played = list(episodes(CountingEnv(COUNTED, [1, 4, 2]), EchoPolicy(), SOURCE, once=True))
     assert sorted(len(episode) for episode in played) == [1, 2, 4]
+
+
+class Telling(CountingEnv):
+    """Tells of success in some steps: `told[step]` is what it says there."""
+
+    def __init__(self, lengths: list[int], told: dict[int, bool]) -> None:
+        super().__init__(COUNTED, lengths)
+        self._told = told
+
+    def _now(self, rewards, done):
+        success = [self._told.get(step) for step in self._step]
+        told = None if set(success) == {None} else np.array([bool(each) for each in success])
+        return replace(super()._now(rewards, done), success=told)
+
+
+@pytest.mark.parametrize("length", [1, 40, 64, 65, 100, 400])
+def test_success_that_is_told_with_the_last_step_alone_is_what_was_told(length):
+    for said in (False, True):
+        (episode,) = episodes(Telling([length], {length: said}), EchoPolicy(), SOURCE, once=True)
+        assert episode.success is said
+        assert len(episode) == length
+
+
+def test_success_told_in_one_episode_is_no_success_of_another():
+    played = list(episodes(Telling([3, 200], {3: True}), EchoPolicy(), SOURCE, once=True))
+    assert [episode.success for episode in played] == [True, True]
+    played = list(episodes(Telling([3, 200], {200: True}), EchoPolicy(), SOURCE, once=True))
+    assert [episode.success for episode in played] == [None, True]
+
+
+def test_episodes_that_tell_nothing_had_no_success_once_another_tells_of_it():
+    assert success_share([None, True, None, False]) == 0.25
+    assert success_share([None, None]) is None
+    assert success_share([]) is None
+
+
+class LateTargets(EchoPolicy):
+    """Gives targets of its own from step 70 on; before, what it does is what is learned."""
+
+    def act(self, observations, info, active):
+        actions = super().act(observations, info, active)
+        self.targets = actions if len(self.active) <= 70 else actions + 0.5
+        return actions
+
+
+def test_targets_that_come_late_are_the_actions_before_and_keep_their_fractions():
+    spec = replace(COUNTED, action=ActionSpec(Modality.CONTINUOUS, (), low=(0.0,), high=(1000.0,)))
+    (episode,) = episodes(CountingEnv(spec, [100]), LateTargets(), SOURCE, once=True)
+    assert (episode.targets[:70] == episode.actions[:70]).all()
+    assert (episode.targets[70:] == episode.actions[70:] + 0.5).all()
+
+
+class Broken(CountingEnv):
+    """Gives NaN for the reward of one step."""
+
+    def step(self, actions):
+        now = super().step(actions)
+        return replace(now, rewards=np.where(self._step == 3, np.nan, now.rewards))
+
+
+def test_a_value_that_no_task_allows_ends_the_episode_in_a_line_that_names_part_and_step():
+    with pytest.raises(PlayError, match="toy/counted, rewards, step 2: nan is not finite"):
+        list(episodes(Broken(COUNTED, [5]), EchoPolicy(), SOURCE, once=True))
+    with pytest.raises(PlayError, match=r"toy/counted, actions, step 0: 5000 is no integer in \[0, 1024\)"):
+        list(episodes(CountingEnv(COUNTED, [5]), ConstantPolicy(5000), SOURCE, once=True))
 
 
 class ConstantPolicy(EchoPolicy):
@@ -80,7 +151,7 @@ class ConstantPolicy(EchoPolicy):
 def test_a_disturbed_expert_is_learned_from_by_what_it_would_have_done():
     expert, count = ConstantPolicy(1), 400
     noisy = NoisyExpert(expert, ConstantPolicy(2), 0.3, 4, seeds=[0])
-    env = CountingEnv(BUTTONS, [count])
+    env = CountingEnv(COUNTED, [count])
     (episode,) = episodes(env, noisy, SOURCE, once=True)
     assert (episode.targets == 1).all()
     disturbed = episode.actions == 2
@@ -90,7 +161,7 @@ def test_a_disturbed_expert_is_learned_from_by_what_it_would_have_done():
 
 def test_a_disturbance_lasts_as_long_as_asked():
     noisy = NoisyExpert(ConstantPolicy(1), ConstantPolicy(2), 0.1, 5, seeds=[3])
-    (episode,) = episodes(CountingEnv(BUTTONS, [600]), noisy, SOURCE, once=True)
+    (episode,) = episodes(CountingEnv(COUNTED, [600]), noisy, SOURCE, once=True)
     edges = np.flatnonzero(np.diff(np.concatenate([[1], episode.actions, [1]])))
     runs = edges[1::2] - edges[::2]
     assert len(runs) > 3

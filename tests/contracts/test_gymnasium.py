@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from gato_dist.envs.spaces import action_spec, observation_specs, read_observations
+from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
 from gato_dist.errors import InputError
 from gato_dist.specs import Modality
 from gato_dist.task_names import file_name
@@ -115,13 +115,49 @@ def test_spaces_become_parts_that_keep_their_names_and_ranges():
     assert action_spec(spaces.MultiBinary(3)).num_values == (2, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("shape", "modality", "seen"),
+    [
+        ((7, 7, 3), Modality.DISCRETE, (7, 7, 3)),
+        ((84, 84, 3), Modality.IMAGE, (96, 96, 3)),
+        ((3, 16, 32), Modality.IMAGE, (16, 32, 3)),
+        ((210, 160, 1), Modality.IMAGE, (224, 160, 3)),
+        ((4, 84, 84), Modality.DISCRETE, (4, 84, 84)),
+    ],
+)
+def test_bytes_are_pictures_or_grids_by_their_shape(shape, modality, seen):
+    space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
+    (part,) = observation_specs(space)
+    assert (part.modality, part.shape) == (modality, seen)
+    assert part.num_values == (256 if modality is Modality.DISCRETE else 0)
+    values = np.stack([space.sample(), space.sample()])
+    read = read_observations(space, values)["state"]
+    assert read.shape == (2, *seen)
+    assert read.sum() == values.sum() * (3 if shape[2] == 1 else 1)
+
+
+def test_integers_of_a_box_are_choices_counted_from_its_lowest():
+    space = gymnasium.spaces.Box(np.array([-2, 3]), np.array([2, 5]), dtype=np.int32)
+    assert action_spec(space).num_values == (5, 3)
+    assert (first_action(space) == [-2, 3]).all()
+    grid = gymnasium.spaces.MultiDiscrete(np.array([[2, 3], [4, 5]]), start=np.array([[1, 1], [0, 0]]))
+    assert action_spec(grid).num_values == (2, 3, 4, 5)
+    assert action_spec(gymnasium.spaces.Box(-1.0, 1.0, ())).shape == ()
+
+
 def test_spaces_without_tokens_are_refused_by_name():
     spaces = gymnasium.spaces
-    with pytest.raises(InputError, match=r"'eye'.*multiples of 16.*ResizeObservation"):
-        observation_specs(spaces.Dict({"eye": spaces.Box(0, 255, (84, 84, 3), np.uint8)}))
     with pytest.raises(InputError, match="'graph'"):
         observation_specs(spaces.Dict({"graph": spaces.Graph(spaces.Box(0, 1, (2,)), None)}))
     with pytest.raises(InputError, match="below 0"):
         observation_specs(spaces.Box(-3, 3, (2,), np.int64))
+    with pytest.raises(InputError, match="'none': shape \\(0,\\) holds no number"):
+        observation_specs(spaces.Dict({"none": spaces.Box(-1, 1, (0,))}))
+    with pytest.raises(InputError, match="'a/b': two parts"):
+        observation_specs(spaces.Dict({"a/b": spaces.Discrete(2), "a": spaces.Dict({"b": spaces.Discrete(2)})}))
     with pytest.raises(InputError, match="Tuple"):
         action_spec(spaces.Tuple((spaces.Discrete(2),)))
+    with pytest.raises(InputError, match="2000 choices"):
+        action_spec(spaces.Discrete(2000))
+    with pytest.raises(InputError, match="hold no number"):
+        action_spec(spaces.Box(-1, 1, (0,)))

@@ -1,8 +1,10 @@
 """Who is left out, when, and what is said of it."""
 
+import traceback
+
 import pytest
 
-from gato_dist.errors import InputError
+from gato_dist.errors import InputError, PlayError
 from gato_dist.quarantine import Part, Quarantine, Quarantined, quarantine_text, read_quarantine
 
 
@@ -100,3 +102,18 @@ def test_one_line_names_all_of_them():
     out = [Quarantined("a", "experts", 5, "died"), Quarantined("b", "evaluation", 5, "hangs")]
     assert quarantine_text(out) == "quarantined: a (experts: died; 5 tries); b (evaluation: hangs; 5 tries)"
     assert quarantine_text([]) == ""
+
+
+def test_a_value_that_no_task_allows_leaves_its_task_out_and_ends_no_run():
+    """A wrong key ends a run at once; a simulator that blows up is tried again, and then quarantined."""
+    from gato_dist.workers import mendable
+
+    def crossed(error: Exception) -> RuntimeError:
+        """As Ray quotes what an actor raised."""
+        try:
+            raise error
+        except Exception:
+            return RuntimeError(traceback.format_exc())
+
+    assert str(mendable(crossed(InputError("replay.size: too small")))) == "replay.size: too small"
+    assert mendable(crossed(PlayError("a/b, rewards, step 3: nan is not finite"))) is None

@@ -14,9 +14,10 @@ from PIL import Image
 from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import InputError
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.tokens.images import fit_frames
 from replay.dataset import Dataset
 from replay.episodes import Dropped, write_shard
-from replay.interop import Source, fit_frames, write_dataset
+from replay.interop import Source, write_dataset
 from replay.jat import export_jat, jat_sources
 from replay.minari_read import minari_sources
 from replay.minari_write import export_minari, minari_id
@@ -295,7 +296,7 @@ def test_rows_that_do_not_fit_are_refused_and_nothing_is_left(tmp_path, more, sa
 def test_values_that_no_learner_could_take_are_refused_by_task_and_episode(tmp_path):
     broken = arm(4, 0)
     broken.observations["pose"][2] = np.nan
-    with pytest.raises(InputError, match="toy/arm: episode 1: pose has values that are not finite"):
+    with pytest.raises(InputError, match="toy/arm: episode 1: pose, step 2: nan is not finite"):
         write_dataset(tmp_path / "out", [Source(ARM, [arm(3, 1), broken])], "", "")
     assert list(tmp_path.iterdir()) == []
 

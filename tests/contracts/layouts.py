@@ -1,0 +1,17 @@
+"""Writes the table of the shipped tasks' layouts anew: `python -m tests.contracts.layouts`."""
+
+from gato_dist.envs.layouts import FILE
+from gato_dist.envs.registry import package_layout
+from gato_dist.plain import to_json
+from gato_dist.tasks import TaskEntry, task_table
+
+
+def line(entry: TaskEntry) -> str:
+    """What the task's package says, as it stands in the table."""
+    return to_json(package_layout(entry).to_dict())
+
+
+if __name__ == "__main__":
+    lines = [line(entry) for entry in task_table().values() if not entry.own]
+    FILE.write_text("".join(f"{each}\n" for each in lines), "utf-8")
+    print(f"{FILE}: {len(lines)} tasks")
