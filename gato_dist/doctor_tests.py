@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from gato_dist.finding import Finding
+from gato_dist.missing import reverb_advice
 from gato_dist.tasks import task_table
 
 SECONDS = 90.0  # of a machine that is busy; a suite takes a few
@@ -43,8 +44,8 @@ def reverb_test() -> Finding:
     if state:
         return Finding("Reverb", "ok", said)
     missing = said.startswith(("ImportError", "ModuleNotFoundError"))
-    mend = "pip install 'gato-dist[live]' on Python 3.11" if missing else "it is installed, but does not work here"
-    return Finding("Reverb", "problem", said, f"{mend}; until then: train --data")
+    advice = reverb_advice() if missing else "it is installed, but does not work here; until then: train --data"
+    return Finding("Reverb", "problem", said, advice)
 
 
 def run_apart(words: list[str], seconds: float) -> tuple[bool, str]:

@@ -1,12 +1,10 @@
 """`gato-dist train`: closes the circle from experts to replay, learner, weights and scores, and watches it turn."""
 
-import importlib.util
 from pathlib import Path
 
 from actors.experts.registry import check_expert
 from gato_dist.config import RunConfig
 from gato_dist.envs.registry import task_spec
-from gato_dist.errors import InputError
 from gato_dist.files import naming
 from gato_dist.fitting import fitting_tokenizer
 from gato_dist.loop import Loop
@@ -111,8 +109,6 @@ def _check_parts(config: RunConfig) -> None:
     for task in config.tasks:
         check_expert(task)
     open_corpora(config)
-    if importlib.util.find_spec("reverb") is None:
-        raise InputError("live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]'")
     if not config.ray.address:
         check_gpus(config.learner)
     if config.replay.port and not config.ray.address:

@@ -24,6 +24,7 @@ GROUND = {
         "errors",
         "files",
         "locks",
+        "missing",
         "seal",
         "recovery",
         "listening",
