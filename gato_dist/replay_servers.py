@@ -1,7 +1,7 @@
 """The replay servers of a live run: one actor each, placed by what it reserves; started again where one dies."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -253,13 +253,19 @@ class ReplayServers:
 
     def _networks(self) -> list[str]:
         """Who may reach the servers from other machines."""
-        config = self._config
-        if not config.ray.address:
-            return list(config.replay.allow or ())
-        if config.replay.allow is not None:
-            # A node reaches its own server at the address that the cluster knows it by, not at a loopback one.
-            return list(config.replay.allow) or [LOOPBACK_NETWORK]
-        return sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"])
+        if not self._config.ray.address:
+            return list(self._config.replay.allow or ())
+        return cluster_networks(self._config.replay.allow, [each for each in ray.nodes() if each["Alive"]])
+
+
+def cluster_networks(allow: Sequence[str] | None, nodes: Sequence[dict[str, Any]]) -> list[str]:
+    """Who may reach a cluster's replay servers; never empty.
+
+    A node reaches its own server at the address that the cluster knows it by, which a server of no networks refuses.
+    """
+    if allow is None:
+        return sorted(node["NodeManagerAddress"] for node in nodes)
+    return list(allow) or [LOOPBACK_NETWORK]
 
 
 def _drawn(figures: dict[str, dict[str, int]]) -> int:

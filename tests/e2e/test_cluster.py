@@ -108,14 +108,18 @@ def test_a_port_that_is_taken_on_a_node_ends_the_run_in_one_line(cluster, tmp_pa
 
 # Collects before any node offers a CPU, as where an autoscaler's head does no work itself.
 EMPTY_CLUSTER = """
-import sys, threading, time
+import threading, time
 from ray.cluster_utils import Cluster
 from gato_dist.jobs import run_jobs
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
 jobs = iter([3, 4])
 results = run_jobs(lambda job: job * job, lambda: next(jobs, None), None, cluster.address)
-threading.Timer(3.0, cluster.add_node, kwargs={"num_cpus": 1}).start()
-print(sorted(result for _, result in results))
+# Nodes are started by the main thread alone.
+waits = threading.Thread(target=lambda: print(sorted(result for _, result in results), flush=True))
+waits.start()
+time.sleep(3)
+cluster.add_node(num_cpus=1)
+waits.join()
 cluster.shutdown()
 """
 

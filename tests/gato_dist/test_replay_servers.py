@@ -7,7 +7,7 @@ import pytest
 
 from gato_dist import replay_servers
 from gato_dist.config import load_config
-from gato_dist.replay_servers import BUSY_SECONDS, HANG_SECONDS, ReplayServers
+from gato_dist.replay_servers import BUSY_SECONDS, HANG_SECONDS, ReplayServers, cluster_networks
 from gato_dist.run import make_tokenizer
 from gato_dist.run_folder import RunFolder
 from gato_dist.scores import load_reference
@@ -156,3 +156,12 @@ def test_one_that_has_written_its_checkpoint_is_given_a_minute_again(ray, replac
     ray.actors[0].save.asked[0].value = {"a": {0: 5}}
     assert servers.check(lambda line: None)[0].covered == {"a": {0: 5}}
     assert replaced(HANG_SECONDS) == ["replay server 0 did not answer for 60 s; starting it again (1 of 5)"]
+
+
+def test_a_server_of_a_cluster_never_admits_loopback_alone():
+    """Bound to the loopback device, it would refuse its own machine at the address that the cluster knows."""
+    assert cluster_networks(None, [{"NodeManagerAddress": "10.0.0.2"}, {"NodeManagerAddress": "10.0.0.1"}]) == [
+        "10.0.0.1", "10.0.0.2"
+    ]  # fmt: skip
+    assert cluster_networks(("10.0.0.0/8",), []) == ["10.0.0.0/8"]
+    assert cluster_networks((), []) == ["127.0.0.0/8"]
