@@ -199,3 +199,13 @@ def test_a_folder_that_is_no_collection_is_left_alone(tmp_path):
     shard.write_text(json.dumps(json.loads(shard.read_text()) | {"episodes": []}))
     with pytest.raises(InputError, match=r"000000\.json: not a collection's"):
         collect(request(tmp_path, episodes=4, policy="random"))
+
+
+def test_a_task_whose_folder_has_another_name_is_refused_before_it_is_played_again(tmp_path):
+    collect(request(tmp_path, episodes=1))
+    (tmp_path / "babyai.go-to-local").rename(tmp_path / "babyai:go-to-local")
+    with pytest.raises(
+        InputError, match=r"babyai:go-to-local: holds .*, whose folder is babyai\.go-to-local; rename it"
+    ):
+        collect(request(tmp_path, episodes=2))
+    assert sorted(path.name for path in tmp_path.glob("*/*.json")) == ["000000.json"]
