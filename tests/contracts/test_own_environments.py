@@ -224,7 +224,7 @@ def test_an_environment_that_needs_its_options_is_made_with_them_and_closed(mine
     if "-v0" in env:
         assert (made.env.render(0) == 7).all()
     made.env.close()
-    with pytest.raises(InputError, match="callable expert: No module named 'nothing'"):
+    with pytest.raises(InputError, match="callable expert: module nothing is not here"):
         make_expert("own/one", [0], kind="callable", options={"policy": "nothing:here"})
     assert sys.modules[mine].Needy.opened == []
 
