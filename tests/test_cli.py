@@ -1,5 +1,6 @@
 """What is wrong with a user's input is said in one line, with exit code 2 and nothing left behind."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -146,14 +147,21 @@ def test_tasks_are_listed_and_globs_that_match_nothing_refused():
 def test_a_task_that_cannot_run_here_says_why_and_the_others_are_listed(tmp_path):
     (tmp_path / "dm_control").mkdir()
     (tmp_path / "dm_control" / "__init__.py").write_text("raise ImportError('no dm_control here')\n")
+    (tmp_path / "gato_tasks").mkdir()
+    (tmp_path / "gato_tasks" / "mine.yaml").write_text(
+        "family: manipulation\ntasks: {reach: {env: reach_site_features}}\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     listed = subprocess.run(
-        [COMMAND, "tasks", "manipulation/reach-site,metaworld/reach-v3,ale/pong"], capture_output=True, text=True,
-        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}, timeout=60,
+        [COMMAND, "tasks", "mine/reach,manipulation/reach-site,metaworld/reach-v3,ale/pong"], capture_output=True,
+        text=True, env={"PYTHONPATH": path, "PATH": "/usr/bin:/bin"}, timeout=60, cwd=tmp_path,
     )  # fmt: skip
     assert listed.returncode == 0, listed.stderr
-    _, broken, script, pong = listed.stdout.splitlines()
+    _, broken, known, script, pong = listed.stdout.splitlines()
     assert "cannot run here" in broken
     assert "no dm_control here" in broken
+    # A shipped task's layout is known without its package.
+    assert "9 floats" in known
     assert script.split()[1:5] == ["state", "39", "4", "floats"]
     assert "human 14.6" in pong
 
