@@ -8,10 +8,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from hypothesis import settings  # noqa: E402  (threads are set first)
 
+from gato_dist.envs.matplotlib_cache import set_matplotlib_cache  # noqa: E402
 from gato_dist.envs.qt import load_qt5  # noqa: E402
 
 # Before any test imports envpool, whose Procgen looks for Qt once.
 load_qt5()
+set_matplotlib_cache()
 
 settings.register_profile("noisy", deadline=None)
 settings.load_profile("noisy")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gato_dist.envs.matplotlib_cache import set_matplotlib_cache
 from gato_dist.envs.qt import load_qt5
 from gato_dist.episode import Observations
 from gato_dist.ports import TimeStep
@@ -99,6 +100,7 @@ def channels_last(frames: np.ndarray) -> np.ndarray:
 
 def import_envpool() -> Any:
     """The envpool module. Raises ImportError that names what to install."""
+    set_matplotlib_cache()
     try:
         load_qt5()
         import envpool
