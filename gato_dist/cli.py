@@ -30,8 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"gato-dist: {error}", file=sys.stderr)
         return 2
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         print(f"gato-dist: {error}; install it with: pip install 'gato-dist[live,suites]'", file=sys.stderr)
+        return 2
+    except ImportError as error:  # it names what to install, or a library that cannot be loaded
+        print(f"gato-dist: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("gato-dist: interrupted", file=sys.stderr)
@@ -196,6 +199,9 @@ def _train(options: argparse.Namespace) -> int | None:
 
         train_from_disk(config, folder, options.resume, options.data)
         return None
+    from gato_dist.missing import require_reverb
+
+    require_reverb()
     from gato_dist.run import train
 
     train(config, folder, options.resume)

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from gato_dist.finding import Finding
+from gato_dist.missing import INSTALL_CLONES, reverb_advice
 
 GIB = 2**30
 # What the parts need: Ray's object store on one machine takes half a GiB of shared memory.
@@ -20,11 +21,12 @@ LEAST_MEMORY, GOOD_MEMORY = 2 * GIB, 8 * GIB
 LEAST_FILES, GOOD_FILES = 1024, 4096
 EXTRAS = {
     "": "problem", "live": "problem", "suites": "problem", "video": "warning", "images": "warning",
-    "minari": "warning", "experts": "warning",
+    "minari": "warning", "experts": "warning", "procgen": "warning",
 }  # fmt: skip
 USED_FOR = {
     "": "everything", "live": "gato-dist train with live experts", "suites": "environments", "video": "gato-dist play",
     "images": "corpora with images", "minari": "datasets from and for Minari", "experts": "training experts",
+    "procgen": "Procgen's experts",
 }  # fmt: skip
 # Of a control group that limits nothing, version 1 gives a number beyond any machine's memory.
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -34,7 +36,7 @@ def python() -> Finding:
     found = f"{platform.python_version()}, {sys.executable}"
     if sys.version_info[:2] == (3, 11):
         return Finding("Python", "ok", found)
-    return Finding("Python", "warning", found, "only training from disk works: Reverb has no wheel but for Python 3.11")
+    return Finding("Python", "warning", found, reverb_advice())
 
 
 def packages() -> list[Finding]:
@@ -61,9 +63,11 @@ def packages() -> list[Finding]:
             names.append(f"{each.name} {there}")
             if not fits:
                 wrong.append(f"{each.name} is {there}, not {each.specifier}")
-        name = f"packages {f'[{extra}]' if extra else ''}".strip()
+        group = f"[{extra}]" if extra else ""
+        name = f"packages {group}".strip()
         if wrong:
-            advice = f"pip install 'gato-dist{f'[{extra}]' if extra else ''}': {USED_FOR[extra]} needs it"
+            command = INSTALL_CLONES if extra == "procgen" else f"pip install 'gato-dist{group}'"
+            advice = f"{command}: {USED_FOR[extra]} needs it"
             found.append(Finding(name, state, "; ".join(wrong), advice))  # type: ignore[arg-type]
         elif names:
             found.append(Finding(name, "ok", ", ".join(names)))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from gato_dist.finding import Finding
+from gato_dist.missing import reverb_advice
 from gato_dist.tasks import task_table
 
 SECONDS = 90.0  # of a machine that is busy; a suite takes a few
@@ -42,7 +43,7 @@ def reverb_test() -> Finding:
     state, said = run_apart([REVERB], SECONDS)
     if state:
         return Finding("Reverb", "ok", said)
-    return Finding("Reverb", "problem", said, "pip install 'gato-dist[live]' on Python 3.11; until then: train --data")
+    return Finding("Reverb", "problem", said, reverb_advice())
 
 
 def run_apart(words: list[str], seconds: float) -> tuple[bool, str]:

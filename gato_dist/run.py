@@ -1,6 +1,5 @@
 """`gato-dist train`: closes the circle from experts to replay, learner, weights and scores, and watches it turn."""
 
-import importlib.util
 from pathlib import Path
 
 from actors.experts.registry import check_expert
@@ -140,8 +139,6 @@ def _check_parts(config: RunConfig) -> None:
     for task in config.tasks:
         check_expert(task)
     open_corpora(config)
-    if importlib.util.find_spec("reverb") is None:
-        raise InputError("live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]'")
     if config.replay.port and not config.ray.address:
         for port in range(config.replay.port, config.replay.port + config.replay.shards):
             check_port(port)

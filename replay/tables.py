@@ -12,6 +12,7 @@ from typing import Any
 from gato_dist.config_sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.listening import UNFILTERED, answer_only
+from gato_dist.missing import reverb_advice
 from gato_dist.sequence import RowShape, row_bytes
 from gato_dist.sources import Source
 
@@ -61,9 +62,7 @@ def import_reverb() -> Any:
     try:
         import reverb
     except ImportError as error:
-        raise ImportError(
-            f"live replay needs dm-reverb (Python 3.11): pip install 'gato-dist[live]' ({error})"
-        ) from error
+        raise ImportError(f"{reverb_advice()} ({error})") from error
     return reverb
 
 

@@ -22,10 +22,10 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 NEEDED = ("ip", "unshare", "nsenter", "setpriv", "rsync", "ssh", "ssh-keygen", "sshd")
 USER = "gato"
-# What every host finds ready, as a machine with no way to the Internet would have to: uv, an installed venv, a pip that
-# asks no index. Nothing else differs from a machine that has just been set up.
+# What every host finds ready, as a machine with no way to the Internet would have to: uv and an installed venv, and no
+# index. Nothing else differs from a machine that has just been set up.
 UV = """#!/bin/sh
-case "$2" in find) echo {python};; esac
+exec {uv} "$@"
 """
 # The first process of a host. Python is this machine's, which may lie in root's home.
 BOOT = r"""
@@ -50,7 +50,7 @@ mount --bind run/cores sys/devices/system/cpu/online
 hostname "$NAME"
 echo "$NAME" > etc/hostname
 printf '127.0.0.1 localhost\n%s %s\n' "$ADDRESS" "$NAME" > etc/hosts
-printf 'PIP_NO_INDEX=1\nPIP_NO_BUILD_ISOLATION=0\n' > etc/environment
+printf 'UV_OFFLINE=1\nUV_NO_BUILD_ISOLATION=1\n' > etc/environment
 rm -f etc/ssh/ssh_host_* etc/pip.conf
 chmod 711 root
 chroot . ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
@@ -72,7 +72,7 @@ mkdir -p gato-dist/.venv
 mount -t overlay -o "lowerdir=$VENV,upperdir=/mnt/venv,workdir=/mnt/venv-work" overlay gato-dist/.venv
 # Scripts begin with the path of the venv that they were installed into.
 grep -lIZ "^#!$VENV/bin/python" gato-dist/.venv/bin/* | xargs -0r sed -i "1s|$VENV|/home/$HOST_USER/gato-dist/.venv|"
-touch gato-dist/.venv/.installed
+rm -f gato-dist/.venv/.installed-*
 cd /mnt/root
 pivot_root . mnt
 cd /
@@ -89,10 +89,16 @@ def missing() -> str | None:
     if os.geteuid() != 0:
         return "needs root, to make namespaces"
     if importlib.util.find_spec("aiohttp_cors") is None:
-        return "needs Ray's job server: pip install -e '.[cluster]'"
+        return "needs Ray's job server: make EXTRAS=live,cluster install"
+    if _uv() is None:
+        return "needs uv: make install"
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     absent = [word for word in NEEDED if shutil.which(word, path=path) is None]
     return f"needs {', '.join(absent)}: apt-get install iproute2 openssh-server rsync" if absent else None
+
+
+def _uv() -> str | None:
+    return shutil.which("uv", path=f"{os.environ.get('PATH', '')}:{ROOT / '.uv' / 'bin'}")
 
 
 @dataclass
@@ -156,11 +162,10 @@ def network(addresses: dict[str, str], desk: str, niceness: int = 0, cores: int 
     that opens the others.
     """
     private, public = key_pair()
-    python = Path(sys.executable).resolve()
     shared = {
         "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin", "HOST_USER": USER, "VENV": sys.prefix, "CODE": str(ROOT),
         "PUBLIC_KEY": public, "PRIVATE_KEY": private, "NICENESS": str(niceness),
-        "CORES": str(cores), "UV": UV.format(python=python),
+        "CORES": str(cores), "UV": UV.format(uv=_uv()),
     }  # fmt: skip
     with ExitStack() as stack:
         switch = first_process(stack, ["--net"], "echo ready; sleep infinity", {})

@@ -49,7 +49,9 @@ def test_parts_are_mounted_not_the_whole_folder_and_not_where_python_would_impor
     mounts = load(name)["file_mounts"]
     code = {remote: local for remote, local in mounts.items() if local != "~/.ray/auth_token"}
     assert all(remote == f"~/gato-dist/{local}" and (ROOT / local).exists() for remote, local in code.items())
-    assert {"Makefile", "pyproject.toml", "gato_dist", "actors", "learner", "replay", "configs"} <= set(code.values())
+    assert {"Makefile", "pyproject.toml", "uv.lock", "gato_dist", "actors", "learner", "replay", "configs"} <= set(
+        code.values()
+    )
     assert not {".", ".venv", "runs"} & set(code.values())
 
 

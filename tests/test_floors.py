@@ -23,6 +23,7 @@ GROUND = {
         "ports",
         "errors",
         "files",
+        "missing",
         "seal",
         "recovery",
         "listening",

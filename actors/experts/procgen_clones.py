@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gato_dist.envs.qt import load_qt5
+from gato_dist.missing import INSTALL_CLONES, wheel_advice
 
 _STATE_FUNCTIONS = ("int get_state(libenv_env *, int, char *, int);", "void set_state(libenv_env *, int, char *, int);")
 _STATE_BYTES = 2**20  # the package's own bound on a state
@@ -17,14 +18,16 @@ class Clones:
     """`num` copies of one Procgen level whose states can be saved and loaded; mode: a name of MODES.
 
     The library is driven through gym3's `CEnv`: importing `procgen` itself needs the abandoned `gym` package.
-    Raises ImportError, naming the extra, when procgen, gym3 or Qt5 is missing.
+    Raises ImportError, naming the command that installs them, when procgen, gym3 or Qt5 is missing.
     """
 
     def __init__(self, game: str, num: int, level_seed: int, mode: str = "Easy") -> None:
         load_qt5()
         package = importlib.util.find_spec("procgen")
         if package is None or package.origin is None or importlib.util.find_spec("gym3") is None:
-            raise ImportError("the Procgen planner needs procgen-mirror and gym3: pip install 'gato-dist[suites]'")
+            raise ImportError(
+                f"the Procgen planner needs procgen-mirror and gym3: {wheel_advice((3, 12), INSTALL_CLONES)}"
+            )
         from gym3.libenv import CEnv
 
         data = Path(package.origin).with_name("data")

@@ -92,6 +92,7 @@ def test_what_cannot_be_made_is_refused_in_one_line(name, tmp_path):
 
 
 def test_a_run_refuses_a_policy_that_is_not_there_before_anything_starts(tmp_path):
+    pytest.importorskip("reverb")
     entry = '{name: metaworld/reach-v3, expert: callable, expert_options: {policy: "nothing:here"}}'
     (tmp_path / "run.yaml").write_text(f"name: run\ntasks: [{entry}]\nlearner: {{steps: 1}}\n")
     done = subprocess.run([COMMAND, "train", "run.yaml"], capture_output=True, text=True, cwd=tmp_path, timeout=300)
