@@ -9,6 +9,13 @@ from gato_dist.errors import InputError
 INSTALL_CLONES = "pip install --no-deps procgen-mirror==0.10.7 gym3==0.3.3"
 
 
+def wheel_advice(newest: tuple[int, int], command: str = "pip install 'gato-dist[suites]'") -> str:
+    """How a package is had whose last wheel is for the Python `newest` (3, minor): the command, or that it is not."""
+    if sys.version_info[:2] <= newest:
+        return command
+    return f"it has no wheel after Python {newest[0]}.{newest[1]}"
+
+
 def require_reverb() -> None:
     """Raises InputError if Reverb, and with it live replay, is not installed."""
     if importlib.util.find_spec("reverb") is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gato_dist.envs.qt import load_qt5
-from gato_dist.missing import INSTALL_CLONES
+from gato_dist.missing import INSTALL_CLONES, wheel_advice
 
 _STATE_FUNCTIONS = ("int get_state(libenv_env *, int, char *, int);", "void set_state(libenv_env *, int, char *, int);")
 _STATE_BYTES = 2**20  # the package's own bound on a state
@@ -25,7 +25,9 @@ class Clones:
         load_qt5()
         package = importlib.util.find_spec("procgen")
         if package is None or package.origin is None or importlib.util.find_spec("gym3") is None:
-            raise ImportError(f"the Procgen planner needs procgen-mirror and gym3: {INSTALL_CLONES}")
+            raise ImportError(
+                f"the Procgen planner needs procgen-mirror and gym3: {wheel_advice((3, 12), INSTALL_CLONES)}"
+            )
         from gym3.libenv import CEnv
 
         data = Path(package.origin).with_name("data")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.episode import Observations
+from gato_dist.missing import wheel_advice
 from gato_dist.ports import Info
 
 
@@ -19,7 +20,7 @@ class MetaWorldScript:
         try:
             from metaworld.policies import ENV_POLICY_MAP
         except ImportError as error:
-            raise ImportError(f"scripted experts need metaworld: pip install 'gato-dist[suites]' ({error})") from error
+            raise ImportError(f"scripted experts need metaworld: {wheel_advice((3, 13))} ({error})") from error
         self._task = task
         script: Any = ENV_POLICY_MAP[task]
         self._script = script()

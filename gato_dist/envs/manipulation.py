@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.envs.python_vector import PythonVector, spec_of
+from gato_dist.missing import wheel_advice
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry
@@ -37,7 +38,7 @@ def _make(env: str, max_episode_steps: int = LIMIT_STEPS) -> Any:
     try:
         from dm_control import composer, manipulation
     except ImportError as error:
-        raise ImportError(f"manipulation needs dm_control: pip install 'gato-dist[suites]' ({error})") from error
+        raise ImportError(f"manipulation needs dm_control: {wheel_advice((3, 12))} ({error})") from error
 
     class Manipulation(gymnasium.Env):
         """Seeded anew wherever `reset` is given a seed; rewards and flags are dm_env's."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from gato_dist.envs.python_vector import PythonVector
 from gato_dist.envs.vector import EnvpoolVector, import_envpool
+from gato_dist.missing import wheel_advice
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import TaskEntry
@@ -44,7 +45,7 @@ def _make_python(entry: TaskEntry) -> Any:
         import gymnasium
         import metaworld
     except ImportError as error:
-        raise ImportError(f"{entry.name} needs metaworld: pip install 'gato-dist[suites]' ({error})") from error
+        raise ImportError(f"{entry.name} needs metaworld: {wheel_advice((3, 13))} ({error})") from error
 
     class Seeded(gymnasium.Wrapper):
         """Meta-World leaves the seed that `reset` is given alone."""

@@ -8,7 +8,7 @@ import pytest
 from actors.experts.procgen_clones import Clones
 from gato_dist import missing
 from gato_dist.cli import main
-from gato_dist.missing import INSTALL_CLONES, require_reverb
+from gato_dist.missing import INSTALL_CLONES, require_reverb, wheel_advice
 
 CONFIG = "name: t\ntasks: [{name: metaworld/reach-v3}]\n"
 
@@ -44,3 +44,9 @@ def test_advice_of_an_error_is_not_followed_by_other_advice(tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "gym3", None)
     main(["collect", "--tasks", "procgen/coinrun", "--episodes", "1", "--out", str(tmp_path)])
     assert capsys.readouterr().err.count("pip install") == 1
+
+
+@pytest.mark.parametrize(("version", "says"), [((3, 12, 1), "pip install"), ((3, 13, 0), "no wheel after Python 3.12")])
+def test_pip_is_advised_only_where_it_has_a_wheel(monkeypatch, version, says):
+    monkeypatch.setattr(missing, "sys", SimpleNamespace(version_info=version))
+    assert says in wheel_advice((3, 12))

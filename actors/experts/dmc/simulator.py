@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from actors.experts.dmc.spec import ControlTask, Motion, State
+from gato_dist.missing import wheel_advice
 
 
 class Simulator:
@@ -24,7 +25,7 @@ class Simulator:
             os.environ.setdefault("MUJOCO_GL", "disable")
             suite = importlib.import_module(f"dm_control.suite.{task.domain}")
         except ImportError as error:
-            raise ImportError("the DM Control planner needs MuJoCo: pip install 'gato-dist[suites]'") from error
+            raise ImportError(f"the DM Control planner needs dm_control: {wheel_advice((3, 12))}") from error
         text, assets = suite.get_model_and_assets(*task.model_arguments)
         if task.adapt is None:
             self.model = mujoco.MjModel.from_xml_string(text, assets)
