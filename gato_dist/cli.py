@@ -5,7 +5,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gato_dist.cli_arguments import amount, finite, positive, seed
 from gato_dist.cli_checkpoint import add_checkpoint
@@ -58,8 +58,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses wrong words in one line, as everything else is refused."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gato-dist", description="Trains one transformer to act in many worlds.")
+    parser = _Parser(prog="gato-dist", description="Trains one transformer to act in many worlds.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="experts, replay, learner and evaluation, all at once")

@@ -158,9 +158,11 @@ class Loop:
             done = total - sum(self._missing.values()) + playing
             # An evaluator's last word of a task may be older than the task's result.
             status.final_episodes = min(max(done, status.final_episodes[0]), total), total
-        training = 0.0 if not self._system.learning else self._left.training(now)
+        training = self._left.training(now) if self._system.learning else 0.0
+        # Unknown before the first score: then what is left of training is told alone.
         scoring = self._left.evaluation(self._missing)
-        status.seconds_left = None if training is None else training + (scoring or 0.0)
+        known = [seconds for seconds in (training or None, scoring) if seconds is not None]
+        status.seconds_left = sum(known) if known and training is not None else None
         self._view.show(status)
 
     def _show_quarantine(self) -> None:

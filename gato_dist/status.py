@@ -88,7 +88,7 @@ class Status:
         if played:
             fills = [task.fill for task in played if task.fill is not None]
             parts += [
-                f"replay {min(fills):.0%} … {max(fills):.0%}",
+                f"replay {' … '.join(dict.fromkeys(f'{fill:.0%}' for fill in (min(fills), max(fills))))}",
                 f"weights v{self.weights_version} lag {self.lag}{_use(self)}",
             ]
         parts += _relabelled(self)

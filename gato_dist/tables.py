@@ -1,6 +1,6 @@
 """Tables whose first column, the names, is always whole: on a narrow terminal other columns give way."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -28,17 +28,18 @@ class NamedTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.drop:
             shown = self._fitting(options.max_width)
-            yield self._table(shown, self.title, self._caption(shown))
+            yield self._table(shown, options.max_width, self.title, self._caption(shown))
             return
         parts = self._parts(options.max_width)
-        for number, shown in enumerate(parts):
-            yield self._table(shown, self.title if number == 0 else None, self.caption if shown is parts[-1] else None)
+        for number, shown in enumerate(parts, 1):
+            title, caption = self.title if number == 1 else None, self.caption if number == len(parts) else None
+            yield self._table(shown, options.max_width, title, caption)
 
     def _fitting(self, width: int) -> list[int]:
         """Indices of the columns that are shown."""
         shown = list(range(len(self.head)))
         for name in self.drop:
-            if self._width(shown) <= width:
+            if _total(map(self._least, shown)) <= width:
                 break
             shown = [column for column in shown if self.head[column] != name]
         return shown
@@ -47,13 +48,10 @@ class NamedTable:
         """Indices of the columns of each table, the names' among them."""
         parts = [[0]]
         for column in range(1, len(self.head)):
-            if len(parts[-1]) > 1 and self._width([*parts[-1], column]) > width:
+            if len(parts[-1]) > 1 and _total(map(self._least, [*parts[-1], column])) > width:
                 parts.append([0])
             parts[-1].append(column)
         return parts
-
-    def _width(self, columns: Sequence[int]) -> int:
-        return sum(self._least(column) for column in columns) + GAP * (len(columns) - 1)
 
     def _least(self, column: int) -> int:
         """A column's width with its head folded at spaces."""
@@ -67,15 +65,23 @@ class NamedTable:
             said.append(f"no room for: {', '.join(left_out)}")
         return "\n".join(said) or None
 
-    def _table(self, shown: Sequence[int], title: str | None, caption: str | None) -> Table:
+    def _table(self, shown: Sequence[int], room: int, title: str | None, caption: str | None) -> Table:
+        # Set here: rich shrinks the widest columns first, names among them.
+        widths = [max(self._least(column), cell_len(self.head[column])) for column in shown]
+        if _total(widths) > room:
+            widths = [self._least(column) for column in shown]
         table = Table(title=title, caption=caption, box=None, pad_edge=False)
-        for column in shown:
-            first = column == 0
+        for column, width in zip(shown, widths, strict=True):
             # A name that is wider than the terminal is folded: cut, it could be another's.
             table.add_column(
-                Text(self.head[column]), justify="left" if first else "right", overflow="fold",
-                min_width=None if first else self._least(column),
-            )  # fmt: skip
+                Text(self.head[column]), justify="right" if column else "left", overflow="fold", width=min(width, room)
+            )
         for row in self.rows:
             table.add_row(*(Text(row[column]) for column in shown))
         return table
+
+
+def _total(widths: Iterable[int]) -> int:
+    """Of columns with the gaps between them."""
+    each = list(widths)
+    return sum(each) + GAP * (len(each) - 1)

@@ -64,6 +64,23 @@ def test_a_dataset_of_another_format_is_refused(data, tmp_path):
         Dataset.open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("tokens.length=2", "tokens.length: 2 is too short: a window of babyai/go-to-local takes"),
+        ("tasks.0.window_steps=40", "tokens.length: 128 is too short: a window of babyai/go-to-local takes"),
+        ("model.local_positions=2", "model.local_positions: 2, but babyai/go-to-local needs"),
+        ("evaluation.prompt_tokens=2", "evaluation.prompt_tokens: 2 hold no step of babyai/go-to-local"),
+        # What the mission takes is only known once it is read.
+        ("model.local_positions=10", "model.local_positions: 10, but a step's texts need"),
+    ],
+)
+def test_what_a_live_run_refuses_is_refused_from_disk(data, tmp_path, override, says):
+    done = run(tmp_path, data, "refused", override)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert says in done.stderr
+
+
 def run(tmp_path: Path, data: Path, name: str, *more: str) -> subprocess.CompletedProcess:
     (tmp_path / "disk.yaml").write_text(CONFIG)
     words = [COMMAND, "train", "disk.yaml", "--data", str(data), "--run", name, *more]
