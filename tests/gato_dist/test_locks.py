@@ -14,6 +14,7 @@ from gato_dist.errors import InputError
 from gato_dist.locks import hold_file, hold_folder, is_unused
 from gato_dist.measure import Request, evaluate_checkpoint
 from gato_dist.scores import hold_reference
+from gato_dist.task_names import file_name
 from replay.interop import whole_folder
 
 COMMAND = str(Path(sys.executable).parent / "gato-dist")
@@ -131,7 +132,7 @@ def test_the_report_of_a_live_run_can_be_written_but_not_two_at_once(tmp_path, h
 def test_files_of_an_evaluation_a_dataset_and_references_are_held_too(tmp_path, holder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gato_tasks" / "references").mkdir(parents=True)
-    reference = Path("gato_tasks/references/gymnasium.mine:make.json")
+    reference = Path("gato_tasks/references", f"{file_name('gymnasium/mine:make')}.json")
     targets = {name: holder("hold_file", tmp_path / name) for name in ("scores.csv", "set", str(reference))}
 
     def refused(name: str) -> object:
