@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.files import is_full, naming
+from gato_dist.plain import to_json
 
 LOCK = ".lock"
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -88,7 +89,7 @@ def _try(lock: Path, target: Path, parents: bool) -> int | None:
                         return None
                     if _is_there(lock, descriptor):
                         os.ftruncate(descriptor, 0)
-                        os.write(descriptor, json.dumps(_own_name()).encode())
+                        os.write(descriptor, to_json(_own_name()).encode())
                         taken, descriptor = descriptor, -1
                         return taken
                 finally:
