@@ -6,13 +6,13 @@ longer is what was generated stays as it is; so does what stands between them, a
 """
 
 import hashlib
-import json
 import re
 from typing import Any
 
 import yaml
 
 from gato_dist.errors import DAMAGED, brief
+from gato_dist.plain import to_json
 
 SECTION = re.compile(r"<!-- gato_dist: (\w+) ([0-9a-f]{8}); .*? -->\n(.*?)\n<!-- gato_dist: end of \1 -->", re.DOTALL)
 RECORD = re.compile(r"\n*<!-- gato_dist: the header's keys as generated:([^>]*?) -->\n*")
@@ -122,5 +122,5 @@ def _dump(key: str, value: Any) -> str:
 
 
 def _digest(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    text = value if isinstance(value, str) else to_json(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
