@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gato_dist.task_names import file_name
+
 pytest.importorskip("gymnasium")
 COMMAND = str(Path(sys.executable).parent / "gato-dist")
 TASK = "gymnasium/mine:make"
@@ -67,7 +69,7 @@ def test_it_is_scored_from_the_checkpoint_alone(home, tmp_path, kept):
     (shutil.copytree if (home / kept).is_dir() else shutil.copy)(home / kept, tmp_path / "given")
     scored = run(tmp_path, "evaluate", "given", "--episodes", "2", "--out", "scores.csv")
     assert scored.returncode == 0, scored.stderr
-    reference = (home / "gato_tasks/references/gymnasium.mine:make.json").read_text()
+    reference = (home / "gato_tasks/references" / f"{file_name(TASK)}.json").read_text()
     random = (tmp_path / "scores.csv").read_text().splitlines()[1].split(",")[5]
     assert f'"mean": {random}' in reference
     assert not (tmp_path / "gato_tasks").exists()

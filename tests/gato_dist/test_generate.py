@@ -58,7 +58,7 @@ def squares(tmp_path_factory) -> Path:
 
 def test_a_tiny_model_learns_four_captions_and_the_command_writes_them(squares, capsys):
     checkpoint = str(squares / "run/checkpoints/step-00000090")
-    assert "| losses squares " in (squares / "run/log.txt").read_text()
+    assert "losses squares " in (squares / "run/log.txt").read_text()
     for name in COLOURS:
         assert main(["generate", checkpoint, "--image", str(squares / f"{name}.png")]) == 0
         assert capsys.readouterr().out == f"{name} square\n"
