@@ -96,6 +96,7 @@ class Loop:
         version = ray.get(self._system.board.evaluate_finally.remote())
         self._status.phase = "final evaluation"
         self._status.final_episodes = 0, sum(self._missing.values())
+        self._left.begin_evaluation(time.monotonic(), self._missing)
         while self._missing:
             done = {result.task for result in self._tick() if result.final and result.version == version}
             for task in done | self._system.quarantine.tasks(Part.EVALUATION):
@@ -158,12 +159,15 @@ class Loop:
             done = total - sum(self._missing.values()) + playing
             # An evaluator's last word of a task may be older than the task's result.
             status.final_episodes = min(max(done, status.final_episodes[0]), total), total
-        training = self._left.training(now) if self._system.learning else 0.0
-        # Unknown before the first score: then what is left of training is told alone.
-        scoring = self._left.evaluation(self._missing)
-        known = [seconds for seconds in (training or None, scoring) if seconds is not None]
-        status.seconds_left = sum(known) if known and training is not None else None
+        status.seconds_left = self._seconds_left(now)
         self._view.show(status)
+
+    def _seconds_left(self, now: float) -> float | None:
+        """Until the run ends, as far as it is known: before the first score, until training does."""
+        if self._status.final_episodes is not None:
+            return self._left.rest_of_evaluation(now)
+        training = self._left.training(now)
+        return None if training is None else training + (self._left.evaluation(self._missing) or 0.0)
 
     def _show_quarantine(self) -> None:
         quarantine = self._system.quarantine

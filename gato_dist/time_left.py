@@ -15,6 +15,7 @@ class TimeLeft:
         self._training: float | None = None
         self._known: tuple[float, float] = (0.0, 0.0)
         self._episode_seconds: dict[str, float] = {}
+        self._ends: float | None = None
 
     def learned(self, now: float, progress: float) -> None:
         """Training has come to `progress`, a share, at the time `now` in seconds."""
@@ -34,12 +35,22 @@ class TimeLeft:
         """Until training ends."""
         return None if self._training is None else max(self._training - (now - self._known[0]), 0.0)
 
-    def evaluation(self, missing: Mapping[str, int]) -> float | None:
+    def evaluation(self, episodes: Mapping[str, int]) -> float | None:
         """For a number of episodes of each task; a task that was never scored takes as long as the others do."""
-        if not missing:
-            return 0.0
         if not self._episode_seconds:
             return None
         usual = sum(self._episode_seconds.values()) / len(self._episode_seconds)
-        seconds = [count * self._episode_seconds.get(task, usual) for task, count in missing.items()]
+        seconds = [count * self._episode_seconds.get(task, usual) for task, count in episodes.items()]
         return max(sum(seconds) / min(self._actors, len(seconds)), max(seconds))
+
+    def begin_evaluation(self, now: float, episodes: Mapping[str, int]) -> None:
+        """The final evaluation begins; what is expected of it now counts down from here.
+
+        Tasks overlap and the episodes of a task end together, so that the episodes done say little of the rest.
+        """
+        expected = self.evaluation(episodes)
+        self._ends = None if expected is None else now + expected
+
+    def rest_of_evaluation(self, now: float) -> float | None:
+        """Until the final evaluation, which has begun, ends; None if that is unknown, or was expected before now."""
+        return None if self._ends is None or now >= self._ends else self._ends - now

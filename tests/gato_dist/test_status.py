@@ -110,4 +110,15 @@ def test_time_left_follows_progress_and_scores():
     left.scored("b", 32.0, 8)
     assert left.evaluation({"a": 20, "b": 10}) == pytest.approx(40.0)
     assert left.evaluation({"a": 10, "c": 10}) == pytest.approx(30.0)
-    assert left.evaluation({}) == 0.0
+
+
+def test_the_final_evaluation_counts_down_until_it_takes_longer_than_expected():
+    left = TimeLeft(actors=2)
+    left.begin_evaluation(100.0, {"a": 20})
+    assert left.rest_of_evaluation(100.0) is None
+    left.scored("a", 16.0, 8)
+    left.begin_evaluation(100.0, {"a": 20})
+    assert left.rest_of_evaluation(110.0) == pytest.approx(30.0)
+    left.scored("a", 32.0, 8)
+    assert left.rest_of_evaluation(130.0) == pytest.approx(10.0)
+    assert left.rest_of_evaluation(141.0) is None
