@@ -47,9 +47,10 @@ def hold_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def hold_file(path: Path, patience: float = 0.0) -> Iterator[None]:
-    """Makes this process the only writer of a file, or of a folder that appears whole, in a folder that is there.
+    """Makes this process the only writer of a path: a file, or a folder that is renamed into place once it is complete.
 
-    patience: seconds to wait for another process to release it. Raises InputError as `hold_folder`.
+    The lock lies beside it, so its parent folder must exist. patience: seconds to wait for another process. Raises
+    InputError as `hold_folder`.
     """
     with _hold(path.with_name(f".{path.name}{LOCK}"), path, patience, parents=False):
         yield

@@ -7,7 +7,7 @@ from gato_dist.tables import NamedTable
 
 
 def result_table(results: list[TaskResult], title: str = "expert-score fraction") -> NamedTable:
-    """Random, expert and Gato score, fraction and interval of every task; success and human-normalised score if any."""
+    """Scores of every task: random, expert, Gato, fraction and interval; success and human-normalised score if any."""
     success = any(result.success is not None for result in results)
     human = any(result.human_normalised is not None for result in results)
     head = ["task", "episodes", "random", "expert", "gato", "± s.e.", "fraction", "95 % interval"]
