@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.config_sections import EvaluationConfig
+from gato_dist.config.sections import EvaluationConfig
 from gato_dist.episode import Observations
 from gato_dist.model.decode import ActionDecoder, Decoding
 from gato_dist.model.gato import Gato

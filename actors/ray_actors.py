@@ -9,41 +9,41 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.actor import ActorHandle
 
-from actors.board import Board, EvaluationJob, EvaluationResult, WeightsNote
+from actors.coordinator import Coordinator, EvaluationJob, EvaluationResult, WeightsNote
 from actors.filming import Film
 from actors.niceness import Niceness
 from actors.publisher import Publisher
-from gato_dist.config import RunConfig
-from gato_dist.config_sections import EvaluationConfig
+from gato_dist.config.run_config import RunConfig
+from gato_dist.config.sections import EvaluationConfig
 from gato_dist.ports import State
-from gato_dist.seeds import expert_seeds, first_row
+from gato_dist.seeds import expert_seeds, first_sequence
 from gato_dist.sources import Guidance, Source
 from gato_dist.tokens.tokenizer import Tokenizer
-from replay.tables import Place
+from replay.reverb.tables import ServerAddress
 
 if TYPE_CHECKING:
     from actors.relabel import Rollouts, Round
 
-# Between two times that a process tells the one board something, or asks it. `stretch`, at least 1, makes both longer
-# where there are many of them (`gato_dist.pace`).
+# Between two times that a process tells the one coordinator something, or asks it. `poll_scale`, at least 1, makes both longer
+# where there are many of them (`gato_dist.supervisor.planning`).
 REPORT_SECONDS = 1.0
 IDLE_SECONDS = 0.5
 
 
 # Ray keeps the last hundred thousand calls for its timeline: with these that is minutes, and 400 MiB of its server.
 @ray.remote(num_cpus=0, max_concurrency=1, enable_task_events=False)
-class BoardActor(Board):
-    """The board as an actor. It owns the weights that it hands out: they outlive the learner's worker."""
+class CoordinatorActor(Coordinator):
+    """The coordinator as an actor. It owns the weights that it hands out: they outlive the learner's worker."""
 
     def publish(self, version: int, step: int, reference: Any, published: float) -> None:
         super().publish(version, step, ray.put(reference), published)
 
 
 class Polled:
-    """The board's last answer to a question, asked in the background: calling it never blocks, and lags by a moment."""
+    """The coordinator's last answer to a question, asked in the background: calling it never blocks, and lags by a moment."""
 
     def __init__(self, ask: Callable[[], Any], first: Any, every: float) -> None:
-        """ask: a call of the board's method that tells. first: what holds until an answer has come. every: seconds."""
+        """ask: a call of the coordinator's method that tells. first: what holds until an answer has come. every: seconds."""
         self._ask, self._last, self._every = ask, first, every
         self._answer: Any = ask()
         self._asked: float = time.monotonic()
@@ -58,85 +58,87 @@ class Polled:
         return self._last
 
 
-def guide(board: ActorHandle, stretch: float = 1.0) -> Callable[[], Guidance]:
-    """What the board says of the run's progress and mixture."""
-    return Polled(board.guidance.remote, Guidance(), IDLE_SECONDS * stretch)
+def guide(coordinator: ActorHandle, poll_scale: float = 1.0) -> Callable[[], Guidance]:
+    """What the coordinator says of the run's progress and mixture."""
+    return Polled(coordinator.guidance.remote, Guidance(), IDLE_SECONDS * poll_scale)
 
 
 class RayHost:
-    """The `LearnerHost` port over the board. The learner must not end before `wait` has returned."""
+    """The `LearnerHost` port over the coordinator. The learner must not end before `wait` has returned."""
 
-    def __init__(self, board: ActorHandle, stretch: float = 1.0) -> None:
-        self._board, self._began = board, time.time()
+    def __init__(self, coordinator: ActorHandle, poll_scale: float = 1.0) -> None:
+        self._coordinator, self._began = coordinator, time.time()
         self._publisher = Publisher(self._send)
-        self.should_stop: Callable[[], bool] = Polled(board.learning_ends.remote, False, IDLE_SECONDS * stretch)
+        self.should_stop: Callable[[], bool] = Polled(
+            coordinator.learning_ends.remote, False, IDLE_SECONDS * poll_scale
+        )
 
     def publish(self, version: int, step: int, weights: State) -> None:
         self._publisher.publish(version, step, weights, time.time())
 
     def wait(self) -> None:
-        """Until the board has all that was published."""
+        """Until the coordinator has all that was published."""
         self._publisher.wait()
 
     def _send(self, version: int, step: int, weights: State, published: float) -> None:
-        ray.get(self._board.publish.remote(version, step, weights, published))
+        ray.get(self._coordinator.publish.remote(version, step, weights, published))
 
     def report(self, metrics: dict[str, float]) -> None:
         # Workers outlive a driver that was killed by a few steps: `began` tells them from those after them.
-        self._board.report.remote("learner", metrics | {"began": self._began})
+        self._coordinator.report.remote("learner", metrics | {"began": self._began})
 
     def saving(self, step: int) -> None:
-        self._board.save_replay.remote(step)
+        self._coordinator.save_replay.remote(step)
 
     def note(self, message: str) -> None:
-        self._board.tell.remote(message)
+        self._coordinator.tell.remote(message)
 
 
 class Reporter:
-    """Sends a process's figures to the board, at most every `every` seconds: 1, stretched."""
+    """Sends a process's figures to the coordinator, at most every `every` seconds: 1, stretched."""
 
-    def __init__(self, board: ActorHandle, source: str, name: str | None = None, stretch: float = 1.0) -> None:
+    def __init__(self, coordinator: ActorHandle, source: str, name: str | None = None, poll_scale: float = 1.0) -> None:
         """name: of an actor that counts as hanging where neither figures nor `alive` come from it; from now on."""
-        self._board, self._source, self._name = board, source, name
-        self.every = REPORT_SECONDS * stretch
+        self._coordinator, self._source, self._name = coordinator, source, name
+        self.every = REPORT_SECONDS * poll_scale
         self._sent = self._heard = float("-inf")
         self.alive()
 
-    def __call__(self, figures: dict[str, float]) -> None:
+    def __call__(self, metrics: dict[str, float]) -> None:
         now = time.monotonic()
         if now - self._sent >= self.every:
             self._sent = self._heard = now
-            self._board.report.remote(self._source, dict(figures), self._name)
+            self._coordinator.report.remote(self._source, dict(metrics), self._name)
 
     def alive(self) -> None:
         """For steps without figures, and while there is reason to wait. Figures need not wait for it."""
         now = time.monotonic()
         if self._name is not None and now - self._heard >= self.every:
             self._heard = now
-            self._board.beat.remote(self._name)
+            self._coordinator.beat.remote(self._name)
 
 
 class Stop:
     """Whether the run ends. Who asks, over and over, is alive: a writer that waits for room does."""
 
-    def __init__(self, board: ActorHandle, reporter: Reporter) -> None:
-        self._stops, self._reporter = Polled(board.stopping.remote, False, reporter.every), reporter
+    def __init__(self, coordinator: ActorHandle, reporter: Reporter) -> None:
+        self._stops, self._reporter = Polled(coordinator.stopping.remote, False, reporter.every), reporter
 
     def __call__(self) -> bool:
         self._reporter.alive()
         return self._stops()
 
 
-class ReplayPlace:
-    """Where a replay server is now, as the board last said: asking blocks once, at first."""
+class ReplayAddress:
+    """Where a replay server is now, as the coordinator last said: asking blocks once, at first."""
 
-    def __init__(self, board: ActorHandle, shard: int, stretch: float = 1.0) -> None:
-        self._board, self._shard, self._every = board, shard, REPORT_SECONDS * stretch
+    def __init__(self, coordinator: ActorHandle, shard: int, poll_scale: float = 1.0) -> None:
+        self._coordinator, self._shard, self._every = coordinator, shard, REPORT_SECONDS * poll_scale
         self._place: Polled | None = None
 
-    def __call__(self) -> Place:
+    def __call__(self) -> ServerAddress:
         if self._place is None:
-            tells: Any = self._board.replay_place
+            tells: Any = self._coordinator.replay_place
             ask = partial(tells.remote, self._shard)
             # An actor that is started again must not look for the server of before.
             self._place = Polled(ask, ray.get(ask()), self._every)
@@ -152,12 +154,12 @@ class ReplayActor:
         self._server = start()
 
     def began(self) -> tuple[str, str, dict[str, dict[int, int]]]:
-        """host:port, what it holds from before in words, and which rows those are (`Place.covered`)."""
+        """host:port, what it holds from before in words, and which rows those are (`ServerAddress.covered`)."""
         address = f"{ray.util.get_node_ip_address()}:{self._server.port}"
         return address, self._server.began, self._server.covered
 
-    def figures(self) -> dict[str, dict[str, int]]:
-        return self._server.figures()
+    def metrics(self) -> dict[str, dict[str, int]]:
+        return self._server.metrics()
 
     def admit(self, networks: list[str]) -> None:
         self._server.admit(networks)
@@ -168,7 +170,7 @@ class ReplayActor:
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
 class ExpertActor:
-    """One expert of one task; `run` returns when the board says stop."""
+    """One expert of one task; `run` returns when the coordinator says stop."""
 
     def run(
         self,
@@ -176,38 +178,44 @@ class ExpertActor:
         config: RunConfig,
         index: int,
         copy: int,
-        board: ActorHandle,
-        stretch: float,
+        coordinator: ActorHandle,
+        poll_scale: float,
         tokenizers: Tokenizer,
         make_writer: Callable[[str, Callable[[], bool]], Any],
     ) -> None:
-        """name: its own on the board. index: of the task in the config. make_writer: a row writer for (table, stop)."""
+        """name: its own on the coordinator. index: of the task in the config. make_writer: a row writer for (table, stop)."""
         from actors.demonstrate import demonstrate
         from actors.experts.registry import make_demonstrator
         from gato_dist.tokens.packing import Packer, Prompting
 
         niceness, task = Niceness(config.actors.niceness), config.tasks[index]
-        report = Reporter(board, f"expert/{task.name}/{copy}", name, stretch)
-        block: Any = ray.get(board.claim_block.remote())
+        report = Reporter(coordinator, f"expert/{task.name}/{copy}", name, poll_scale)
+        block: Any = ray.get(coordinator.claim_block.remote())
         seeds = expert_seeds(config.seed, block, task.num_envs)
         demonstrator = make_demonstrator(task, seeds, config.actors.threads)
         tokenizer = tokenizers.tasks[task.name]
         prompting = Prompting(config.tokens.prompt_share, config.tokens.prompt_tokens)
         packer = Packer(
-            tokenizer, config.tokens.length, task.window_steps, block, first_row(block), task.keep_repeats, prompting
+            tokenizer,
+            config.tokens.length,
+            task.window_steps,
+            block,
+            first_sequence(block),
+            task.keep_repeats,
+            prompting,
         )
-        stop = Stop(board, report)
+        stop = Stop(coordinator, report)
         with closing(demonstrator.env), make_writer(task.name, stop) as writer:
             niceness.take()
-            for figures in demonstrate(demonstrator, tokenizer, packer, writer.write):
-                report(figures)
+            for metrics in demonstrate(demonstrator, tokenizer, packer, writer.write):
+                report(metrics)
                 if stop():
                     return
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
 class GatoActor:
-    """Rolls out the newest weights in one task, its expert beside them; `run` returns when the board says stop."""
+    """Rolls out the newest weights in one task, its expert beside them; `run` returns when the coordinator says stop."""
 
     def run(
         self,
@@ -215,12 +223,12 @@ class GatoActor:
         config: RunConfig,
         index: int,
         sources: list[Source],
-        board: ActorHandle,
-        stretch: float,
+        coordinator: ActorHandle,
+        poll_scale: float,
         tokenizers: Tokenizer,
         make_writer: Callable[[str, Callable[[], bool]], Any],
     ) -> None:
-        """name: its own on the board. index: of the task in the config. sources: that it writes.
+        """name: its own on the coordinator. index: of the task in the config. sources: that it writes.
 
         make_writer: a row writer for (table, stop).
         """
@@ -230,47 +238,54 @@ class GatoActor:
 
         torch.set_num_threads(1)
         niceness, task = Niceness(config.relabel.niceness), config.tasks[index]
-        block: Any = ray.get(board.claim_block.remote())
+        block: Any = ray.get(coordinator.claim_block.remote())
         # A source of its own for every start: what those before it counted stays.
-        report = Reporter(board, f"gato/{task.name}/{block}", name, stretch)
-        stop = Stop(board, report)
+        report = Reporter(coordinator, f"gato/{task.name}/{block}", name, poll_scale)
+        stop = Stop(coordinator, report)
         rollouts = Rollouts(config, index, tokenizers, block, Source.RELABELLED in sources)
-        rounds = self._rounds(config, board, stretch, stop, rollouts)
+        rounds = self._rounds(config, coordinator, poll_scale, stop, rollouts)
         tokenizer = tokenizers.tasks[task.name]
         opened = open_sinks(config, task, tokenizer, sources, block, stop, make_writer)
         with closing(rollouts.env), opened as sinks:
             niceness.take()
-            for figures in relabel(rollouts.env, rollouts.labeller, rounds, tokenizer, sinks, rollouts.random):
-                report(figures)
+            for metrics in relabel(rollouts.env, rollouts.labeller, rounds, tokenizer, sinks, rollouts.random):
+                report(metrics)
                 if stop():
                     return
 
     def _rounds(
-        self, config: RunConfig, board: ActorHandle, stretch: float, stop: Callable[[], bool], rollouts: "Rollouts"
+        self,
+        config: RunConfig,
+        coordinator: ActorHandle,
+        poll_scale: float,
+        stop: Callable[[], bool],
+        rollouts: "Rollouts",
     ) -> "Iterator[Round]":
         """One after the other, each with the newest weights; none before there are any and the schedule begins."""
         guidance = Guidance()
         newest: WeightsNote | None = None
-        every, asked = IDLE_SECONDS * stretch, float("-inf")
+        every, asked = IDLE_SECONDS * poll_scale, float("-inf")
         while not stop():
             if time.monotonic() - asked >= every:
-                answers: Any = ray.get([board.guidance.remote(), board.newest.remote()])
+                answers: Any = ray.get([coordinator.guidance.remote(), coordinator.newest.remote()])
                 (guidance, newest), asked = answers, time.monotonic()
             if newest is None or guidance.progress < config.relabel.start:
                 time.sleep(every)
                 continue
             if newest.version != rollouts.version:
                 rollouts.load(newest.version, ray.get(newest.reference))
-                board.used.remote(time.time() - newest.published)
+                coordinator.used.remote(time.time() - newest.published)
             yield rollouts.round(guidance.progress)
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
 class EvaluatorActor:
-    """Acts with the newest weights and scores them; `run` returns when the board says stop."""
+    """Acts with the newest weights and scores them; `run` returns when the coordinator says stop."""
 
-    def run(self, name: str, config: RunConfig, board: ActorHandle, stretch: float, tokenizer: Tokenizer) -> None:
-        """name: its own on the board, also when it is started again."""
+    def run(
+        self, name: str, config: RunConfig, coordinator: ActorHandle, poll_scale: float, tokenizer: Tokenizer
+    ) -> None:
+        """name: its own on the coordinator, also when it is started again."""
         import torch
 
         from actors.evaluate import Evaluator
@@ -278,22 +293,22 @@ class EvaluatorActor:
 
         niceness = Niceness(config.evaluation.niceness)
         torch.set_num_threads(config.evaluation.threads)
-        self._report = Reporter(board, name, name, stretch)
+        self._report = Reporter(coordinator, name, name, poll_scale)
         self._evaluator, self._version = Evaluator(config, tokenizer, self._report.alive, self._ended), -1
         self._final_episodes: int | None = None
         self._model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
         niceness.take()
         self._ready = time.time()
-        board.report.remote(name, {"ready": self._ready})
-        while not ray.get(board.stopping.remote()):
+        coordinator.report.remote(name, {"ready": self._ready})
+        while not ray.get(coordinator.stopping.remote()):
             self._report.alive()
-            job = ray.get(board.next_job.remote(name))
+            job = ray.get(coordinator.next_job.remote(name))
             if job is None:
-                time.sleep(IDLE_SECONDS * stretch)
+                time.sleep(IDLE_SECONDS * poll_scale)
             else:
                 self._final_episodes = 0 if job.final else None
-                ray.get(board.post_result.remote(name, self._score(job, config.evaluation, board)))
-                board.report.remote(name, {"ready": self._ready})
+                ray.get(coordinator.post_result.remote(name, self._score(job, config.evaluation, coordinator)))
+                coordinator.report.remote(name, {"ready": self._ready})
 
     def _ended(self) -> None:
         """An episode has ended; of the last weights each is told, since nothing else shows how far they are."""
@@ -301,9 +316,9 @@ class EvaluatorActor:
             self._final_episodes += 1
             self._report({"ready": self._ready, "final_episodes": float(self._final_episodes)})
 
-    def _score(self, job: EvaluationJob, settings: EvaluationConfig, board: ActorHandle) -> EvaluationResult:
+    def _score(self, job: EvaluationJob, settings: EvaluationConfig, coordinator: ActorHandle) -> EvaluationResult:
         if self._load(job):
-            board.used.remote(time.time() - job.weights.published)
+            coordinator.used.remote(time.time() - job.weights.published)
         count = settings.final_episodes if job.final else settings.episodes
         began = time.monotonic()
         film = Film() if job.film else None

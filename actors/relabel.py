@@ -16,15 +16,16 @@ from actors.evaluate import Evaluator, load_state
 from actors.experts.registry import make_expert, policy_provenance
 from actors.labelled import LabelFailed, LabelledPolicy
 from actors.rollout import EpisodeRecorder, rollout
-from gato_dist.config import RunConfig
-from gato_dist.config_sections import TaskConfig
+from gato_dist.config.run_config import RunConfig
+from gato_dist.config.sections import TaskConfig
 from gato_dist.envs.registry import make_env
 from gato_dist.episode import Episode, Provenance, join_steps
 from gato_dist.model.gato import Gato
 from gato_dist.ports import Labeller, Policy, State, VectorEnv
-from gato_dist.scores import expert_score_fraction, load_reference
-from gato_dist.seeds import BLOCK_ROWS, expert_seeds, first_row
-from gato_dist.sequence import Rows
+from gato_dist.scores.references import load_reference
+from gato_dist.scores.table import expert_score_fraction
+from gato_dist.seeds import BLOCK_SEQUENCES, expert_seeds, first_sequence
+from gato_dist.sequence import Sequences
 from gato_dist.sources import Source, expert_episodes
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.packing import Packer
@@ -53,7 +54,7 @@ class Sink:
     """
 
     packer: Packer
-    write: Callable[[Rows | None], bool]
+    write: Callable[[Sequences | None], bool]
     takes: Callable[[Episode], bool]
 
     def put(self, tokenizer: TaskTokenizer, episodes: list[Episode], version: int) -> tuple[bool, int, float]:
@@ -81,27 +82,27 @@ def relabel(
     Ends with the rounds, or when a sink does. Figures: env_steps; episodes that Gato played, led: by the expert,
     dropped, imitated: taken by the sink of Gato's own; return_sum of Gato's; tokens; beta and seconds.
     """
-    figures, failed = dict.fromkeys(FIGURES, 0.0), 0
+    metrics, failed = dict.fromkeys(FIGURES, 0.0), 0
     for each in rounds:
         led = random.random(len(env.seeds)) < (each.beta if labeller is not None else 0.0)
         policy = LabelledPolicy(each.policy, labeller, led) if labeller is not None else each.policy
-        figures["beta"] = each.beta
+        metrics["beta"] = each.beta
         played = _Played(env, policy_provenance(env.spec.name, each.policy, each.version))
         try:
-            yield from played.play(policy, figures)
+            yield from played.play(policy, metrics)
             failed = 0
         except LabelFailed:
             failed += 1
             if failed == PATIENCE:
                 raise
         own, shown = played.kept(~led), played.kept(led)
-        figures["episodes"] += len(own)
-        figures["led"] += len(shown)
-        figures["dropped"] += len(env.seeds) - len(own) - len(shown)
-        figures["return_sum"] += sum(episode.episode_return for episode in own)
-        if not _deliver(own, shown, each.version, tokenizer, sinks, figures):
+        metrics["episodes"] += len(own)
+        metrics["led"] += len(shown)
+        metrics["dropped"] += len(env.seeds) - len(own) - len(shown)
+        metrics["return_sum"] += sum(episode.episode_return for episode in own)
+        if not _deliver(own, shown, each.version, tokenizer, sinks, metrics):
             return
-        yield figures
+        yield metrics
 
 
 def _deliver(
@@ -110,7 +111,7 @@ def _deliver(
     version: int,
     tokenizer: TaskTokenizer,
     sinks: dict[Source, Sink],
-    figures: dict[str, float],
+    metrics: dict[str, float],
 ) -> bool:
     """Puts Gato's own episodes and the expert's where they belong; whether there is more to do."""
     work = []
@@ -118,14 +119,14 @@ def _deliver(
         work += [(Source.RELABELLED, shown, -1), (Source.RELABELLED, own, version)]
     if Source.SELF in sinks:
         good = [replace(each, targets=each.actions) for each in own if sinks[Source.SELF].takes(each)]
-        figures["imitated"] += len(good)
+        metrics["imitated"] += len(good)
         work.append((Source.SELF, good, version))
     for source, episodes, acted in work:
         began = time.monotonic()
         goes_on, tokens, ready = sinks[source].put(tokenizer, episodes, acted)
-        figures["tokens"] += tokens
-        figures["encode_seconds"] += ready - began
-        figures["write_seconds"] += time.monotonic() - ready
+        metrics["tokens"] += tokens
+        metrics["encode_seconds"] += ready - began
+        metrics["write_seconds"] += time.monotonic() - ready
         if not goes_on:
             return False
     return True
@@ -139,14 +140,14 @@ class _Played:
         self._episodes: list[Episode] = []
         self._lost = np.zeros(len(env.seeds), bool)
 
-    def play(self, policy: Policy, figures: dict[str, float]) -> Iterator[dict[str, float]]:
+    def play(self, policy: Policy, metrics: dict[str, float]) -> Iterator[dict[str, float]]:
         mark = time.monotonic()
         for step in rollout(self._env, policy, once=True):
             self._lost |= step.active & getattr(policy, "lost", False)
             self._episodes += self._recorder.add(step)
-            figures["env_steps"] += float(step.active.sum())
-            figures["play_seconds"] += time.monotonic() - mark
-            yield figures
+            metrics["env_steps"] += float(step.active.sum())
+            metrics["play_seconds"] += time.monotonic() - mark
+            yield metrics
             mark = time.monotonic()
 
     def kept(self, where: np.ndarray) -> list[Episode]:
@@ -204,7 +205,7 @@ def open_sinks(
     with ExitStack() as stack:
         sinks = {}
         for number, source in enumerate(sources):
-            items = first_row(block) + number * (BLOCK_ROWS // 2)
+            items = first_sequence(block) + number * (BLOCK_SEQUENCES // 2)
             packer = Packer(
                 tokenizer, config.tokens.length, task.window_steps, block + number, items, task.keep_repeats
             )

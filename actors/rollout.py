@@ -11,7 +11,7 @@ import numpy as np
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import PlayError
 from gato_dist.ports import Policy, VectorEnv
-from gato_dist.value_faults import episode_faults
+from gato_dist.value_checks import episode_faults
 
 
 @dataclass

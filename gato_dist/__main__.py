@@ -2,7 +2,7 @@
 
 import sys
 
-from gato_dist.cli import main
+from gato_dist.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

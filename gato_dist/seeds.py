@@ -13,7 +13,7 @@ REFERENCE_START = 2**29
 DATASET_START = 3 * 2**28
 DATASET_SEEDS = 2**20  # episodes of a task that one seed of a collection can draw
 BLOCK = 1024
-BLOCK_ROWS = 1 << 31  # more than an actor writes before it is started again: 88 days of 280 a second
+BLOCK_SEQUENCES = 1 << 31  # more than an actor writes before it is started again: 88 days of 280 a second
 BLOCKS = 1 << 22  # item ids of so many are whole numbers in a float64, which Reverb keeps them as
 
 
@@ -27,14 +27,14 @@ def teaches(seed: int) -> bool:
     return seed < REFERENCE_START or DATASET_START <= seed < EVALUATION_START
 
 
-def first_row(block: int) -> int:
+def first_sequence(block: int) -> int:
     """The item id that rows of one actor's seed block begin with."""
-    return block * BLOCK_ROWS
+    return block * BLOCK_SEQUENCES
 
 
-def row_block(item: int) -> int:
+def sequence_block(item: int) -> int:
     """The seed block of the actor that wrote a row."""
-    return item // BLOCK_ROWS
+    return item // BLOCK_SEQUENCES
 
 
 def expert_seeds(run_seed: int, block: int, count: int) -> list[int]:

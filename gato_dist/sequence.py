@@ -1,17 +1,31 @@
 """Sequences: fixed rows of L tokens that replay holds, and the batch that the learner eats."""
 
 from dataclasses import dataclass, field, fields
+from enum import IntEnum
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gato_dist.kinds import Kind
+
+class Kind(IntEnum):
+    """What a position holds; it decides how the model embeds it."""
+
+    PADDING = 0
+    TEXT = 1
+    PATCH = 2
+    DISCRETE = 3
+    CONTINUOUS = 4
+    TENSOR = 5  # compact: a whole tensor of standardised floats rides beside
+    GRID = 6  # compact: a whole tensor of small integers rides beside
+    SEPARATOR = 7
+    ACTION = 8
+    ACTION_CONTINUOUS = 9
 
 
 @dataclass(frozen=True)
-class RowShape:
+class SequenceShape:
     """Sizes of one task's rows: length L, patches P and compact tensors N of width D that ride beside.
 
     tensor_type: of the tensors' numbers; `uint8` where all of them are grids.
@@ -25,7 +39,7 @@ class RowShape:
 
 
 @dataclass
-class Rows:
+class Sequences:
     """R rows of one task, each with one or more segments: windows of an episode that do not see one another.
 
     token int32, kind uint8, local_position int16, segment int16 (−1: padding), step int16 (inside the segment),
@@ -61,25 +75,25 @@ class Rows:
         """One row as a dict of arrays."""
         return {field.name: getattr(self, field.name)[index] for field in fields(self)}
 
-    def take(self, which: np.ndarray | slice) -> "Rows":
+    def take(self, which: np.ndarray | slice) -> "Sequences":
         """Some of the rows, or all in another order."""
-        return Rows(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
+        return Sequences(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
     def to_bytes(self) -> np.ndarray:
-        """uint8 [R, `row_bytes`]: the arrays of each row one after the other, which is what a replay item holds."""
+        """uint8 [R, `sequence_bytes`]: the arrays of each row one after the other, which is what a replay item holds."""
         arrays = (np.ascontiguousarray(getattr(self, field.name)) for field in fields(self))
         flat = (array.reshape(len(self), prod(array.shape[1:])) for array in arrays)
         return np.concatenate([array.view(np.uint8) for array in flat], axis=1)
 
     @classmethod
-    def from_bytes(cls, data: np.ndarray, shape: RowShape) -> "Rows":
+    def from_bytes(cls, data: np.ndarray, shape: SequenceShape) -> "Sequences":
         """The inverse of `to_bytes`. Raises ValueError for rows of another shape."""
-        if data.shape[1] != row_bytes(shape):
-            raise ValueError(f"rows of {data.shape[1]} bytes where {shape} has {row_bytes(shape)}")
+        if data.shape[1] != sequence_bytes(shape):
+            raise ValueError(f"rows of {data.shape[1]} bytes where {shape} has {sequence_bytes(shape)}")
         return cls(**{name: array.copy() for name, array in _arrays_in(data, shape).items()})
 
     @classmethod
-    def signature(cls, shape: RowShape) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    def signature(cls, shape: SequenceShape) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Shape and dtype of each array of one row."""
         length, count, tensors = (shape.length,), shape.patches, (shape.tensors, shape.tensor_size)
         layout: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
@@ -99,36 +113,36 @@ class Rows:
         return {name: (dims, np.dtype(kind)) for name, (dims, kind) in layout.items()}
 
 
-class BlankRows(Rows):
+class BlankSequences(Sequences):
     """R rows of zeros, to be filled in place: their arrays lie as `to_bytes` wants them, which copies nothing."""
 
-    def __init__(self, count: int, shape: RowShape) -> None:
-        self._data = np.zeros((count, row_bytes(shape)), np.uint8)
+    def __init__(self, count: int, shape: SequenceShape) -> None:
+        self._data = np.zeros((count, sequence_bytes(shape)), np.uint8)
         super().__init__(**_arrays_in(self._data, shape))
 
     def to_bytes(self) -> np.ndarray:
         return self._data
 
 
-def _arrays_in(data: np.ndarray, shape: RowShape) -> dict[str, np.ndarray]:
-    """The arrays of rows as bytes [R, `row_bytes`], by name: views."""
+def _arrays_in(data: np.ndarray, shape: SequenceShape) -> dict[str, np.ndarray]:
+    """The arrays of rows as bytes [R, `sequence_bytes`], by name: views."""
     arrays, start = {}, 0
-    for name, (dims, dtype) in Rows.signature(shape).items():
+    for name, (dims, dtype) in Sequences.signature(shape).items():
         stop = start + prod(dims) * dtype.itemsize
         arrays[name] = data[:, start:stop].view(dtype).reshape(len(data), *dims)
         start = stop
     return arrays
 
 
-def row_bytes(shape: RowShape) -> int:
+def sequence_bytes(shape: SequenceShape) -> int:
     """Size of a row as bytes."""
-    return sum(prod(dims) * dtype.itemsize for dims, dtype in Rows.signature(shape).values())
+    return sum(prod(dims) * dtype.itemsize for dims, dtype in Sequences.signature(shape).values())
 
 
 @dataclass
 class Batch:
     """B rows of several tasks. token, kind, local_position, segment, step, position, loss_mask, correction: [B, L] as
-    in `Rows`.
+    in `Sequences`.
 
     position int16: index inside the segment. patches uint8 [ΣP, 16, 16, 3], places uint8 [ΣP, 2, 2] and tensors
     float32 [ΣN, D] are those of all rows, in the order of the positions that consume them.
@@ -212,7 +226,7 @@ def split_batch(batch: Batch, parts: int) -> list[Batch]:
     return split
 
 
-def collate(parts: list[tuple[int, Rows]], tensor_size: int) -> Batch:
+def collate(parts: list[tuple[int, Sequences]], tensor_size: int) -> Batch:
     """One batch of the rows of several tasks, given as (task index, rows); tensors are padded to `tensor_size`.
 
     Raises ValueError where there is no row.

@@ -5,7 +5,7 @@ from enum import StrEnum
 from math import isfinite, prod
 from typing import Any
 
-from gato_dist.plain import read_as
+from gato_dist.utils.typed_json import read_as
 
 
 class Modality(StrEnum):

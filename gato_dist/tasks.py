@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.files import suffix_of
-from gato_dist.plain import read_as
+from gato_dist.utils.files import suffix_of
+from gato_dist.utils.typed_json import read_as
 
 # Tasks of this suite stand in no file: any of gymnasium's ids, or module:factory, is one.
 OPEN_SUITE = "gymnasium"

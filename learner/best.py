@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 
-from gato_dist.config import RunConfig
+from gato_dist.config.run_config import RunConfig
 from gato_dist.errors import DAMAGED
-from gato_dist.files import replace_text
-from gato_dist.plain import read_as, to_json
 from gato_dist.ports import State
-from gato_dist.scores import MeanPoint, Reference
+from gato_dist.scores.references import Reference
+from gato_dist.scores.table import MeanPoint
 from gato_dist.tokens.tokenizer import Tokenizer
+from gato_dist.utils.files import replace_text
+from gato_dist.utils.typed_json import read_as, to_json
 from learner.checkpoint import Counters
 from learner.export import write_file
 

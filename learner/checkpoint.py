@@ -11,15 +11,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gato_dist.config import RunConfig, dump_config, load_config
+from gato_dist.config.run_config import RunConfig, dump_config, load_config
 from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.files import digest
 from gato_dist.model.gato import Gato
-from gato_dist.plain import read_as, to_json
-from gato_dist.scores import Reference
-from gato_dist.seal import MANIFEST, seal, verify
+from gato_dist.scores.references import Reference
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
+from gato_dist.utils.files import digest
+from gato_dist.utils.manifest import MANIFEST, seal, verify
+from gato_dist.utils.typed_json import read_as, to_json
 from learner.export import file_references, read_file, write_file
 from learner.state import load_model, load_optimizer, model_tensors, optimizer_tensors
 

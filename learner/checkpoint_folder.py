@@ -4,11 +4,11 @@ import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from gato_dist.config import RunConfig
+from gato_dist.config.run_config import RunConfig
 from gato_dist.errors import InputError
-from gato_dist.files import flush, why_unwritten
-from gato_dist.scores import Reference
+from gato_dist.scores.references import Reference
 from gato_dist.tokens.tokenizer import Tokenizer
+from gato_dist.utils.files import flush, why_unwritten
 from learner.checkpoint import Snapshot, check_fits
 
 PARTIAL = ".partial"

@@ -11,13 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, uint8
 
-from gato_dist.config import RunConfig, parse_config
+from gato_dist.config.run_config import RunConfig, parse_config
 from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.files import flush, why_unwritten
-from gato_dist.locks import hold_file
-from gato_dist.plain import read_as, to_json
-from gato_dist.scores import Reference
+from gato_dist.scores.references import Reference
 from gato_dist.tokens.tokenizer import Tokenizer
+from gato_dist.utils.files import flush, why_unwritten
+from gato_dist.utils.locks import hold_file
+from gato_dist.utils.typed_json import read_as, to_json
 
 FORMAT = "gato_dist weights 1"
 

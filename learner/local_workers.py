@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch.multiprocessing as mp
 
-from gato_dist.signals import Interrupt
+from gato_dist.utils.signals import Interrupt
 
 
 def run_workers(job: Callable[[], None], workers: int) -> None:

@@ -38,7 +38,7 @@ class Meter:
             return {}
         self._read()
         seconds = max(time.monotonic() - self._since, 1e-9)
-        figures = {
+        metrics = {
             "loss": float(self._loss.sum() / self._targets.sum()),
             "tokens_per_second": self._tokens / seconds,
             "steps_per_second": self._steps / seconds,
@@ -46,9 +46,9 @@ class Meter:
         }
         for index, task in enumerate(self._tasks):
             if self._targets[index]:
-                figures[f"loss/{task}"] = float(self._loss[index] / self._targets[index])
+                metrics[f"loss/{task}"] = float(self._loss[index] / self._targets[index])
         self._reset()
-        return figures
+        return metrics
 
     def _read(self) -> None:
         count = len(self._tasks)

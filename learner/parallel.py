@@ -10,9 +10,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gato_dist.config_sections import LearnerConfig
+from gato_dist.config.sections import LearnerConfig
 from gato_dist.errors import InputError
-from gato_dist.listening import answer_only
+from gato_dist.utils.port_filter import answer_only
 from learner.loss import LossModel
 
 # Counts and wishes go over gloo, from host to host: asked of the GPU, they would make the host wait for it.

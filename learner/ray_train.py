@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gato_dist.recovery import MAX_DEATHS, Deaths
+from gato_dist.utils.restarts import MAX_DEATHS, Deaths
 
 _terminated = threading.Event()
 

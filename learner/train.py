@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gato_dist.config import RunConfig
+from gato_dist.config.run_config import RunConfig
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
 from gato_dist.model.inputs import bucket, exact
@@ -273,10 +273,10 @@ class _Periodic:
         if parallel.is_first():
             damaged = zip(self._config.weights, learner.damaged, strict=False)
             counters |= {f"damaged/{name}": count for name, count in damaged if count}
-            figures = (
+            metrics = (
                 counters | learner.meter.report() | {"learning_rate": rate, "progress": min(learner.progress, 1.0)}
             )
-            self._host.report(figures | {"publish_seconds": self._publish_seconds})
+            self._host.report(metrics | {"publish_seconds": self._publish_seconds})
 
     def publish(self) -> None:
         self._published = time.monotonic()

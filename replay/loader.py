@@ -12,10 +12,10 @@ from itertools import count, pairwise
 
 import numpy as np
 
-from gato_dist.sequence import Batch, DataPosition, Rows, collate
-from replay.sampler import join_rows, slice_rows
+from gato_dist.sequence import Batch, DataPosition, Sequences, collate
+from replay.reverb.sampler import join_sequences, slice_sequences
 
-Chunks = Callable[[int], Rows]
+Chunks = Callable[[int], Sequences]
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class LaneStream:
 
     def __init__(self, chunks: Chunks, chunk: int = 0, row: int = 0) -> None:
         self._chunks, self._chunk, self._row = chunks, chunk, row
-        self._rows: Rows | None = None
+        self._rows: Sequences | None = None
 
-    def take(self, count: int) -> Rows:
+    def take(self, count: int) -> Sequences:
         """The next `count` rows."""
-        parts: list[Rows] = []
+        parts: list[Sequences] = []
         while count:
             if self._rows is None:
                 self._rows = self._chunks(self._chunk)
-            parts.append(slice_rows(self._rows, self._row, min(self._row + count, len(self._rows))))
+            parts.append(slice_sequences(self._rows, self._row, min(self._row + count, len(self._rows))))
             self._row += len(parts[-1])
             count -= len(parts[-1])
             if self._row >= len(self._rows):
                 self._chunk, self._row, self._rows = self._chunk + 1, 0, None
-        return join_rows([part for part in parts if len(part)])
+        return join_sequences([part for part in parts if len(part)])
 
     @property
     def cursor(self) -> tuple[int, int]:

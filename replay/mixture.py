@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gato_dist.sequence import Batch, Rows, collate
+from gato_dist.sequence import Batch, Sequences, collate
 from gato_dist.sources import Guidance, Source
-from replay.sampler import AHEAD, ReadyRows, join_rows
+from replay.reverb.sampler import AHEAD, ReadySequences, join_sequences
 from replay.usage import Usage
 
 POLL_SECONDS = 0.2
@@ -29,7 +29,7 @@ class Stream:
 
     task: int
     weight: float
-    rows: Iterator[Rows]
+    rows: Iterator[Sequences]
     source: Source = Source.EXPERT
 
 
@@ -61,7 +61,7 @@ class MixtureBatches:
         self._weights = np.array([stream.weight for stream in streams])
         self._expert = np.array([stream.source is Source.EXPERT for stream in streams])
         # Experts' rows are waited for: further ones lying ready would only be older.
-        self._rows = [ReadyRows(s.rows, 1 if s.source is Source.EXPERT else AHEAD) for s in streams]
+        self._rows = [ReadySequences(s.rows, 1 if s.source is Source.EXPERT else AHEAD) for s in streams]
         self._began, self._missing = np.zeros(len(self._rows), bool), np.zeros(len(self._rows), bool)
         self._batch, self._tensor_size = batch, tensor_size
         self._random = np.random.default_rng(seed)
@@ -92,9 +92,9 @@ class MixtureBatches:
         shares = part * np.divide(of_task, whole, out=np.zeros(many), where=whole > 0)[self._tasks]
         return shares / (shares.sum() or 1.0)
 
-    def _draw(self, until: float) -> list[tuple[int, Rows]]:
+    def _draw(self, until: float) -> list[tuple[int, Sequences]]:
         """The rows of a batch, with their tasks. until: when first rows are no longer waited for."""
-        parts: list[tuple[int, Rows]] = []
+        parts: list[tuple[int, Sequences]] = []
         while (wanted := self._batch - sum(len(rows) for _, rows in parts)) > 0:
             guidance = self._guide()
             shares = self.shares(guidance)
@@ -104,7 +104,7 @@ class MixtureBatches:
                 time.sleep(POLL_SECONDS)
         return parts
 
-    def _take(self, counts: np.ndarray, version: int, until: float) -> Iterator[tuple[int, Rows]]:
+    def _take(self, counts: np.ndarray, version: int, until: float) -> Iterator[tuple[int, Sequences]]:
         counts = counts.copy()
         # Those that may come short first, so that their task's experts can fill in.
         for index in np.argsort(self._expert, kind="stable"):
@@ -120,10 +120,10 @@ class MixtureBatches:
                 self._usage.drew(stream.task, stream.source, rows, version)
                 yield stream.task, rows
 
-    def _wait(self, index: int, wanted: int, until: float) -> Rows | None:
+    def _wait(self, index: int, wanted: int, until: float) -> Sequences | None:
         """Rows of an expert's stream: fewer than wanted, or None, where they do not come. Then it counts as missing."""
         ready, task = self._rows[index], self._streams[index].task
-        parts: list[Rows] = []
+        parts: list[Sequences] = []
         dry = time.monotonic() + DRY_SECONDS
         while wanted and not self._missing[index]:
             if ready.wait(POLL_SECONDS):
@@ -134,4 +134,4 @@ class MixtureBatches:
                 self._missing[index] = time.monotonic() > dry
             else:
                 self._missing[index] = time.monotonic() > until or task in self._guide().troubled
-        return join_rows(parts) if parts else None
+        return join_sequences(parts) if parts else None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gato_dist.sequence import Rows
+from gato_dist.sequence import Sequences
 from gato_dist.sources import Source
 
 BINS = 14
@@ -32,7 +32,7 @@ class Usage:
         self._reuse: list[np.ndarray] = []
         self._skipping: dict[str, Callable[[], int]] = {}
 
-    def drew(self, task: int, source: Source, rows: Rows, version: int) -> None:
+    def drew(self, task: int, source: Source, rows: Sequences, version: int) -> None:
         """Rows that go into a batch while `version` is the newest of the weights."""
         self._rows[task, source] += len(rows)
         acted = rows.weights_version[:, 1]
@@ -52,7 +52,7 @@ class Usage:
         """damaged: counts the documents of this corpus that were skipped."""
         self._skipping[self._names[task]] = damaged
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Counters: rows/SOURCE/TASK; lag/BIN, in weights versions, of rows in which Gato acted; reuse/BIN;
 
         damaged/CORPUS: documents that were skipped.

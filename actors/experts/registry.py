@@ -11,13 +11,13 @@ import numpy as np
 
 from actors.experts.noise import NoisyExpert
 from actors.experts.random import RandomPolicy
-from gato_dist.config_sections import TaskConfig
+from gato_dist.config.sections import TaskConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Provenance
 from gato_dist.errors import InputError
-from gato_dist.plain import to_json
 from gato_dist.ports import Policy, VectorEnv
 from gato_dist.tasks import TaskEntry, played_entry, task_entry
+from gato_dist.utils.typed_json import to_json
 
 if TYPE_CHECKING:
     from gato_dist.envs.minigrid_python import MinigridVector
@@ -48,7 +48,7 @@ def policy_provenance(task: str, policy: Policy, weights_version: int = -1) -> P
     return Provenance(task, 0, text["name"], content, weights_version=weights_version, versions=versions)
 
 
-Maker = Callable[[TaskEntry, "_Worlds", dict[str, Any]], Demonstrator]
+Maker = Callable[[TaskEntry, "_EnvMaker", dict[str, Any]], Demonstrator]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def make_expert(
     """
     entry = task_entry(task)
     chosen = kind or entry.expert
-    make, worlds = find_kind(task, chosen).make, _Worlds(seeds, threads, max_steps)
+    make, worlds = find_kind(task, chosen).make, _EnvMaker(seeds, threads, max_steps)
     with _naming(task, chosen):
         try:
             return make(entry, worlds, merged_options(entry, kind, options))
@@ -132,7 +132,7 @@ def _naming(task: str, kind: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Worlds:
+class _EnvMaker:
     """How many environments an expert gets, and of which length; and those that were made."""
 
     seeds: list[int]
@@ -152,22 +152,22 @@ class _Worlds:
             env.close()
 
 
-def _scripted(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.scripted import MetaWorldScript
+def _scripted(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.scripts.metaworld import MetaWorldScript
 
     return Demonstrator(worlds.make(entry), MetaWorldScript(entry.name.split("/")[1], **options))
 
 
-def _vizdoom_script(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.vizdoom_script import VizdoomScript
+def _vizdoom_script(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.scripts.vizdoom import VizdoomScript
 
     script = VizdoomScript(entry.env, len(worlds.seeds), **options)
     return Demonstrator(worlds.make(entry), script)
 
 
-def _arm_script(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.grasp_script import GOALS, GraspScript
-    from actors.experts.reach_script import TARGETS, ReachScript
+def _arm_script(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.scripts.grasp import GOALS, GraspScript
+    from actors.experts.scripts.reach import TARGETS, ReachScript
 
     script = dict.fromkeys(TARGETS, ReachScript) | dict.fromkeys(GOALS, GraspScript)
     if entry.env not in script:
@@ -176,7 +176,7 @@ def _arm_script(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> D
     return Demonstrator(env, script[entry.env](entry.env, np.asarray(env.spec.action.high), **options))
 
 
-def _minigrid(entry: TaskEntry, worlds: _Worlds) -> "MinigridVector":
+def _minigrid(entry: TaskEntry, worlds: _EnvMaker) -> "MinigridVector":
     from gato_dist.envs.minigrid_python import MinigridVector
 
     options = dict(entry.options)
@@ -185,21 +185,21 @@ def _minigrid(entry: TaskEntry, worlds: _Worlds) -> "MinigridVector":
     return worlds.keep(MinigridVector(entry.env, spec, worlds.seeds, most, options))
 
 
-def _bot(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.bot import BabyAIBotExpert
+def _bot(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.planners.babyai_bot import BabyAIBotExpert
 
     env = _minigrid(entry, worlds)
     return Demonstrator(env, BabyAIBotExpert(env, **options))
 
 
-def _gridworld(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.gridworld import GridworldPlanner
+def _gridworld(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
+    from actors.experts.planners.gridworld import GridworldPlanner
 
     env = _minigrid(entry, worlds)
     return Demonstrator(env, GridworldPlanner(env, **options))
 
 
-def _callable(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+def _callable(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
     return Demonstrator(worlds.make(entry), _load_callable(entry.name, worlds.seeds, options))
 
 
@@ -209,18 +209,18 @@ def _load_callable(task: str, seeds: list[int], options: dict[str, Any]) -> Poli
     return CallableExpert(task_spec(task), seeds, **options)
 
 
-def _random(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+def _random(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
     env = worlds.make(entry)
     return Demonstrator(env, RandomPolicy(env.spec.action, worlds.seeds, **options))
 
 
-def _checkpoint(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+def _checkpoint(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
     expert = _load_checkpoint(entry.name, worlds.seeds, options)
     return Demonstrator(worlds.make(entry), expert)
 
 
 def _load_checkpoint(task: str, seeds: list[int], options: dict[str, Any]) -> Policy:
-    from actors.experts.checkpoint import CheckpointExpert
+    from actors.experts.rl.checkpoint import CheckpointExpert
 
     return CheckpointExpert(task_spec(task), seeds, **options)
 
@@ -228,8 +228,8 @@ def _load_checkpoint(task: str, seeds: list[int], options: dict[str, Any]) -> Po
 def _ale(module: str, name: str) -> Maker:
     """A planner that a shadow emulator serves: refuses the environments that no shadow can follow."""
 
-    def make(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
-        from actors.experts.ale_emulator import check_options
+    def make(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
+        from actors.experts.planners.ale_emulator import check_options
 
         check_options(entry.options)
         return _planner(module, name)(entry, worlds, options)
@@ -238,19 +238,19 @@ def _ale(module: str, name: str) -> Maker:
 
 
 def _planner(module: str, name: str) -> Maker:
-    def make(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
-        planner = getattr(importlib.import_module(f"actors.experts.{module}"), name)
+    def make(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
+        planner = getattr(importlib.import_module(f"actors.experts.planners.{module}"), name)
         env = worlds.make(entry)
         return Demonstrator(env, planner(entry.env, len(worlds.seeds), worlds.seeds[0], **options))
 
     return make
 
 
-def _pixel_planner(entry: TaskEntry, worlds: _Worlds, options: dict[str, Any]) -> Demonstrator:
+def _pixel_planner(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
     from actors.experts.from_state import StateExpert
-    from gato_dist.envs import dm_control
+    from gato_dist.envs.suites import dm_control
 
-    made = _planner("planner_dmc", "ControlPlanner")(entry, worlds, options)
+    made = _planner("dm_control", "ControlPlanner")(entry, worlds, options)
     parts = [part.name for part in dm_control.spec(entry).observations]
     return Demonstrator(made.env, StateExpert(made.policy, parts))
 
@@ -262,10 +262,10 @@ _KINDS: dict[tuple[str, str], ExpertKind] = {
     ("bot", "babyai"): ExpertKind(_bot, labels=True),
     ("astar", "babyai"): ExpertKind(_gridworld, labels=True),
     ("astar", "sokoban"): ExpertKind(_planner("sokoban", "SokobanPlanner"), labels=True),
-    ("planner", "ale"): ExpertKind(_ale("planner_ale", "AlePlanner")),
-    ("guided", "ale"): ExpertKind(_ale("planner_ale_guided", "GuidedAlePlanner")),
-    ("planner", "procgen"): ExpertKind(_planner("planner_procgen", "ProcgenPlanner")),
-    ("planner", "dm_control"): ExpertKind(_planner("planner_dmc", "ControlPlanner")),
+    ("planner", "ale"): ExpertKind(_ale("ale", "AlePlanner")),
+    ("guided", "ale"): ExpertKind(_ale("ale_guided", "GuidedAlePlanner")),
+    ("planner", "procgen"): ExpertKind(_planner("procgen", "ProcgenPlanner")),
+    ("planner", "dm_control"): ExpertKind(_planner("dm_control", "ControlPlanner")),
     ("planner", "dm_control_pixels"): ExpertKind(_pixel_planner),
     ("checkpoint", "*"): ExpertKind(_checkpoint, labels=True, load=_load_checkpoint),
     ("callable", "*"): ExpertKind(_callable, labels=True, load=_load_callable),

@@ -10,7 +10,7 @@ from gato_dist.episode import Observations
 from gato_dist.errors import InputError
 from gato_dist.ports import Info
 from gato_dist.specs import Modality, TaskSpec
-from gato_dist.user_code import find
+from gato_dist.utils.import_object import find
 
 
 class CallableExpert:

@@ -1,7 +1,7 @@
 """Holds one gymnasium environment to its own spaces, before a vector of them copies what it returns into a batch.
 
 Copying is too late: there an integer beyond its type wraps around, and a wrong shape ends in an error that names no
-part. What every suite is held to, such as finite numbers, is checked of whole batches (`gato_dist.value_faults`).
+part. What every suite is held to, such as finite numbers, is checked of whole batches (`gato_dist.value_checks`).
 """
 
 from functools import reduce

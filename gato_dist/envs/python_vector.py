@@ -11,7 +11,7 @@ from gato_dist.episode import Observations
 from gato_dist.errors import InputError, PlayError
 from gato_dist.ports import TimeStep
 from gato_dist.specs import Modality, TaskSpec
-from gato_dist.value_faults import part_fault, reward_fault
+from gato_dist.value_checks import part_fault, reward_fault
 
 SUCCESS = ("success", "is_success")
 

@@ -48,6 +48,6 @@ def _naming(entry: TaskEntry) -> Iterator[None]:
 def _suite(task: str) -> Any:
     family = played_entry(task).family
     try:
-        return importlib.import_module(f"gato_dist.envs.{family}")
+        return importlib.import_module(f"gato_dist.envs.suites.{family}")
     except ImportError as error:
         raise InputError(f"{task}: {error}") from error

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gato_dist.config_sections import ModelConfig
-from gato_dist.kinds import Kind
+from gato_dist.config.sections import ModelConfig
+from gato_dist.sequence import Kind
 
 
 class KeyValueCache:

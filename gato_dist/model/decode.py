@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gato_dist.kinds import Kind
 from gato_dist.model.cache import KeyValueCache
 from gato_dist.model.gato import Gato
 from gato_dist.model.inputs import BATCH_ROWS, Inputs
+from gato_dist.sequence import Kind
 from gato_dist.specs import Modality
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.steps import StepTokens

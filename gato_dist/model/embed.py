@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gato_dist.config_sections import ModelConfig
-from gato_dist.kinds import Kind
+from gato_dist.config.sections import ModelConfig
 from gato_dist.model.inputs import Inputs
+from gato_dist.sequence import Kind
 from gato_dist.tokens.images import PATCH, POSITION_BINS
 from gato_dist.tokens.layout import GRID_VALUES
 

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gato_dist.kinds import Kind
-from gato_dist.sequence import Batch
+from gato_dist.sequence import Batch, Kind
 
 Size = Callable[[int], int]
 

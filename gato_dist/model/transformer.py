@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from gato_dist.config_sections import ModelConfig
-from gato_dist.kinds import Kind
+from gato_dist.config.sections import ModelConfig
 from gato_dist.model.cache import CachePass
 from gato_dist.model.inputs import Wanted
+from gato_dist.sequence import Kind
 
 # Keys and values [B, H, n, K] of new tokens → those of all that were read so far.
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

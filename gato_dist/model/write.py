@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from gato_dist.kinds import Kind
 from gato_dist.model.cache import KeyValueCache
 from gato_dist.model.decode import Decoding, Piece, draw, make_inputs
 from gato_dist.model.gato import Gato
+from gato_dist.sequence import Kind
 from gato_dist.tokens.documents import DocumentTokens
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gato_dist.errors import DamagedDocument
-from gato_dist.kinds import Kind
-from gato_dist.sequence import Rows, RowShape
+from gato_dist.sequence import Kind, Sequences, SequenceShape
 from gato_dist.tokens.images import patch_intervals, to_patches
 from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.pictures import decode_image
@@ -125,13 +124,15 @@ def question_text(question: str) -> str:
     return f"Q: {question} A:"
 
 
-def document_shape(length: int, patches: int) -> RowShape:
+def document_shape(length: int, patches: int) -> SequenceShape:
     """Room that any row of `length` tokens needs where a document's image has `patches` patches, 0 for text alone."""
     whole, rest = divmod(length, patches + 1)
-    return RowShape(length, whole * patches + min(rest, patches), 0, 0)
+    return SequenceShape(length, whole * patches + min(rest, patches), 0, 0)
 
 
-def pack_documents(documents: Sequence[DocumentTokens], shape: RowShape, places: np.ndarray, first_item: int) -> Rows:
+def pack_documents(
+    documents: Sequence[DocumentTokens], shape: SequenceShape, places: np.ndarray, first_item: int
+) -> Sequences:
     """Rows of L tokens, each document a segment of its own. places uint8 [P, 2, 2]: of an image's patches.
 
     A text that meets the end of a row goes on in the next, so that each of its tokens carries loss once. A document
@@ -165,8 +166,8 @@ def pack_documents(documents: Sequence[DocumentTokens], shape: RowShape, places:
     return _arrays(rows, shape, places, first_item)
 
 
-def _arrays(rows: list[list[DocumentTokens]], shape: RowShape, places: np.ndarray, first_item: int) -> Rows:
-    signature = Rows.signature(shape)
+def _arrays(rows: list[list[DocumentTokens]], shape: SequenceShape, places: np.ndarray, first_item: int) -> Sequences:
+    signature = Sequences.signature(shape)
     out = {name: np.zeros((len(rows), *dims), dtype) for name, (dims, dtype) in signature.items()}
     out["segment"][:] = -1
     out["weights_version"][:] = -1
@@ -183,7 +184,7 @@ def _arrays(rows: list[list[DocumentTokens]], shape: RowShape, places: np.ndarra
             out["patches"][row, patch : patch + seen] = document.patches[:seen]
             out["places"][row, patch : patch + seen] = places[np.arange(seen) % max(len(places), 1)]
             patch += seen
-    return Rows(**out)
+    return Sequences(**out)
 
 
 def _no_patches() -> np.ndarray:

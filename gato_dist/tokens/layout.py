@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from gato_dist.episode import Observations
-from gato_dist.kinds import Kind
+from gato_dist.sequence import Kind
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.images import PATCH, from_patches, patch_intervals, patches_per_image, to_patches
 from gato_dist.tokens.steps import StepTokens

@@ -6,20 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gato_dist.kinds import Kind
-from gato_dist.sequence import Rows, RowShape
+from gato_dist.sequence import Kind, Sequences, SequenceShape
 from gato_dist.specs import TaskSpec
 from gato_dist.tokens.layout import Encoding, TaskTokenizer, observation_tokens
-from gato_dist.tokens.rows import Row, Stream, fill_rows
+from gato_dist.tokens.rows import Row, Stream, fill_sequences
 from gato_dist.tokens.steps import StepTokens
 
 REMEMBERED = 8  # episodes that prompts are cut from
 
 
-def row_shape(tokenizer: TaskTokenizer, length: int) -> RowShape:
+def sequence_shape(tokenizer: TaskTokenizer, length: int) -> SequenceShape:
     """Room that any row of `length` tokens of this task needs."""
     steps = length // min_step_tokens(tokenizer.spec, tokenizer.encoding)
-    return RowShape(
+    return SequenceShape(
         length, steps * len(tokenizer.places), steps * tokenizer.tensors_per_step,
         tokenizer.tensor_size if tokenizer.tensors_per_step else 0, tokenizer.tensor_type.name,
     )  # fmt: skip
@@ -62,7 +61,7 @@ class Packer:
         prompting: Prompting = Prompting(),  # noqa: B008  (frozen)
     ) -> None:
         self._keep_repeats, self._prompting = keep_repeats, prompting
-        self._shape = row_shape(tokenizer, length)
+        self._shape = sequence_shape(tokenizer, length)
         self._window_steps = window_steps
         self._task = tokenizer.spec.name
         self._random = np.random.default_rng(seed)
@@ -72,7 +71,7 @@ class Packer:
         self._drawn = False
         self._remembered: deque[tuple[int, StepTokens, bool]] = deque(maxlen=REMEMBERED)
 
-    def add(self, steps: StepTokens, weights_version: int = -1, ends: bool = True) -> Rows | None:
+    def add(self, steps: StepTokens, weights_version: int = -1, ends: bool = True) -> Sequences | None:
         """One episode's tokens, actions included; the rows that it completes, if any. Raises as `add_episodes`.
 
         ends: false where it is a cut that stops before its episode does.
@@ -81,7 +80,7 @@ class Packer:
 
     def add_episodes(
         self, steps: StepTokens, counts: Sequence[int], weights_version: int = -1, ends: bool = True
-    ) -> Rows | None:
+    ) -> Sequences | None:
         """As `add` for one episode after the other, which hold `counts` of the steps: the same rows in less time.
 
         Raises ValueError where a step is longer than a row.
@@ -116,7 +115,7 @@ class Packer:
         if self._prompting.share:
             self._remembered.append((episode, steps, ends))
 
-    def flush(self) -> Rows | None:
+    def flush(self) -> Sequences | None:
         """What is left, as one padded row."""
         stream, self._pending = self._pending, None
         if stream is None or not len(stream.order):
@@ -187,11 +186,11 @@ class Packer:
                 )
         return self._open_prompt
 
-    def _pack(self, streams: list[Stream], rows: list[Row]) -> Rows | None:
+    def _pack(self, streams: list[Stream], rows: list[Row]) -> Sequences | None:
         if not rows:
             return None
         first, self._next_item = self._next_item, self._next_item + len(rows)
-        return fill_rows(streams, rows, self._shape, first)
+        return fill_sequences(streams, rows, self._shape, first)
 
 
 class _Plan:

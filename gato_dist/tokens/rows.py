@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gato_dist.kinds import Kind
-from gato_dist.sequence import BlankRows, Rows, RowShape
+from gato_dist.sequence import BlankSequences, Kind, Sequences, SequenceShape
 from gato_dist.tokens.steps import StepTokens
 
 
@@ -48,9 +47,9 @@ class Row:
     prompt: StepTokens | None
 
 
-def fill_rows(streams: list[Stream], rows: list[Row], shape: RowShape, first_item: int) -> Rows:
+def fill_sequences(streams: list[Stream], rows: list[Row], shape: SequenceShape, first_item: int) -> Sequences:
     """Rows that follow one another in the streams, which follow one another. item_id counts from `first_item`."""
-    out = BlankRows(len(rows), shape)
+    out = BlankSequences(len(rows), shape)
     out.segment[:] = -1
     out.item_id[:] = np.arange(first_item, first_item + len(rows))
     version, starts = np.concatenate([stream.version for stream in streams]), [row.start for row in rows]
@@ -61,7 +60,7 @@ def fill_rows(streams: list[Stream], rows: list[Row], shape: RowShape, first_ite
     return out
 
 
-def _fill_tokens(out: Rows, streams: list[Stream], rows: list[Row]) -> None:
+def _fill_tokens(out: Sequences, streams: list[Stream], rows: list[Row]) -> None:
     """All that stands at positions. What is chosen of the streams and prompts are [S] steps, row by row."""
     prompts = [row.prompt for row in rows if row.prompt is not None]
     sources = [*(stream.steps for stream in streams), *prompts]
@@ -111,7 +110,7 @@ def _fill_tokens(out: Rows, streams: list[Stream], rows: list[Row]) -> None:
         out.correction[filled] = np.where(followed, correction, 0)
 
 
-def _fill_rides(out: Rows, streams: list[Stream], rows: list[Row]) -> None:
+def _fill_rides(out: Sequences, streams: list[Stream], rows: list[Row]) -> None:
     """Patches, places and tensors: by far the most bytes, so they are copied once."""
     places = streams[0].steps.places
     starts = np.cumsum([0, *(len(stream.order) for stream in streams)]).tolist()

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.plain import to_json
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.tokens.layout import Encoding, Scheme, Separators, Statistics, TaskTokenizer, Vocabulary, tensor_width
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.utils.typed_json import to_json
 
 # A number that hardly moves carries no scale of its own; dividing by its noise would make it shout.
 MIN_STD = 1e-3

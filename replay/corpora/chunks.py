@@ -9,13 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
-from gato_dist.config import RunConfig
-from gato_dist.config_sections import CorpusConfig
-from gato_dist.encodings import check_name
+from gato_dist.config.run_config import RunConfig
+from gato_dist.config.sections import CorpusConfig
 from gato_dist.errors import InputError
-from gato_dist.files import suffix_of
-from gato_dist.sequence import Rows
+from gato_dist.sequence import Sequences
 from gato_dist.tokens.documents import Document, DocumentTokenizer, DocumentTokens, document_shape, pack_documents
+from gato_dist.utils.encodings import check_name
+from gato_dist.utils.files import suffix_of
 from replay.corpora.damage import DamageCount, Damaged, attempt
 from replay.corpora.lines import BLOCK_BYTES, IMAGES, LineFile, WholeTextFile
 from replay.corpora.rows import OPEN_GROUPS, ParquetRows
@@ -106,7 +106,7 @@ class CorpusChunks:
         """Documents that were skipped since this was made, however often each was met."""
         return self._count_damage.damaged
 
-    def __call__(self, number: int) -> Rows:
+    def __call__(self, number: int) -> Sequences:
         """The rows of chunk `number`, of which skipped documents leave the others as they would be.
 
         Raises InputError naming file and place if a document is damaged, or too many of those that may be skipped.

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gato_dist.config_sections import CorpusConfig
+from gato_dist.config.sections import CorpusConfig
 from gato_dist.errors import DamagedDocument, brief
-from gato_dist.files import suffix_of
 from gato_dist.tokens.documents import Document
+from gato_dist.utils.files import suffix_of
 from replay.corpora.damage import Damaged, attempt
 from replay.corpora.fields import read_document
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gato_dist.config_sections import CorpusConfig
+from gato_dist.config.sections import CorpusConfig
 from gato_dist.errors import DAMAGED, DamagedDocument, InputError, brief
 from gato_dist.tokens.documents import Document
 from replay.corpora.damage import Damaged, attempt

@@ -6,10 +6,10 @@ import torch
 
 from actors.evaluate import Evaluator, demonstration
 from actors.gato_policy import GatoPolicy
-from gato_dist.config import parse_config
+from gato_dist.config.run_config import parse_config
 from gato_dist.model.gato import Gato
-from gato_dist.run import make_tokenizer
-from gato_dist.scores import load_reference
+from gato_dist.scores.references import load_reference
+from gato_dist.training.live import make_tokenizer
 
 pytest.importorskip("envpool")
 TASK = "babyai/go-to-red-ball-grey"

@@ -29,10 +29,10 @@ def test_training_goes_on_while_weights_are_sent_and_the_newest_ones_arrive():
 
 def test_what_failed_while_sending_ends_the_run():
     def send(version, step, weights, published) -> None:
-        raise RuntimeError("the board died")
+        raise RuntimeError("the coordinator died")
 
     publisher = Publisher(send)
     publisher.publish(1, 1, {}, 0.0)
-    with pytest.raises(RuntimeError, match="the board died"):
+    with pytest.raises(RuntimeError, match="the coordinator died"):
         publisher.wait()
     publisher.wait()

@@ -7,16 +7,15 @@ import pytest
 
 from actors.labelled import LabelFailed
 from actors.relabel import Rollouts, Round, Sink, imitable, relabel
-from gato_dist.config import parse_config
+from gato_dist.config.run_config import parse_config
 from gato_dist.envs.minigrid_python import MinigridVector
 from gato_dist.envs.registry import make_env, task_spec
-from gato_dist.kinds import Kind
-from gato_dist.run import make_tokenizer
-from gato_dist.scores import load_reference
-from gato_dist.sequence import Rows
+from gato_dist.scores.references import load_reference
+from gato_dist.sequence import Kind, Sequences
 from gato_dist.sources import Source
 from gato_dist.tokens.packing import Packer
-from tests.fakes import BUTTONS, CountingEnv, EchoPolicy, tokenizer_of
+from gato_dist.training.live import make_tokenizer
+from tests.support.fakes import BUTTONS, CountingEnv, EchoPolicy, tokenizer_of
 
 TOKENIZER = tokenizer_of(BUTTONS)
 GATO, EXPERT = 2, 1
@@ -56,8 +55,8 @@ class Light(CountingEnv):
         return now
 
 
-def sink(written: list[Rows], takes=lambda episode: True, room: int = 10**9) -> Sink:
-    def write(rows: Rows | None) -> bool:
+def sink(written: list[Sequences], takes=lambda episode: True, room: int = 10**9) -> Sink:
+    def write(rows: Sequences | None) -> bool:
         written.append(rows)
         return len(written) < room
 
@@ -70,24 +69,24 @@ def play(labeller, betas: list[float], takes=None, lengths=(2, 3, 4)) -> tuple[d
     if takes is not None:
         sinks[Source.SELF] = sink(written[Source.SELF], takes)
     rounds: Iterator[Round] = (Round(Always(GATO), 7 + i, beta) for i, beta in enumerate(betas))
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     random = np.random.default_rng(0)
-    for figures in relabel(Light(BUTTONS, list(lengths)), labeller, rounds, TOKENIZER, sinks, random):  # noqa: B007
+    for metrics in relabel(Light(BUTTONS, list(lengths)), labeller, rounds, TOKENIZER, sinks, random):  # noqa: B007
         pass
     for source, each in sinks.items():
         written[source].append(each.packer.flush())
-    return figures, {source: [rows for rows in parts if rows is not None] for source, parts in written.items()}
+    return metrics, {source: [rows for rows in parts if rows is not None] for source, parts in written.items()}
 
 
-def targets(parts: list[Rows]) -> set[int]:
+def targets(parts: list[Sequences]) -> set[int]:
     offset = TOKENIZER.action_offset
     return {int(token) - offset for rows in parts for token in (rows.token + rows.correction)[rows.kind == Kind.ACTION]}
 
 
 def test_gato_acts_the_expert_labels_and_rows_carry_the_version_that_acted():
     expert = Always(EXPERT)
-    figures, written = play(expert, [0.0, 0.0])
-    assert (figures["episodes"], figures["led"], figures["dropped"], figures["env_steps"]) == (6, 0, 0, 18)
+    metrics, written = play(expert, [0.0, 0.0])
+    assert (metrics["episodes"], metrics["led"], metrics["dropped"], metrics["env_steps"]) == (6, 0, 0, 18)
     assert targets(written[Source.RELABELLED]) == {EXPERT}
     versions = np.concatenate([rows.weights_version for rows in written[Source.RELABELLED]])
     assert (versions.min(), versions.max()) == (7, 8)
@@ -96,24 +95,24 @@ def test_gato_acts_the_expert_labels_and_rows_carry_the_version_that_acted():
 
 
 def test_the_expert_acts_in_its_share_of_episodes():
-    figures, written = play(Always(EXPERT), [1.0] * 3)
-    assert (figures["episodes"], figures["led"]) == (0, 9)
+    metrics, written = play(Always(EXPERT), [1.0] * 3)
+    assert (metrics["episodes"], metrics["led"]) == (0, 9)
     assert all((rows.weights_version == -1).all() for rows in written[Source.RELABELLED])
-    figures, _ = play(Always(EXPERT), [0.5] * 100)
+    metrics, _ = play(Always(EXPERT), [0.5] * 100)
     # 300 draws: a standard deviation of 0.03.
-    assert figures["led"] / 300 == pytest.approx(0.5, abs=0.1)
+    assert metrics["led"] / 300 == pytest.approx(0.5, abs=0.1)
 
 
 def test_episodes_in_which_the_expert_gives_up_are_dropped_and_counted():
-    figures, written = play(Always(EXPERT, lost=(1,)), [0.0] * 4)
-    assert (figures["episodes"], figures["dropped"]) == (8, 4)
+    metrics, written = play(Always(EXPERT, lost=(1,)), [0.0] * 4)
+    assert (metrics["episodes"], metrics["dropped"]) == (8, 4)
     # Those of two and four steps, not the one of three.
     assert sum(int(rows.loss_mask.sum()) for rows in written[Source.RELABELLED]) == 4 * (2 + 4)
 
 
 def test_an_error_of_the_expert_costs_the_episodes_that_it_broke_into_alone():
-    figures, _ = play(Always(EXPERT, raises_at=3), [0.0] * 2)
-    assert (figures["episodes"], figures["dropped"]) == (1 + 3, 2)
+    metrics, _ = play(Always(EXPERT, raises_at=3), [0.0] * 2)
+    assert (metrics["episodes"], metrics["dropped"]) == (1 + 3, 2)
 
 
 def test_an_expert_that_always_fails_is_not_asked_for_ever():
@@ -123,8 +122,8 @@ def test_an_expert_that_always_fails_is_not_asked_for_ever():
 
 def test_good_episodes_of_its_own_are_imitated_with_or_without_labels():
     for labeller in (Always(EXPERT), None):
-        figures, written = play(labeller, [0.0], takes=lambda episode: episode.episode_return >= 3)
-        assert figures["imitated"] == 2
+        metrics, written = play(labeller, [0.0], takes=lambda episode: episode.episode_return >= 3)
+        assert metrics["imitated"] == 2
         assert targets(written[Source.SELF]) == {GATO}
         assert sum(int(rows.loss_mask.sum()) for rows in written[Source.SELF]) == 3 + 4
 
@@ -144,7 +143,7 @@ def test_an_episode_is_imitated_from_its_fraction_of_the_expert_on():
 
 
 def test_it_ends_where_replay_says_stop():
-    written: list[Rows] = []
+    written: list[Sequences] = []
     rounds = (Round(Always(GATO), 1, 0.0) for _ in range(1000))
     sinks = {Source.RELABELLED: sink(written, room=2)}
     list(relabel(Light(BUTTONS, [2, 3, 4]), Always(EXPERT), rounds, TOKENIZER, sinks, np.random.default_rng(0)))

@@ -1,4 +1,4 @@
-"""What an actor tells the board of itself, and when."""
+"""What an actor tells the coordinator of itself, and when."""
 
 from types import SimpleNamespace
 
@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 import actors.ray_actors
-from actors.ray_actors import ReplayPlace, Reporter, Stop
+from actors.ray_actors import ReplayAddress, Reporter, Stop
 from actors.rollout import episodes
 from actors.watched import Watched
 from gato_dist.episode import Provenance
-from tests.fakes import COUNTED, CountingEnv, EchoPolicy
+from tests.support.fakes import COUNTED, CountingEnv, EchoPolicy
 
 
 class Told(list):
-    """A board's method as an actor calls it."""
+    """A coordinator's method as an actor calls it."""
 
     def remote(self, *arguments) -> None:
         self.append(arguments)
 
 
 @pytest.fixture
-def board() -> SimpleNamespace:
+def coordinator() -> SimpleNamespace:
     return SimpleNamespace(report=Told(), beat=Told(), stopping=Told(), replay_place=Told())
 
 
@@ -39,58 +39,58 @@ def clock(monkeypatch) -> list[float]:
     return now
 
 
-def test_an_actor_is_heard_of_as_it_begins_and_then_once_a_second(board, clock):
-    reporter = Reporter(board, "expert/a/0", "expert of a")
+def test_an_actor_is_heard_of_as_it_begins_and_then_once_a_second(coordinator, clock):
+    reporter = Reporter(coordinator, "expert/a/0", "expert of a")
     for _ in range(30):
         reporter.alive()
         clock[0] += 0.1
-    assert board.beat == [("expert of a",)] * 3
-    assert board.report == []
+    assert coordinator.beat == [("expert of a",)] * 3
+    assert coordinator.report == []
 
 
-def test_an_actor_of_very_many_is_heard_of_as_much_less_often_as_it_is_told(board, clock):
-    reporter = Reporter(board, "expert/a/0", "expert of a", stretch=12.0)
+def test_an_actor_of_very_many_is_heard_of_as_much_less_often_as_it_is_told(coordinator, clock):
+    reporter = Reporter(coordinator, "expert/a/0", "expert of a", poll_scale=12.0)
     for _ in range(30):
         reporter({"env_steps": 1.0})
         reporter.alive()
         clock[0] += 1.0
-    assert len(board.report) == 3
-    assert board.beat == [("expert of a",)]  # as it begins
+    assert len(coordinator.report) == 3
+    assert coordinator.beat == [("expert of a",)]  # as it begins
 
 
-@pytest.mark.parametrize(("stretch", "times"), [(1.0, 20), (12.0, 3)])
-def test_one_of_many_asks_as_much_less_often_too(board, clock, answers, stretch, times):
-    stop = Stop(board, Reporter(board, "expert/a/0", "expert of a", stretch))
-    place = ReplayPlace(board, 2, stretch)
+@pytest.mark.parametrize(("poll_scale", "times"), [(1.0, 20), (12.0, 3)])
+def test_one_of_many_asks_as_much_less_often_too(coordinator, clock, answers, poll_scale, times):
+    stop = Stop(coordinator, Reporter(coordinator, "expert/a/0", "expert of a", poll_scale))
+    place = ReplayAddress(coordinator, 2, poll_scale)
     for _ in range(60):
         stop()
         place()
         clock[0] += 0.5
-    assert len(board.stopping) == times
-    assert board.replay_place == [(2,)] * (times + 1)  # once more at first, which is waited for
+    assert len(coordinator.stopping) == times
+    assert coordinator.replay_place == [(2,)] * (times + 1)  # once more at first, which is waited for
 
 
-def test_figures_do_not_wait_for_signs_of_life_and_are_one(board, clock):
-    reporter = Reporter(board, "expert/a/0", "expert of a")
+def test_figures_do_not_wait_for_signs_of_life_and_are_one(coordinator, clock):
+    reporter = Reporter(coordinator, "expert/a/0", "expert of a")
     reporter({"env_steps": 1.0})
-    assert board.report == [("expert/a/0", {"env_steps": 1.0}, "expert of a")]
+    assert coordinator.report == [("expert/a/0", {"env_steps": 1.0}, "expert of a")]
     for _ in range(4):
         # As an expert that waits for room: most of its time is spent where there is nothing new to tell.
         clock[0] += 1.5
         reporter.alive()
         clock[0] += 0.1
         reporter({"env_steps": 2.0})
-    assert len(board.report) == 5
+    assert len(coordinator.report) == 5
     clock[0] += 0.5
     reporter.alive()
-    assert len(board.beat) == 5
+    assert len(coordinator.beat) == 5
 
 
-def test_a_process_that_nobody_watches_tells_figures_alone(board, clock):
-    reporter = Reporter(board, "mixture/0")
+def test_a_process_that_nobody_watches_tells_figures_alone(coordinator, clock):
+    reporter = Reporter(coordinator, "mixture/0")
     reporter.alive()
     reporter({"rows": 1.0})
-    assert (board.beat, board.report) == ([], [("mixture/0", {"rows": 1.0}, None)])
+    assert (coordinator.beat, coordinator.report) == ([], [("mixture/0", {"rows": 1.0}, None)])
 
 
 def test_a_watched_environment_tells_of_every_reset_and_step():

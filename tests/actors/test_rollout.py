@@ -9,9 +9,9 @@ from actors.experts.noise import NoisyExpert
 from actors.rollout import EpisodeRecorder, episodes, rollout
 from gato_dist.episode import Provenance
 from gato_dist.errors import PlayError
+from gato_dist.scores.bootstrap import success_share
 from gato_dist.specs import ActionSpec, Modality
-from gato_dist.statistics import success_share
-from tests.fakes import COUNTED, CountingEnv, EchoPolicy
+from tests.support.fakes import COUNTED, CountingEnv, EchoPolicy
 
 SOURCE = Provenance("toy/counted", 0, "echo", "abc", weights_version=7)
 

@@ -1,9 +1,9 @@
 """From the learner to every actor: python -m tests.benchmarks.broadcast [--preset paper-79m] [--actors 8]
 
-A learner trains on a fixed batch and publishes its weights every few steps through the board of a live run; actors of
-their own processes ask the board for the newest version, and load it into a model. Printed: how long a broadcast holds
+A learner trains on a fixed batch and publishes its weights every few steps through the coordinator of a live run; actors of
+their own processes ask the coordinator for the newest version, and load it into a model. Printed: how long a broadcast holds
 the learner (copying the weights included), beside the length of its steps with and without a broadcast under way, and
-the time from a version's publication to its use, over all actors and versions. `--blocking` waits for the board, as
+the time from a version's publication to its use, over all actors and versions. `--blocking` waits for the coordinator, as
 the learner once did.
 """
 
@@ -18,10 +18,10 @@ import ray
 import torch
 
 from actors.evaluate import load_state
-from actors.ray_actors import BoardActor, RayHost
-from gato_dist.config_sections import EvaluationConfig, RayConfig
-from gato_dist.connect import STORE_BYTES, connect
-from gato_dist.system import COPIES
+from actors.ray_actors import CoordinatorActor, RayHost
+from gato_dist.config.sections import EvaluationConfig, RayConfig
+from gato_dist.supervisor.ray_init import STORE_BYTES, connect
+from gato_dist.supervisor.system import COPIES
 from learner.train import Learner
 from tests.benchmarks.learner import KINDS, make_batch, make_config, make_tokenizer
 
@@ -41,11 +41,11 @@ class Reader:
     def ready(self) -> None:
         """Returns once the model is there."""
 
-    def run(self, board: Any, last: int) -> dict[int, float]:
+    def run(self, coordinator: Any, last: int) -> dict[int, float]:
         """Seconds from publication to use of each version that it took up; returns after version `last`."""
         delays: dict[int, float] = {}
         while last not in delays:
-            note = ray.get(board.newest.remote())
+            note = ray.get(coordinator.newest.remote())
             if note is None or note.version in delays:
                 time.sleep(POLL_SECONDS)
                 continue
@@ -62,7 +62,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=4, help="steps between two versions")
     parser.add_argument("--rows", type=int, default=64 if torch.cuda.is_available() else 1)
     parser.add_argument("--length", type=int, default=1024)
-    parser.add_argument("--blocking", action="store_true", help="wait for the board after each version")
+    parser.add_argument("--blocking", action="store_true", help="wait for the coordinator after each version")
     return parser.parse_args()
 
 
@@ -104,15 +104,15 @@ def main() -> None:
     size = 4 * sum(parameter.numel() for parameter in learner.model.parameters())
     connect(RayConfig(), options.actors + 2, max(STORE_BYTES, COPIES * size))
     try:
-        board: Any = BoardActor.remote(["metaworld/reach-v3"], EvaluationConfig())  # type: ignore[attr-defined]
+        coordinator: Any = CoordinatorActor.remote(["metaworld/reach-v3"], EvaluationConfig())  # type: ignore[attr-defined]
         readers: list[Any] = [
             Reader.remote(config.model, tokenizer.vocabulary.size)  # type: ignore[attr-defined]
             for _ in range(options.actors)
         ]
         ray.get([reader.ready.remote() for reader in readers])
-        running = [reader.run.remote(board, options.versions) for reader in readers]
+        running = [reader.run.remote(coordinator, options.versions) for reader in readers]
         batch = make_batch(tokenizer, KINDS["state"], options.rows, options.length)
-        seconds = train(options, learner, batch, RayHost(board))
+        seconds = train(options, learner, batch, RayHost(coordinator))
         delays = ray.get(running)
     finally:
         ray.shutdown()
@@ -120,7 +120,7 @@ def main() -> None:
     print(
         f"{date.today()}, {torch.cuda.get_device_name() if gpu else platform.processor() or platform.machine()}, "
         f"{options.preset}: {size / 1e6:,.0f} MB, {options.actors} actors, {options.versions} versions"
-        f"{', waiting for the board' * options.blocking}"
+        f"{', waiting for the coordinator' * options.blocking}"
     )
     for name, what in (
         ("plain", "step, nothing published yet"), ("beside", "step after a broadcast"), ("copy", "copy to the host"),

@@ -1,6 +1,6 @@
 """What a broadcast of weights sends to each node of a cluster: `python -m tests.benchmarks.broadcast_nodes ADDRESS`.
 
-Weights are published on the board, which stands on this node; several processes of every other node take them.
+Weights are published on the coordinator, which stands on this node; several processes of every other node take them.
 """
 
 import argparse
@@ -12,8 +12,8 @@ import ray
 from ray._private.internal_api import node_stats
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.ray_actors import BoardActor
-from gato_dist.config_sections import EvaluationConfig
+from actors.ray_actors import CoordinatorActor
+from gato_dist.config.sections import EvaluationConfig
 
 
 def created_bytes() -> dict[str, int]:
@@ -31,8 +31,8 @@ def created_bytes() -> dict[str, int]:
 class Reader:
     """Takes the newest weights as an evaluator does."""
 
-    def read(self, board: Any) -> float:
-        note: Any = ray.get(board.newest.remote())
+    def read(self, coordinator: Any) -> float:
+        note: Any = ray.get(coordinator.newest.remote())
         return float(sum(array.sum() for array in ray.get(note.reference).values()))
 
 
@@ -46,15 +46,15 @@ def broadcast(size: int, readers: int) -> tuple[float, dict[str, float]]:
     Returns seconds from publishing until all have read, and how often each of those nodes took the weights in.
     """
     here = ray.get_runtime_context().get_node_id()
-    board: Any = BoardActor.options(scheduling_strategy=pinned(here)).remote([], EvaluationConfig())
+    coordinator: Any = CoordinatorActor.options(scheduling_strategy=pinned(here)).remote([], EvaluationConfig())
     others = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
     actors: list[Any] = [
         Reader.options(scheduling_strategy=pinned(node)).remote() for node in others for _ in range(readers)
     ]
     for version, bytes_ in enumerate((1024, size)):  # the first one only to see every process up
         before, began = created_bytes(), time.monotonic()
-        ray.get(board.publish.remote(version, 0, {"weight": np.ones(bytes_ // 4, np.float32)}, time.time()))
-        assert ray.get([actor.read.remote(board) for actor in actors]) == [bytes_ // 4] * len(actors)
+        ray.get(coordinator.publish.remote(version, 0, {"weight": np.ones(bytes_ // 4, np.float32)}, time.time()))
+        assert ray.get([actor.read.remote(coordinator) for actor in actors]) == [bytes_ // 4] * len(actors)
         seconds, after = time.monotonic() - began, created_bytes()
     return seconds, {node: (after[node] - before[node]) / size for node in others}
 

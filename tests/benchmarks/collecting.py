@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 
 from actors.rollout import EpisodeRecorder, Transition, rollout
-from gato_dist.config_sections import ReplayConfig
+from gato_dist.config.sections import ReplayConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Episode, Gathering, Observations, Provenance, join_steps
 from gato_dist.ports import Info, VectorEnv
-from gato_dist.sequence import Rows
+from gato_dist.sequence import Sequences
 from gato_dist.specs import Modality
 from gato_dist.tokens.layout import Statistics, TaskTokenizer
-from gato_dist.tokens.packing import Packer, row_shape
+from gato_dist.tokens.packing import Packer, sequence_shape
 from gato_dist.tokens.steps import StepTokens
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
@@ -61,7 +61,7 @@ class Drawn:
 
 def serve(shape: Any, config: ReplayConfig, port: Any) -> None:
     """Runs in a process of its own."""
-    from replay.tables import start_server
+    from replay.reverb.tables import start_server
 
     server = start_server(shape, config)
     port.send(server.port)
@@ -129,7 +129,7 @@ def make_tokenizer(task: str) -> TaskTokenizer:
 
 def stages(task: str, port: int, first: int = 0) -> Iterator[dict[str, Iterator[int]]]:
     """Environment steps of each stage added to those before it, while the writer is open. first: of the seeds."""
-    from replay.writer import RowWriter
+    from replay.reverb.writer import SequenceWriter
 
     tokenizer, source = make_tokenizer(task), Provenance(task, 0, "drawn", "")
     recorders: dict[int, EpisodeRecorder] = {}
@@ -140,13 +140,13 @@ def stages(task: str, port: int, first: int = 0) -> Iterator[dict[str, Iterator[
         return recorders[id(env)].add(step)
 
     packer = Packer(tokenizer, LENGTH, 0, 0)
-    with RowWriter(f"localhost:{port}", task, lambda: False) as writer:
+    with SequenceWriter(f"localhost:{port}", task, lambda: False) as writer:
 
         def tokens(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[tuple[StepTokens, list[int]]]:
             for group in gathering.add(record(env, step)):
                 yield tokenizer.encode(*join_steps(group)), [len(episode) for episode in group]
 
-        def rows(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[Rows]:
+        def rows(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[Sequences]:
             for steps, counts in tokens(gathering, env, step):
                 if (packed := packer.add_episodes(steps, counts)) is not None:
                     yield packed
@@ -173,7 +173,7 @@ def replay_server(task: str) -> Iterator[int]:
     """The port of a replay server in a process of its own."""
     here, there = get_context("spawn").Pipe()
     config = ReplayConfig(size=500, ahead=10**6, samples_per_insert=1.0, min_size=1)
-    shapes = {task: row_shape(make_tokenizer(task), LENGTH)}
+    shapes = {task: sequence_shape(make_tokenizer(task), LENGTH)}
     server = get_context("spawn").Process(target=serve, args=(shapes, config, there), daemon=True)
     server.start()
     try:

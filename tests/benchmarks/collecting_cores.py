@@ -43,7 +43,7 @@ def together(task: str, first: int, port: int, threads: int) -> Iterator[int]:
 def asynchronous(task: str, first: int, port: int, threads: int) -> Iterator[int]:
     """As many environments as `together`; half of them at a time."""
     entry = played_entry(task)
-    suite = getattr(import_module(f"gato_dist.envs.{entry.family}"), "OPTIONS", {})
+    suite = getattr(import_module(f"gato_dist.envs.suites.{entry.family}"), "OPTIONS", {})
     count = ENVS * threads
     pool = import_envpool().make_gymnasium(
         entry.env, num_envs=2 * count, batch_size=count, num_threads=threads, seed=first,

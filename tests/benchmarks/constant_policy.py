@@ -7,7 +7,8 @@ import numpy as np
 from actors.experts.registry import policy_provenance
 from actors.rollout import episodes
 from gato_dist.envs.registry import make_env
-from gato_dist.scores import ScoreRow, load_reference
+from gato_dist.scores.references import load_reference
+from gato_dist.scores.table import ScoreRow
 from gato_dist.seeds import evaluation_seeds
 
 

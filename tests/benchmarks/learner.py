@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from gato_dist.config import RunConfig, parse_config
+from gato_dist.config.model_presets import MODEL_PRESETS
+from gato_dist.config.run_config import RunConfig, parse_config
 from gato_dist.model.gato import Gato
-from gato_dist.presets import MODEL_PRESETS
 from gato_dist.sequence import Batch, collate
 from gato_dist.specs import TaskSpec
 from gato_dist.tokens.packing import Packer

@@ -15,18 +15,18 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from gato_dist.disk import disk_sources
 from gato_dist.episode import Episode, Provenance
 from gato_dist.sequence import Batch, DataPosition
-from gato_dist.task_names import file_name
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
+from gato_dist.utils.file_names import task_file_name
 from learner.feed import Feed, feeds
 from learner.train import Learner
-from replay.dataset import Dataset
-from replay.episodes import Shard, write_shard
+from replay.dataset.dataset import Dataset
+from replay.dataset.episodes import Shard, write_shard
+from replay.dataset.storage import Location
+from replay.disk_sources import disk_sources
 from replay.loader import load_batches
-from replay.storage import Location
 from tests.benchmarks.encoding import IMAGE, STATE
 from tests.benchmarks.learner import Clock, make_config
 
@@ -48,7 +48,7 @@ def make_dataset(root: Path) -> Dataset:
             provenance = Provenance(spec.name, index, "random", "0")
             rewards = np.zeros(STEPS, np.float32)
             episodes[index] = Episode(seen, actions, actions, rewards, False, None, provenance)
-        path = root / file_name(spec.name) / "000000"
+        path = root / task_file_name(spec.name) / "000000"
         path.parent.mkdir()
         write_shard(path, spec, episodes)
         shards[spec.name] = [Shard(path.with_suffix(".json"))]

@@ -12,7 +12,7 @@ from datetime import date
 import numpy as np
 import torch
 
-from gato_dist.config import parse_config
+from gato_dist.config.run_config import parse_config
 from learner.train import Learner
 from tests.benchmarks.encoding import IMAGE, STATE
 from tests.benchmarks.learner import make_batch, make_tokenizer

@@ -31,7 +31,7 @@ CHOICES = {
 
 
 def make_config(choice: str, seed: int, seconds: float):
-    from gato_dist.config import parse_config
+    from gato_dist.config.run_config import parse_config
 
     encoding, window, past, spread = CHOICES[choice]
     # A BabyAI step is 160 tokens in the paper's encoding. Batches hold as many tokens either way.
@@ -77,12 +77,13 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
     import torch
 
     from actors.evaluate import Evaluator
-    from gato_dist.run import make_tokenizer
-    from gato_dist.scores import ScoreRow, load_reference
+    from gato_dist.scores.references import load_reference
+    from gato_dist.scores.table import ScoreRow
     from gato_dist.tokens.packing import Packer
+    from gato_dist.training.live import make_tokenizer
     from learner.train import Learner
     from replay.mixture import MixtureBatches, Stream
-    from replay.sampler import join_rows
+    from replay.reverb.sampler import join_sequences
 
     torch.set_num_threads(1)
     config = make_config(choice, seed, seconds)
@@ -93,7 +94,7 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
         packer = Packer(tokenizer.tasks[task.name], config.tokens.length, task.window_steps, seed)
         encode = tokenizer.tasks[task.name].encode
         parts = [packer.add(encode(episode.observations, episode.targets)) for episode in episodes[task.name]]
-        rows = join_rows([part for part in [*parts, packer.flush()] if part is not None])
+        rows = join_sequences([part for part in [*parts, packer.flush()] if part is not None])
         streams.append(Stream(index, task.weight, stream(rows, seed)))
     batches = iter(MixtureBatches(streams, config.learner.batch, tokenizer.tensor_size, seed))
     learner = Learner(config, tokenizer)

@@ -15,14 +15,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gato_dist.sequence import Batch
-from gato_dist.task_names import file_name
+from gato_dist.utils.file_names import task_file_name
+from tests.support.paths import ROOT
 
 SUITES = {
     "numbers": ("metaworld/reach-v3", "dm_control/cartpole-swingup"),
     "a small grid": ("babyai/go-to-local",),
     "images": ("ale/pong", "procgen/coinrun"),
 }
-QUICKSTART = Path(__file__).parents[2] / "configs/quickstart.yaml"
+QUICKSTART = ROOT / "configs/quickstart.yaml"
 EPISODES = 48
 
 
@@ -30,12 +31,12 @@ def collect(root: Path, task: str) -> None:
     from actors.evaluate import play_expert
     from gato_dist.envs.registry import task_spec
     from gato_dist.seeds import reference_seeds
-    from replay.episodes import write_shard
+    from replay.dataset.episodes import write_shard
 
     played = list(islice(play_expert(task, reference_seeds(EPISODES), "random"), EPISODES))
     for first in range(0, EPISODES, 16):
         write_shard(
-            root / file_name(task) / f"{first:06d}", task_spec(task), dict(enumerate(played[first : first + 16]))
+            root / task_file_name(task) / f"{first:06d}", task_spec(task), dict(enumerate(played[first : first + 16]))
         )
 
 
@@ -53,14 +54,14 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
     """Tokens a second: delivered, trained."""
     import torch
 
-    from gato_dist.config import load_config, parse_config
-    from gato_dist.disk import disk_sources
-    from gato_dist.run import make_tokenizer
-    from gato_dist.scores import load_reference
+    from gato_dist.config.run_config import load_config, parse_config
+    from gato_dist.scores.references import load_reference
     from gato_dist.sequence import DataPosition
+    from gato_dist.training.live import make_tokenizer
     from learner.train import Learner
-    from replay.dataset import Dataset
-    from replay.episodes import Shard
+    from replay.dataset.dataset import Dataset
+    from replay.dataset.episodes import Shard
+    from replay.disk_sources import disk_sources
     from replay.loader import load_batches
 
     torch.set_num_threads(1)
@@ -71,7 +72,7 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
     with TemporaryDirectory() as folder:
         for task in tasks:
             collect(Path(folder), task)
-        paths = {task: sorted((Path(folder) / file_name(task)).glob("*.json")) for task in tasks}
+        paths = {task: sorted((Path(folder) / task_file_name(task)).glob("*.json")) for task in tasks}
         shards = {task: [Shard(path) for path in some] for task, some in paths.items()}
         sources = disk_sources(config, tokenizer, Dataset(Path(folder), {}, shards), 0)
         position = DataPosition.start("", 0, config.lanes, len(tasks))

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gato_dist.config_sections import ReplayConfig
-from gato_dist.sequence import Rows, RowShape, row_bytes
-from replay.sampler import table_rows
-from replay.server import Disk, ReplayServer
-from replay.writer import RowWriter
+from gato_dist.config.sections import ReplayConfig
+from gato_dist.sequence import Sequences, SequenceShape, sequence_bytes
+from replay.reverb.sampler import table_sequences
+from replay.reverb.server import Disk, ReplayServer
+from replay.reverb.writer import SequenceWriter
 
-SHAPE = RowShape(128, 128, 0, 0)  # a row of 128 tokens and 128 image patches
+SHAPE = SequenceShape(128, 128, 0, 0)  # a row of 128 tokens and 128 image patches
 
 
 def serve(pipe: Connection, root: Path, size: int) -> None:
@@ -35,14 +35,14 @@ def serve(pipe: Connection, root: Path, size: int) -> None:
 
 def fill(address: str, count: int) -> None:
     random = np.random.default_rng(0)
-    with RowWriter(address, "a", lambda: False) as writer:
+    with SequenceWriter(address, "a", lambda: False) as writer:
         for first in range(0, count, 100):
             arrays = {
                 name: random.integers(0, 200, size=(100, *dims)).astype(dtype)
-                for name, (dims, dtype) in Rows.signature(SHAPE).items()
+                for name, (dims, dtype) in Sequences.signature(SHAPE).items()
             }
             arrays["item_id"] = np.arange(first, first + 100)
-            writer.write(Rows(**arrays))
+            writer.write(Sequences(**arrays))
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
         process.start()
         address = f"localhost:{ours.recv()}"
         fill(address, words.rows)
-        stream = table_rows(address, "a", SHAPE)
+        stream = table_sequences(address, "a", SHAPE)
         next(stream)
         for step in range(1, words.rounds + 1):
             quiet, began = 0, time.monotonic()
@@ -70,7 +70,7 @@ def main() -> None:
             beside = during / (time.monotonic() - began)
             size = sum(path.stat().st_size for path in Path(folder).rglob("*.tfrecord")) / 2**20
             print(
-                f"{words.rows} rows of {row_bytes(SHAPE) / 1024:.0f} KiB: {size:.0f} MiB in {ours.recv():.2f} s; "
+                f"{words.rows} rows of {sequence_bytes(SHAPE) / 1024:.0f} KiB: {size:.0f} MiB in {ours.recv():.2f} s; "
                 f"a reader got {alone:,.0f} rows/s before and {beside:,.0f} meanwhile",
                 flush=True,
             )

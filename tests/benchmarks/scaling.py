@@ -22,23 +22,23 @@ import torch
 
 from actors.demonstrate import demonstrate
 from actors.experts.registry import make_demonstrator
-from gato_dist.config import RunConfig, load_config
+from gato_dist.config.run_config import RunConfig, load_config
 from gato_dist.ports import State
-from gato_dist.run import make_tokenizer
-from gato_dist.scaling import Plan, Rates, predict, standing_cores
-from gato_dist.scores import load_reference
+from gato_dist.scores.references import load_reference
 from gato_dist.seeds import expert_seeds
-from gato_dist.sequence import Batch, Rows, RowShape
-from gato_dist.tokens.packing import Packer, row_shape
+from gato_dist.sequence import Batch, Sequences, SequenceShape
+from gato_dist.tokens.packing import Packer, sequence_shape
 from gato_dist.tokens.tokenizer import Tokenizer
+from gato_dist.training.live import make_tokenizer
 from learner.checkpoint_folder import CheckpointFolder
 from learner.train import Learner, train
 from replay.mixture import MixtureBatches, Stream
-from replay.sampler import RowStream, table_rows
-from replay.shards import shard_rows
-from replay.writer import RowWriter
+from replay.reverb.sampler import SequenceStream, table_sequences
+from replay.reverb.shards import shard_sequences
+from replay.reverb.writer import SequenceWriter
 from tests.benchmarks.collecting import serve
 from tests.benchmarks.scaling_nodes import running, standing
+from tests.benchmarks.throughput_model import Plan, Rates, predict, standing_cores
 
 BLOCK = 64
 
@@ -80,7 +80,7 @@ def _multiply() -> None:
 
 
 @contextmanager
-def server(config: RunConfig, shape: RowShape, **settings: float) -> Iterator[tuple[str, int]]:
+def server(config: RunConfig, shape: SequenceShape, **settings: float) -> Iterator[tuple[str, int]]:
     """host:port and process of a replay server with the first task's table that never makes anybody wait."""
     context, name = multiprocessing.get_context("spawn"), config.tasks[0].name
     ours, theirs = context.Pipe()
@@ -94,7 +94,7 @@ def server(config: RunConfig, shape: RowShape, **settings: float) -> Iterator[tu
         process.join(10)
 
 
-def actor(config: RunConfig, tokenizer: Tokenizer, seconds: float) -> tuple[float, float, Rows]:
+def actor(config: RunConfig, tokenizer: Tokenizer, seconds: float) -> tuple[float, float, Sequences]:
     """Rows a second, processor seconds a row, and some rows, of an expert of the first task that always has room.
 
     It plays, tokenizes, packs and writes to a server, as in a run.
@@ -102,31 +102,31 @@ def actor(config: RunConfig, tokenizer: Tokenizer, seconds: float) -> tuple[floa
     task, tokens = config.tasks[0], config.tokens
     demonstrator = make_demonstrator(task, expert_seeds(config.seed, 0, task.num_envs), config.actors.threads)
     packer = Packer(tokenizer.tasks[task.name], tokens.length, task.window_steps, 0, 0, task.keep_repeats)
-    rows: list[Rows] = []
-    shape = row_shape(tokenizer.tasks[task.name], tokens.length)
-    with server(config, shape) as (address, _), RowWriter(address, task.name, lambda: False) as writer:
+    rows: list[Sequences] = []
+    shape = sequence_shape(tokenizer.tasks[task.name], tokens.length)
+    with server(config, shape) as (address, _), SequenceWriter(address, task.name, lambda: False) as writer:
 
-        def write(made: Rows) -> bool:
+        def write(made: Sequences) -> bool:
             rows.append(made)
             return writer.write(made)
 
-        figures = demonstrate(demonstrator, tokenizer.tasks[task.name], packer, write)
+        metrics = demonstrate(demonstrator, tokenizer.tasks[task.name], packer, write)
         while sum(map(len, rows)) < BLOCK:
-            next(figures)
+            next(metrics)
         before, clock = sum(map(len, rows)), Clock()
         while clock()[0] < seconds:
-            next(figures)
+            next(metrics)
         (wall, cpu), made = clock(), sum(map(len, rows)) - before
-    return made / wall, cpu / made, RowStream(iter(rows)).take(BLOCK)
+    return made / wall, cpu / made, SequenceStream(iter(rows)).take(BLOCK)
 
 
-def replay(config: RunConfig, rows: Rows, shape: RowShape, seconds: float) -> tuple[float, float]:
+def replay(config: RunConfig, rows: Sequences, shape: SequenceShape, seconds: float) -> tuple[float, float]:
     """Rows written and read a second, by one client in turns, and the server's processor seconds of one."""
     name, each = config.tasks[0].name, config.replay.samples_per_insert
     read, done = 0.0, 0
-    with server(config, shape) as (address, process), RowWriter(address, name, lambda: False) as writer:
+    with server(config, shape) as (address, process), SequenceWriter(address, name, lambda: False) as writer:
         writer.write(rows)
-        stream = RowStream(table_rows(address, name, shape))
+        stream = SequenceStream(table_sequences(address, name, shape))
         stream.take(BLOCK)
         clock = Clock(process)
         while clock()[0] < seconds:
@@ -163,23 +163,23 @@ class Host:
     def note(self, message: str) -> None: ...
 
 
-def learner(config: RunConfig, tokenizer: Tokenizer, rows: Rows, seconds: float) -> tuple[float, float]:
+def learner(config: RunConfig, tokenizer: Tokenizer, rows: Sequences, seconds: float) -> tuple[float, float]:
     """Rows a second, and processor seconds a row, of one worker whose servers always have rows.
 
     It reads, collates and trains as in a run, and makes weights to publish and checkpoints as often.
     """
     torch.set_num_threads(config.learner.threads)
     task, share = config.tasks[0], config.learner.batch // config.learner.workers
-    shape = row_shape(tokenizer.tasks[task.name], config.tokens.length)
+    shape = sequence_shape(tokenizer.tasks[task.name], config.tokens.length)
     host, alone = Host(seconds), {"steps": 10**9, "minutes": None, "init": None, "workers": 1, "batch": share}
     config = config.model_copy(update={"learner": config.learner.model_copy(update=alone)})
     with (
         server(config, shape, samples_per_insert=1e9) as (address, _),
-        RowWriter(address, task.name, lambda: False) as writer,
+        SequenceWriter(address, task.name, lambda: False) as writer,
         tempfile.TemporaryDirectory() as folder,
     ):
         writer.write(rows)
-        stream = Stream(0, task.weight, shard_rows([address], 0, task.name, shape, 1, 0))
+        stream = Stream(0, task.weight, shard_sequences([address], 0, task.name, shape, 1, 0))
         batches = MixtureBatches([stream], share, tokenizer.tensor_size, config.seed)
         checkpoints = CheckpointFolder(Path(folder), config.learner.keep_checkpoints)
         train(config, tokenizer, host.counted(batches), host, checkpoints)
@@ -205,7 +205,7 @@ def apart(function: Callable, *arguments: Any) -> Any:
 def measure(config: RunConfig, seconds: float) -> Rates:
     tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
     actor_rows, actor_cpu, rows = apart(actor, config, tokenizer, seconds)
-    shape = row_shape(tokenizer.tasks[config.tasks[0].name], config.tokens.length)
+    shape = sequence_shape(tokenizer.tasks[config.tasks[0].name], config.tokens.length)
     shard_rows, shard_cpu = apart(replay, config, rows, shape, seconds)
     learner_rows, learner_cpu = apart(learner, config, tokenizer, rows, seconds)
     model = Learner(config, tokenizer).model
@@ -263,7 +263,10 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, nargs="*", default=[], help="local clusters to check the prediction on")
     parser.add_argument("--window", type=float, default=60.0, help="seconds of each of those runs that are looked at")
     parser.add_argument(
-        "--plan", type=json.loads, default=None, help="a cluster to predict, as JSON of gato_dist.scaling.Plan"
+        "--plan",
+        type=json.loads,
+        default=None,
+        help="a cluster to predict, as JSON of tests.benchmarks.throughput_model.Plan",
     )
     parser.add_argument(
         "--rates",

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 
 from tests.chaos.running import KINDS, command_of, family
-from tests.local_cluster import environment
+from tests.support.local_cluster import environment
 
-PARTS = ("learner worker", "expert", "replay server", "evaluator", "board", "driver")
+PARTS = ("learner worker", "expert", "replay server", "evaluator", "coordinator", "driver")
 LOOK_SECONDS = 5.0
 WAITING = 0.05  # cores: a learner worker that takes less has imported everything, and waits for rows
 PATIENCE = 600.0
@@ -110,7 +110,7 @@ def local_run(config: Path, nodes: int, *words: str) -> Iterator[LocalRun]:
     """words: overrides of the configuration."""
     with tempfile.TemporaryDirectory(prefix="gato-") as name:
         folder = Path(name)
-        command = [sys.executable, "-m", "tests.local_cluster", "--nodes", str(nodes), "--folder", name]
+        command = [sys.executable, "-m", "tests.support.local_cluster", "--nodes", str(nodes), "--folder", name]
         cluster = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert cluster.stdout is not None
         address = next(line for line in cluster.stdout if line.startswith("ray.address=")).strip()

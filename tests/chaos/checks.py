@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.config import load_config
-from gato_dist.scores import ScoreTable, load_reference
-from gato_dist.seeds import BLOCK_ROWS, row_block
-from gato_dist.sequence import Rows, RowShape
-from gato_dist.tokens.packing import row_shape
+from gato_dist.config.run_config import load_config
+from gato_dist.scores.references import load_reference
+from gato_dist.scores.table import ScoreTable
+from gato_dist.seeds import BLOCK_SEQUENCES, sequence_block
+from gato_dist.sequence import Sequences, SequenceShape
+from gato_dist.tokens.packing import sequence_shape
 from learner.checkpoint import read_counters
-from replay.checkpoints import stored_rows
-from replay.tables import import_reverb, table_figures, table_task
+from replay.reverb.checkpoints import stored_sequences
+from replay.reverb.tables import import_reverb, table_metrics, table_task
 from tests.chaos.running import Running
 
 SAMPLES = 400
@@ -49,19 +50,19 @@ class Items:
     def __init__(self, running: Running) -> None:
         self._running, config = running, load_config(running.run / "config.yaml")
         # Ray takes up its token when it is imported, and three_nodes sets it later than this module is.
-        from gato_dist.run import make_tokenizer
+        from gato_dist.training.live import make_tokenizer
 
         tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
-        self._shapes: dict[str, RowShape] = {
-            task.name: row_shape(tokenizer.tasks[task.name], config.tokens.length) for task in config.tasks
+        self._shapes: dict[str, SequenceShape] = {
+            task.name: sequence_shape(tokenizer.tasks[task.name], config.tokens.length) for task in config.tasks
         }
         self._size = config.replay.size
         self._seen: dict[str, set[int]] = {}
         self._keys: dict[tuple[str, str, int], int] = {}
 
     def inserted(self) -> dict[str, int]:
-        figures = table_figures(self._client().server_info(timeout=60))
-        return {name: table["inserted"] for name, table in figures.items()}
+        metrics = table_metrics(self._client().server_info(timeout=60))
+        return {name: table["inserted"] for name, table in metrics.items()}
 
     @property
     def known(self) -> int:
@@ -77,7 +78,7 @@ class Items:
         # The first one may have been begun before rows were drawn that it lacks.
         self._running.replay_saved()
         saved = self._running.replay_saved()
-        stored = stored_rows(saved)
+        stored = stored_sequences(saved)
         for table in {*stored, *self._seen}:
             fault = row_fault(stored.get(table, []), self._seen.get(table, set()), self._size)
             assert fault is None, f"{saved}: {table}: {fault}"
@@ -89,7 +90,7 @@ class Items:
             if info[table].current_size < 8:
                 continue
             for sample in client.sample(table, SAMPLES, emit_timesteps=False):
-                row = Rows.from_bytes(np.asarray(sample.data[0]).reshape(1, -1), shape)
+                row = Sequences.from_bytes(np.asarray(sample.data[0]).reshape(1, -1), shape)
                 item, key = int(row.item_id[0]), int(np.ravel(sample.info.key)[0])
                 self._seen.setdefault(table, set()).add(item)
                 # What a server is given again after its predecessor's death has another key there.
@@ -110,13 +111,13 @@ def row_fault(rows: list[int], seen: set[int], size: int) -> str | None:
         return "a row lies there twice"
     blocks: dict[int, list[int]] = {}
     for row in sorted(rows):
-        blocks.setdefault(row_block(row), []).append(row)
+        blocks.setdefault(sequence_block(row), []).append(row)
     for block, held in blocks.items():
         if held != list(range(held[0], held[-1] + 1)):
             return f"rows of block {block} between {held[0]} and {held[-1]} are gone"
         # A source's rows are numbered from the block's beginning or its middle.
-        if (len(rows) < size or block != min(blocks)) and held[0] % (BLOCK_ROWS // 2):
+        if (len(rows) < size or block != min(blocks)) and held[0] % (BLOCK_SEQUENCES // 2):
             return f"the first rows of block {block} are gone"
-    last = max({*blocks, *map(row_block, seen)}, default=0)
-    gone = [row for row in seen if row_block(row) == last and row > max(blocks.get(last, [-1]))]
+    last = max({*blocks, *map(sequence_block, seen)}, default=0)
+    gone = [row for row in seen if sequence_block(row) == last and row > max(blocks.get(last, [-1]))]
     return f"row {max(gone)} of block {last} is gone, which goes on" if gone else None

@@ -76,7 +76,7 @@ def kill_driver(running: Running, items: Items) -> float:
 
 
 def kill_node(running: Running, draw: random.Random, items: Items) -> float:
-    """Kills one of the nodes that hold neither board nor driver; until all that ran there works again."""
+    """Kills one of the nodes that hold neither coordinator nor driver; until all that ran there works again."""
     assert running.nodes is not None
     before, began = len(running.log()), time.monotonic()
     for kind, number in Counter(running.nodes.kill(draw)).items():

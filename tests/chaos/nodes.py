@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 
 from tests.chaos.running import KINDS, command_of, family
-from tests.local_cluster import STORE, environment
+from tests.support.local_cluster import STORE, environment
 
-# The board and the drivers are on the first node; all else is on the others, which are alike.
+# The coordinator and the drivers are on the first node; all else is on the others, which are alike.
 WORDS = (
     "learner.resources={learner: 1}", "replay.resources={replay: 1}", "actors.resources={actors: 1}",
     "evaluation.resources={actors: 1}",

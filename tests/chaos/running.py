@@ -15,10 +15,11 @@ import portpicker
 import psutil
 import yaml
 
+from tests.support.paths import ROOT
+
 if TYPE_CHECKING:
     from tests.chaos.nodes import Nodes
 
-ROOT = Path(__file__).parents[2]
 # Figures of seconds, on a model of no use: what is asked is whether it goes on. Its actors give way to all else.
 CONFIG = """
 name: chaos
@@ -41,7 +42,7 @@ KINDS = {
     "replay server": "ray::ReplayActor",
     "learner worker": "ray::RayTrainWorker",
     "learner's driver": "ray::fit",
-    "board": "ray::BoardActor",
+    "coordinator": "ray::CoordinatorActor",
     "driver": "gato_dist",
 }
 PATIENCE = 600.0  # against hangs alone: machines are busy

@@ -16,7 +16,7 @@ import pytest
 
 from tests.chaos.checks import check_checkpoints, check_scores
 from tests.chaos.running import KINDS, PATIENCE, ROOT, Running, command_of, family
-from tests.local_cluster import STORE, environment
+from tests.support.local_cluster import STORE, environment
 
 pytestmark = pytest.mark.slow
 # Of two nodes, each with room for one learner's worker; all else is on the first node.
@@ -26,7 +26,7 @@ WORDS = ["learner.resources={spare: 1}", "learner.checkpoint_seconds=3600"]
 @contextmanager
 def head(folder: Path) -> Iterator[str]:
     """host:port of a cluster of one node."""
-    words = [sys.executable, "-m", "tests.local_cluster", "--nodes", "1", "--folder", str(folder)]
+    words = [sys.executable, "-m", "tests.support.local_cluster", "--nodes", "1", "--folder", str(folder)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     try:

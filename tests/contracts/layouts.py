@@ -2,8 +2,8 @@
 
 from gato_dist.envs.layouts import FILE
 from gato_dist.envs.registry import package_layout
-from gato_dist.plain import to_json
 from gato_dist.tasks import TaskEntry, task_table
+from gato_dist.utils.typed_json import to_json
 
 
 def line(entry: TaskEntry) -> str:

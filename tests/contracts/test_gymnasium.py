@@ -11,7 +11,7 @@ import pytest
 from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
 from gato_dist.errors import InputError
 from gato_dist.specs import Modality
-from gato_dist.task_names import file_name
+from gato_dist.utils.file_names import task_file_name
 
 COMMAND = Path(sys.executable).parent / "gato-dist"
 MINE = """
@@ -54,7 +54,7 @@ def test_a_users_environment_is_scored_with_a_users_expert(tmp_path):
     done = subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=400)
     assert done.returncode == 0, done.stderr
     assert "expert 9.00 ± 0.00 (3 episodes)" in done.stdout
-    assert (tmp_path / f"gato_tasks/references/{file_name(task)}.json").exists()
+    assert (tmp_path / f"gato_tasks/references/{task_file_name(task)}.json").exists()
     listed = subprocess.run([COMMAND, "tasks", task], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert "9.00" in listed.stdout, listed.stderr
 

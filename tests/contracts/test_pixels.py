@@ -7,7 +7,7 @@ import pytest
 
 from actors.experts.registry import make_expert
 from gato_dist.errors import InputError
-from gato_dist.scores import load_reference
+from gato_dist.scores.references import load_reference
 from gato_dist.tasks import task_table
 
 NAMES = sorted(name.split("/")[1] for name in task_table() if name.startswith("dm_control_pixels/"))

@@ -8,13 +8,13 @@ import pytest
 
 from actors.experts.registry import find_kind, make_expert
 from actors.rollout import episodes
-from gato_dist.envs import procgen
-from gato_dist.envs.babyai import _Missions
 from gato_dist.envs.pictures import draw_picture
 from gato_dist.envs.registry import make_env, task_spec
+from gato_dist.envs.suites import procgen
+from gato_dist.envs.suites.babyai import _Missions
 from gato_dist.envs.vector import channels_last
 from gato_dist.errors import InputError
-from gato_dist.scores import load_reference
+from gato_dist.scores.references import load_reference
 from gato_dist.seeds import dataset_seeds, evaluation_seeds, expert_seeds
 from gato_dist.specs import Modality
 from gato_dist.tasks import task_entry, task_table

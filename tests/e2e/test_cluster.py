@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from gato_dist.scores import ScoreTable
+from gato_dist.scores.table import ScoreTable
 from tests.e2e.test_train import finish
-from tests.local_cluster import environment
+from tests.support.local_cluster import environment
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "cluster" / "tiny.yaml"
-OURS = {"BoardActor", "ReplayActor", "ExpertActor", "EvaluatorActor"}
+OURS = {"CoordinatorActor", "ReplayActor", "ExpertActor", "EvaluatorActor"}
 # Prints which part stands where, once all of them stand.
 PLACES = """
 import json, sys, time, ray
@@ -41,7 +41,7 @@ print(json.dumps(seen))
 def cluster() -> Iterator[tuple[str, dict[str, str]]]:
     """host:port of a cluster of three nodes, and the environment of those who may join it."""
     folder = Path(tempfile.mkdtemp(prefix="gato-"))
-    words = [sys.executable, "-m", "tests.local_cluster", "--nodes", "3", "--folder", str(folder)]
+    words = [sys.executable, "-m", "tests.support.local_cluster", "--nodes", "3", "--folder", str(folder)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     for line in process.stdout:
@@ -71,7 +71,7 @@ def test_a_run_trains_and_is_scored_with_every_part_on_its_own_node(cluster, tmp
     output = finish(process, 1200)
     assert process.returncode == 0, output
     assert places == {
-        "BoardActor": ["learner"], "ReplayActor": ["replay"], "ExpertActor": ["actors"], "EvaluatorActor": ["actors"]
+        "CoordinatorActor": ["learner"], "ReplayActor": ["replay"], "ExpertActor": ["actors"], "EvaluatorActor": ["actors"]
     }  # fmt: skip
     rows = ScoreTable.read(run / "scores.csv")
     assert rows[-1].step == 60
@@ -110,7 +110,7 @@ def test_a_port_that_is_taken_on_a_node_ends_the_run_in_one_line(cluster, tmp_pa
 EMPTY_CLUSTER = """
 import threading, time
 from ray.cluster_utils import Cluster
-from gato_dist.jobs import run_jobs
+from gato_dist.supervisor.jobs import run_jobs
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
 jobs = iter([3, 4])
 results = run_jobs(lambda job: job * job, lambda: next(jobs, None), None, cluster.address)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gato_dist.scores import ScoreTable
+from gato_dist.scores.table import ScoreTable
 from tests.e2e.test_quarantine import write_run
 from tests.e2e.test_train import finish, start, wait_for_checkpoint
-from tests.full_disk import fill, small_disk
+from tests.support.full_disk import fill, small_disk
 
 pytestmark = pytest.mark.slow
 

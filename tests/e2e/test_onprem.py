@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.namespaces import Host, missing, network, until
-from tests.replay.test_listening import KNOCK
+from tests.replay.reverb.test_listening import KNOCK
+from tests.support.namespaces import Host, missing, network, until
 
 pytestmark = pytest.mark.slow
 ADDRESSES = {
     "desk": "10.0.0.9/24", "gato-head": "10.0.0.1/24", "replay-1": "10.0.0.2/24", "actors-1": "10.0.0.3/24",
     "stranger": "10.0.0.66/24",
 }  # fmt: skip
-OURS = {"BoardActor", "ReplayActor", "ExpertActor", "EvaluatorActor"}
+OURS = {"CoordinatorActor", "ReplayActor", "ExpertActor", "EvaluatorActor"}
 PORT = 8000
 SHELL = "cd ~/gato-dist; export PATH=$PWD/.venv/bin:$PATH RAY_AUTH_MODE=token"
 SUBMIT = f"""
@@ -96,7 +96,7 @@ def test_a_submitted_job_runs_with_every_part_on_its_own_host_and_is_closed_to_s
         output, _ = job.communicate(timeout=1800)
     assert job.returncode == 0, output
     assert seen == {
-        "BoardActor": "gato-head", "ReplayActor": "replay-1", "ExpertActor": "actors-1", "EvaluatorActor": "actors-1"
+        "CoordinatorActor": "gato-head", "ReplayActor": "replay-1", "ExpertActor": "actors-1", "EvaluatorActor": "actors-1"
     }  # fmt: skip
     assert found == {"actors-1": {"answered"}, "stranger": {"silence"}}
     assert "Unauthorized: Missing authentication token" in output

@@ -2,8 +2,8 @@
 
 import sys
 
-from gato_dist.scores import ScoreTable
-from tests.ordinary_user import ordinary_user
+from gato_dist.scores.table import ScoreTable
+from tests.support.ordinary_user import ordinary_user
 
 CONFIG = """
 name: tiny

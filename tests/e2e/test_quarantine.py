@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gato_dist.quarantine import read_quarantine
-from gato_dist.scores import Reference, Score, ScoreTable
-from gato_dist.task_names import file_name
+from gato_dist.scores.references import Reference, Score
+from gato_dist.scores.table import ScoreTable
+from gato_dist.supervisor.quarantine import read_quarantine
+from gato_dist.utils.file_names import task_file_name
 from tests.e2e.test_train import finish, start
 
 ENVIRONMENTS = """
@@ -88,7 +89,7 @@ def write_run(folder: Path, **policies: str) -> Path:
     for name, policy in policies.items():
         low, high = (Score(mean, 1.0, 10, 0, kind, kind, None, "2026-11-21") for mean, kind in ((0.0, "r"), (9.0, "e")))
         text = json.dumps(asdict(Reference(low, high, {})))
-        (references / f"{file_name(f'gymnasium/mine:{name}')}.json").write_text(text)
+        (references / f"{task_file_name(f'gymnasium/mine:{name}')}.json").write_text(text)
         options = f'{{policy: "mine:{policy}"}}'
         lines.append(f'{{name: "gymnasium/mine:{name}", num_envs: 2, expert: callable, expert_options: {options}}}')
     path = folder / "config.yaml"

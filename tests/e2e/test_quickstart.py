@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gato_dist.scores import ScoreTable
-
-ROOT = Path(__file__).parents[2]
+from gato_dist.scores.table import ScoreTable
+from tests.support.paths import ROOT
 
 
 @pytest.mark.slow

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from gato_dist.records.usage import gato_episodes, histogram, read_usage, rows_of
 from gato_dist.sources import Source
-from gato_dist.usage_log import gato_episodes, histogram, read_usage, rows_of
 from tests.e2e.test_train import actors_of, finish, start, wait_for_checkpoint
 
 TASK = "babyai/go-to-red-ball-grey"

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gato_dist.scores import ScoreTable, mean_curve
-from gato_dist.seal import verify
+from gato_dist.scores.table import ScoreTable, mean_curve
+from gato_dist.utils.manifest import verify
 from learner.checkpoint import load_for_acting
 
 COMMAND = Path(sys.executable).parent / "gato-dist"

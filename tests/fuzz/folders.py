@@ -15,16 +15,16 @@ import yaml
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from gato_dist.config_sections import CorpusConfig
-from gato_dist.seal import seal
+from gato_dist.config.sections import CorpusConfig
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.utils.manifest import seal
 from learner.best import best_note
 from learner.checkpoint import load_for_acting
 from replay.corpora.chunks import CorpusChunks, open_corpus
-from replay.dataset import Dataset
-from replay.storage import Location
+from replay.dataset.dataset import Dataset
+from replay.dataset.storage import Location
 from tests.fuzz.harness import command, hostile_pickle
 from tests.fuzz.inputs import NAMES, TREES, damaged, json_bytes, tampered
 from tests.fuzz.kinds_types import Act, Draw

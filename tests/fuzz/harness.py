@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gato_dist.cli import main
+from gato_dist.cli.main import main
 from gato_dist.errors import InputError
 
 SECONDS = 30  # for one input; far more than any takes

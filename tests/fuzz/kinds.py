@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_dist.envs.registry import task_spec
-from replay.dataset import Dataset
+from replay.dataset.dataset import Dataset
 from tests.fuzz import folders, words
 from tests.fuzz.kinds_types import Kind
 
@@ -13,15 +13,15 @@ class Makings:
     """Good things to be made bad, made once. root: a folder for them."""
 
     def __init__(self, root: Path) -> None:
-        from gato_dist.scores import ScoreTable
+        from gato_dist.scores.table import ScoreTable
         from learner.checkpoint import export
-        from replay.interop import Source, write_dataset
-        from replay.jat import export_jat
-        from replay.minari_write import export_minari
-        from tests.fakes import ARM, BUTTONS
-        from tests.gato_dist.test_report import row
+        from replay.dataset.writing import Source, write_dataset
+        from replay.formats.jat import export_jat
+        from replay.formats.minari_write import export_minari
+        from tests.gato_dist.report.test_run_page import row
         from tests.learner.test_checkpoint import small_folder
-        from tests.replay.test_interop import arm, buttons
+        from tests.replay.formats.test_interop import arm, buttons
+        from tests.support.fakes import ARM, BUTTONS
 
         # Whatever libraries do as they are loaded is none of an input's doing.
         for task in ("procgen/coinrun", "sokoban/boxoban", "dm_control/cartpole-swingup", "metaworld/reach-v3"):
@@ -47,8 +47,8 @@ class Makings:
         self._episodes(table.rows[0])
 
     def _episodes(self, row: Any) -> None:
-        from gato_dist.cost import Cost
-        from gato_dist.results import EpisodeLog, TaskResult
+        from gato_dist.records.cost import Cost
+        from gato_dist.scores.results import EpisodeLog, TaskResult
 
         EpisodeLog(self.run / "episodes.jsonl").append(TaskResult(row, (1.0, 2.0), (True, False), 10, 1.0))
         Cost(1, 2, 3, 4.0, 5.0, "a", {"b": "c"}).save(self.run / "cost.json")

@@ -7,14 +7,14 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from gato_dist.cli import _parse
-from gato_dist.config import load_config
+from gato_dist.cli.main import _parse
+from gato_dist.config.run_config import load_config
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
-from gato_dist.scores import load_reference
-from gato_dist.task_names import file_name
+from gato_dist.scores.references import load_reference
 from gato_dist.tasks import match_tasks, task_entry, task_table
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.utils.file_names import task_file_name
 from tests.fuzz.harness import command
 from tests.fuzz.inputs import NAMES, TREES, damaged, deep, json_bytes, tampered
 from tests.fuzz.kinds_types import Act, Draw
@@ -150,14 +150,14 @@ def bad_reference(draw: Draw, folder: Path) -> Act:
     }
     good = {"random": score, "expert": score, "moments": {"state": {"count": 1, "mean": [0.0], "variance": [1.0]}}}
     (folder / "gato_tasks" / "references").mkdir(parents=True)
-    (folder / "gato_tasks" / "references" / f"{file_name('gymnasium/Mine-v0')}.json").write_bytes(
+    (folder / "gato_tasks" / "references" / f"{task_file_name('gymnasium/Mine-v0')}.json").write_bytes(
         draw(json_bytes(good))
     )
     return lambda: _used(load_reference("gymnasium/Mine-v0"))
 
 
 def _used(reference: Any) -> None:
-    from gato_dist.scores import ScoreRow
+    from gato_dist.scores.table import ScoreRow
 
     ScoreRow.of(1, 1, "gymnasium/Mine-v0", [1.0, 2.0], reference)
     if not reference.random_alone:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gato_dist.cli import main
-from gato_dist.config import parse_config
+from gato_dist.cli.main import main
+from gato_dist.config.run_config import parse_config
 from gato_dist.errors import InputError
-from gato_dist.run_folder import RunFolder
-from gato_dist.scores import MeanPoint
+from gato_dist.records.run_folder import RunFolder
+from gato_dist.scores.table import MeanPoint
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
@@ -22,8 +22,8 @@ from learner.best import BestWeights
 from learner.checkpoint import Counters, Snapshot, build_model, data_position, export, load_for_acting, read_contents
 from learner.checkpoint_folder import CheckpointFailed, CheckpointFolder
 from learner.train import Learner, train
-from tests.fakes import BUTTONS
 from tests.learner.test_train import FakeHost, make_batch, make_config, make_tokenizer
+from tests.support.fakes import BUTTONS
 
 FILES = ("config.yaml", "tokenizer.json", "text.model", "model.safetensors", "optimizer.safetensors", "counters.json")
 

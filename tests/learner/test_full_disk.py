@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from gato_dist.errors import InputError
-from gato_dist.scores import MeanPoint
+from gato_dist.scores.table import MeanPoint
 from learner.best import BestWeights, best_note
 from learner.checkpoint import Counters, Snapshot, export
 from learner.checkpoint_folder import CheckpointFailed, CheckpointFolder
 from learner.train import train
-from tests.full_disk import fill, small_disk
 from tests.learner.test_train import FakeHost, make_batch, make_config, make_tokenizer, run
+from tests.support.full_disk import fill, small_disk
 
 
 def train_waiting_for_writers(folder: CheckpointFolder, steps: int) -> FakeHost:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gato_dist.cli import main
-from gato_dist.config import load_config, parse_config
+from gato_dist.cli.main import main
+from gato_dist.config.run_config import load_config, parse_config
 from gato_dist.errors import InputError
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.text import TextTokenizer
@@ -15,10 +15,11 @@ from learner.checkpoint import Counters, Snapshot
 from learner.checkpoint_folder import CheckpointFolder
 from learner.initial import initial_weights
 from learner.train import Learner, train
-from tests.fakes import BUTTONS
 from tests.learner.test_train import FakeHost, make_batch, make_config, make_tokenizer
+from tests.support.fakes import BUTTONS
+from tests.support.paths import ROOT
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = ROOT / "configs"
 
 
 def lights(count: int) -> Tokenizer:

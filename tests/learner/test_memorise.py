@@ -5,10 +5,10 @@ import torch
 
 from actors.experts.registry import make_expert
 from actors.rollout import episodes
-from gato_dist.config import parse_config
+from gato_dist.config.run_config import parse_config
 from gato_dist.model.decode import ActionDecoder, Decoding
 from gato_dist.model.inputs import Inputs
-from gato_dist.scores import load_reference
+from gato_dist.scores.references import load_reference
 from gato_dist.sequence import Batch, collate
 from gato_dist.tokens.packing import Packer
 from gato_dist.tokens.steps import StepTokens

@@ -12,9 +12,9 @@ from threading import Thread
 import pytest
 import ray
 
-from gato_dist.config_sections import RayConfig
-from gato_dist.connect import connect
-from gato_dist.shortage import explain
+from gato_dist.config.sections import RayConfig
+from gato_dist.supervisor.ray_init import connect
+from gato_dist.supervisor.resource_errors import explain
 from learner.checkpoint_folder import CheckpointFolder
 from learner.ray_train import fit, leaves
 from learner.train import train

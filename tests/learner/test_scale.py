@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch._dynamo.testing import CompileCounter
 
-from gato_dist.config import RunConfig, parse_config
+from gato_dist.config.run_config import RunConfig, parse_config
 from gato_dist.errors import InputError
-from gato_dist.kinds import Kind
 from gato_dist.model.inputs import Inputs, Targets, bucket, exact
-from gato_dist.sequence import Batch, collate, split_batch
+from gato_dist.sequence import Batch, Kind, collate, split_batch
 from gato_dist.tokens.layout import Statistics
 from gato_dist.tokens.packing import Packer
 from gato_dist.tokens.text import TextTokenizer
@@ -27,7 +26,7 @@ from learner.local_workers import run_workers
 from learner.loss import LossModel
 from learner.state import model_tensors, optimizer_tensors
 from learner.train import Learner, compile_model
-from tests.fakes import ARM, BUTTONS, arm_actions, arm_observations
+from tests.support.fakes import ARM, BUTTONS, arm_actions, arm_observations
 
 # Two channels a group of GroupNorm: with one, a bias before it has no gradient but rounding, which Adam makes steps of.
 MODEL = {"width": 32, "layers": 2, "heads": 2, "key_size": 16, "feed_forward": 64, "patch_channels": 64}

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gato_dist.config import parse_config
-from gato_dist.config_sections import LearnerConfig
+from gato_dist.config.run_config import parse_config
+from gato_dist.config.sections import LearnerConfig
 from gato_dist.model.inputs import Inputs, Targets
 from gato_dist.sequence import Batch, collate
 from gato_dist.specs import Modality
@@ -21,7 +21,7 @@ from learner.checkpoint_folder import CheckpointFolder
 from learner.loss import LossModel
 from learner.optim import learning_rate
 from learner.train import Learner, Preempted, train
-from tests.fakes import BUTTONS
+from tests.support.fakes import BUTTONS
 
 MODEL = {"width": 32, "layers": 1, "heads": 2, "key_size": 16, "feed_forward": 64, "patch_channels": 8}
 

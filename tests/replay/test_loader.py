@@ -8,18 +8,18 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from gato_dist.config_sections import ReplayConfig
+from gato_dist.config.sections import ReplayConfig
 from gato_dist.errors import InputError
-from gato_dist.sequence import Batch, DataPosition, Rows, join_batches
-from gato_dist.tokens.packing import Packer, Prompting, row_shape
-from replay.dataset import EpisodeChunks
-from replay.episodes import Shard, write_shard
+from gato_dist.sequence import Batch, DataPosition, Sequences, join_batches
+from gato_dist.tokens.packing import Packer, Prompting, sequence_shape
+from replay.dataset.dataset import EpisodeChunks
+from replay.dataset.episodes import Shard, write_shard
 from replay.loader import LaneStream, Source, load_batches
-from replay.sampler import join_rows, table_rows
-from replay.tables import start_server
-from replay.writer import RowWriter
-from tests.fakes import ARM, tokenizer_of
-from tests.replay.test_episodes import episode
+from replay.reverb.sampler import join_sequences, table_sequences
+from replay.reverb.tables import start_server
+from replay.reverb.writer import SequenceWriter
+from tests.replay.dataset.test_episodes import episode
+from tests.support.fakes import ARM, tokenizer_of
 
 LENGTH = 64
 LENGTHS = [5 + 23 * i for i in range(12)]  # some are longer than what is read as one
@@ -48,7 +48,7 @@ def chunks(shards: list[Shard], lane: int = 0, lanes: int = 1, prompting: Prompt
     return EpisodeChunks(shards, tokenizer_of(ARM), LENGTH, MakePacker(prompting), 7, lane, lanes)
 
 
-def steps_of(rows: Rows) -> Counter:
+def steps_of(rows: Sequences) -> Counter:
     """Windows are one step long here: each with its tokens, pose and camera, as bytes, and how often it is there."""
     found: Counter = Counter()
     each = tokenizer_of(ARM).tensors_per_step
@@ -66,20 +66,20 @@ def test_the_same_episodes_give_the_same_steps_through_replay_and_from_disk(shar
     tokenizer, packer = tokenizer_of(ARM), MakePacker()(1)
     played = [episode(steps, i) for i, steps in enumerate(LENGTHS)]
     parts = [packer.add(tokenizer.encode(each.observations, each.targets)) for each in played]
-    written = join_rows([part for part in [*parts, packer.flush()] if part is not None])
-    shape = row_shape(tokenizer, LENGTH)
+    written = join_sequences([part for part in [*parts, packer.flush()] if part is not None])
+    shape = sequence_shape(tokenizer, LENGTH)
     server = start_server({"toy/arm": shape}, ReplayConfig())
     address = f"localhost:{server.port}"
-    with RowWriter(address, "toy/arm", lambda: False) as writer:
+    with SequenceWriter(address, "toy/arm", lambda: False) as writer:
         writer.write(written)
-    sampled: dict[int, Rows] = {}
-    for block in table_rows(address, "toy/arm", shape, 1):
+    sampled: dict[int, Sequences] = {}
+    for block in table_sequences(address, "toy/arm", shape, 1):
         sampled[int(block.item_id[0])] = block
         if len(sampled) == len(written):
             break
     server.stop()
-    live = steps_of(join_rows(list(sampled.values())))
-    disk = steps_of(join_rows([chunks(shards)(i) for i in range(chunks(shards)._chunks)]))
+    live = steps_of(join_sequences(list(sampled.values())))
+    disk = steps_of(join_sequences([chunks(shards)(i) for i in range(chunks(shards)._chunks)]))
     # Not compared by assert: what pytest would print of a difference takes it minutes.
     assert (live == disk) is True
     assert sum(disk.values()) == sum(LENGTHS)
@@ -91,7 +91,7 @@ def test_the_lanes_of_an_epoch_hold_every_step_once(shards, lanes):
     for lane in range(lanes):
         mine = chunks(shards, lane, lanes)
         parts += [mine(number) for number in range(mine._chunks)]
-    found = steps_of(join_rows(parts))
+    found = steps_of(join_sequences(parts))
     assert sum(found.values()) == sum(LENGTHS)
     assert set(found.values()) == {1}
 
@@ -104,7 +104,7 @@ def test_epochs_differ_in_their_order(shards):
 
 def test_prompts_lead_their_share_of_the_rows_of_every_chunk(shards):
     mine = chunks(shards, prompting=Prompting(share=1.0, tokens=24))
-    rows = join_rows([mine(number) for number in range(2 * mine._chunks)])
+    rows = join_sequences([mine(number) for number in range(2 * mine._chunks)])
     prompted = [bool((~rows.loss_mask[i] & (rows.kind[i] >= rows.kind.max())).any()) for i in range(len(rows))]
     assert np.mean(prompted) > 0.85
 
@@ -114,7 +114,7 @@ def test_a_stream_taken_up_at_its_cursor_gives_what_follows(shards):
     expected = whole.take(150)
     head = cut.take(67)
     tail = LaneStream(chunks(shards), *cut.cursor).take(83)
-    for name in (field.name for field in fields(Rows)):
+    for name in (field.name for field in fields(Sequences)):
         joined = np.concatenate([getattr(head, name), getattr(tail, name)])
         assert np.array_equal(getattr(expected, name), joined), name
 

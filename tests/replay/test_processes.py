@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from pathlib import Path
+
+from tests.support.paths import ROOT
 
 SCRIPT = """
 import multiprocessing
@@ -31,7 +32,7 @@ if __name__ == "__main__":
 
 def test_a_loader_that_is_ended_while_it_copies_a_batch_ends_without_a_word(tmp_path):
     (tmp_path / "ends.py").write_text(SCRIPT)
-    root = Path(__file__).parents[2]
+    root = ROOT
     done = subprocess.run(
         [sys.executable, "ends.py"], capture_output=True, text=True, cwd=tmp_path, timeout=120,
         env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},

@@ -1,0 +1,107 @@
+"""Any gymnasium environment: `gymnasium/<id>`, as `gymnasium.make` takes it, or `gymnasium/<module>:<factory>`.
+
+A module before a colon is looked for in the working directory, too. Behind the colon stands a function or class of it
+that makes an environment, or else an id that the module registers (`gymnasium/mypackage:MyEnv-v0`). The task's options
+are the keyword arguments of the maker.
+"""
+
+import contextlib
+import functools
+import importlib
+from typing import Any
+
+from gato_dist.envs.python_vector import PythonVector, spec_of
+from gato_dist.errors import InputError, brief
+from gato_dist.ports import VectorEnv
+from gato_dist.specs import TaskSpec
+from gato_dist.tasks import TaskEntry
+from gato_dist.utils.import_object import load
+
+# Beginnings of ids that packages register when they are imported: the module, and what pip calls its package.
+REGISTERED_BY = {
+    "ALE/": ("ale_py", "ale-py"),
+    "MiniGrid-": ("minigrid", "minigrid"),
+    "BabyAI-": ("minigrid", "minigrid"),
+    "Meta-World/": ("metaworld", "metaworld"),
+    "MiniWorld-": ("miniworld", "miniworld"),
+    "dm_control/": ("shimmy", "shimmy[dm-control]"),
+    "Fetch": ("gymnasium_robotics", "gymnasium-robotics"),
+    "Hand": ("gymnasium_robotics", "gymnasium-robotics"),
+    "Adroit": ("gymnasium_robotics", "gymnasium-robotics"),
+    "AntMaze": ("gymnasium_robotics", "gymnasium-robotics"),
+    "PointMaze": ("gymnasium_robotics", "gymnasium-robotics"),
+    "FrankaKitchen": ("gymnasium_robotics", "gymnasium-robotics"),
+    "Panda": ("panda_gym", "panda-gym"),
+    "highway-": ("highway_env", "highway-env"),
+    "parking-": ("highway_env", "highway-env"),
+}
+
+
+def spec(entry: TaskEntry) -> TaskSpec:
+    """Raises InputError for an environment that cannot be made, or has spaces without tokens."""
+    with contextlib.closing(_make(entry.env, entry.options)) as env:
+        try:
+            return spec_of(entry.name, env)
+        except InputError as error:
+            raise InputError(f"{entry.name}: {error}") from error
+
+
+def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
+    """Environments run in a process each where `threads` > 1. Raises InputError as `spec`."""
+    return PythonVector(functools.partial(_make, entry.env, entry.options), spec(entry), seeds, threads)
+
+
+def _make(env: str, options: dict[str, Any]) -> Any:
+    import gymnasium
+
+    try:
+        module, _, name = env.rpartition(":")
+        maker = getattr(load(module), name, None) if module else None
+        if maker is not None:
+            return _of_maker(maker, options)
+        if module and name not in gymnasium.registry:
+            raise ImportError(f"{module} has no {name!r}, and registers no environment of this id")
+        return _of_id(name, options)
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
+        raise InputError(f"gymnasium/{env}: {brief(error)}") from error
+
+
+def _of_maker(maker: Any, options: dict[str, Any]) -> Any:
+    import gymnasium
+
+    limits = dict(options)
+    limit = limits.pop("max_episode_steps", None)
+    made = maker(**limits)
+    return gymnasium.wrappers.TimeLimit(made, limit) if limit else made
+
+
+def _of_id(name: str, options: dict[str, Any]) -> Any:
+    """The environment of an id, drawing if it can. Raises ImportError that says what to install or to import."""
+    import gymnasium
+
+    _register(name)
+    make = functools.partial(gymnasium.make, name, disable_env_checker=True, **options)
+    try:
+        made = make()
+    except (gymnasium.error.NamespaceNotFound, gymnasium.error.NameNotFound) as error:
+        hint = "an id that a package registers is gymnasium/MODULE:ID, where MODULE is what to import"
+        raise ImportError(f"{brief(error)} ({hint})") from error
+    if "render_mode" in options or "rgb_array" not in (made.metadata.get("render_modes") or ()):
+        return made
+    # Whether it draws is known once it is made, and is asked for as it is made.
+    made.close()
+    return make(render_mode="rgb_array")
+
+
+def _register(name: str) -> None:
+    """Imports the well-known package that registers this id. Raises ImportError that says what to install."""
+    import gymnasium
+
+    found = next((known for start, known in REGISTERED_BY.items() if name.startswith(start)), None)
+    if found is None or name in gymnasium.registry:
+        return
+    module, package = found
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{package} registers it: pip install '{package}' ({brief(error)})") from error

@@ -1,0 +1,101 @@
+"""The folder of a run: what lies where, and who may write into it."""
+
+import json
+import shutil
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from gato_dist.config.run_config import RunConfig, dump_config, load_config
+from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.seeds import BLOCKS
+from gato_dist.utils.encodings import check_name
+from gato_dist.utils.files import cut_torn_line, replace_text
+from gato_dist.utils.locks import hold_folder, is_unused
+from gato_dist.utils.typed_json import to_json
+
+BLOCKS_PER_CLAIM = 256
+
+
+class RunFolder:
+    """`root` and what lies in it: config, checkpoints, replay, scores, their episodes, cost, usage, quarantine, log."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.checkpoints = root / "checkpoints"
+        self.replay = root / "replay"
+        self.tensorboard = root / "tensorboard"
+        self.scores = root / "scores.csv"
+        self.cost = root / "cost.json"
+        self.usage = root / "usage.json"
+        self.quarantine = root / "quarantine.json"
+        self.episodes = root / "episodes.jsonl"
+        self.log = root / "log.txt"
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Makes this process the only one that writes the run. Raises InputError where another one does."""
+        return hold_folder(self.root)
+
+    def check(self, config: RunConfig, resume: bool) -> None:
+        """Writes nothing. Raises InputError where the folder exists without `resume`, or does not with it.
+
+        And where it holds a run whose weights this configuration could not take up, by the key that differs.
+        """
+        check_name(self.root)
+        exists = (self.root / "config.yaml").exists()
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError(f"{self.root}: is a file; give another folder with --run")
+        if not resume and not is_unused(self.root):
+            raise InputError(
+                f"{self.root}: exists already; continue it with --resume or give another folder with --run"
+            )
+        if resume and not exists:
+            raise InputError(f"{self.root}: no run to resume there; leave out --resume to start one")
+        if resume:
+            self._check_same(config, load_config(self.root / "config.yaml"))
+
+    def open(self, config: RunConfig) -> None:
+        """Makes the folder, or takes up the one that is there."""
+        for folder in (self.checkpoints, self.replay, self.tensorboard):
+            folder.mkdir(parents=True, exist_ok=True)
+        for abandoned in self.checkpoints.glob("*.partial"):
+            shutil.rmtree(abandoned) if abandoned.is_dir() else abandoned.unlink()
+        for path in (self.scores, self.episodes):
+            cut_torn_line(path)
+        replace_text(self.root / "config.yaml", dump_config(config))
+
+    def _check_same(self, config: RunConfig, before: RunConfig) -> None:
+        names, names_before = ([task.name for task in each.tasks] for each in (config, before))
+        if names != names_before:
+            raise InputError(f"tasks: the run in {self.root} has {', '.join(names_before)}; resume it with those")
+        if config.learner.init != before.learner.init:
+            raise InputError(
+                f"learner.init: the run in {self.root} began from {before.learner.init or 'new weights'}; resume it "
+                f"{'with --init ' + before.learner.init if before.learner.init else 'without --init'}"
+            )
+        for section in ("tokens", "model"):
+            new, old = getattr(config, section), getattr(before, section)
+            for key in type(new).model_fields:
+                if getattr(new, key) != getattr(old, key):
+                    raise InputError(
+                        f"{section}.{key}: {getattr(new, key)} does not fit the run in {self.root}, which has "
+                        f"{getattr(old, key)}; resume it with that, or start another with --run"
+                    )
+
+    def claim_seed_blocks(self) -> range:
+        """Seed blocks that nobody in this run had before or will have again. Raises InputError where none are left."""
+        path, another = self.replay / "seed_blocks.json", "begin another run from this one's weights with --init"
+        try:
+            first = json.loads(path.read_text("utf-8"))["next"] if path.exists() else 0
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {brief(error)}; mend that, then --resume") from error
+        except DAMAGED as error:
+            raise InputError(f"{path}: damaged; {another}") from error
+        if not isinstance(first, int) or first < 0:
+            raise InputError(f"{path}: damaged; {another}")
+        if first > BLOCKS - BLOCKS_PER_CLAIM:
+            raise InputError(f"{path}: no seed blocks are left; {another}")
+        try:
+            replace_text(path, to_json({"next": first + BLOCKS_PER_CLAIM}))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {brief(error)}; mend that, then --resume") from error
+        return range(first, first + BLOCKS_PER_CLAIM)

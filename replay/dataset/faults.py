@@ -1,0 +1,74 @@
+"""What can be wrong with a shard: damage, a manifest that does not tell the truth, values outside the task's space."""
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.value_checks import episode_faults
+from replay.dataset.episodes import EPISODE, GROUP, STEP, Entry, Shard, decode_episode
+
+
+def shard_faults(shard: Shard) -> list[str]:
+    """Each with the file's name, and the episode's where it is one's; empty where nothing is wrong."""
+    manifest, path = shard.manifest, shard.parquet
+    if not manifest.entries:
+        return []
+    try:
+        size = path.size()
+        if size != manifest.bytes:
+            return [f"{path}: has {size} bytes, not {manifest.bytes}: cut short or changed"]
+        with path.open() as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != manifest.sha256:
+                return [f"{path}: its checksum is not the manifest's: damaged or changed"]
+        with path.open() as source, pq.ParquetFile(source) as steps:
+            found = _layout_faults(shard, steps)
+    except FileNotFoundError:
+        return [f"{path}: missing"]
+    except (OSError, pa.ArrowException) as error:
+        return [f"{path}: cannot be read ({' '.join(str(error).split())[:120]})"]
+    for entry in manifest.entries:
+        found += [f"{path}: episode {entry.index}: {fault}" for fault in _entry_faults(shard, entry)]
+    return found
+
+
+def _layout_faults(shard: Shard, steps: pq.ParquetFile) -> list[str]:
+    """Whether the entries tell of every row group once, in order, and of each index once."""
+    manifest, known = shard.manifest, shard.manifest.indices
+    found = []
+    if len(set(known)) < len(known):
+        twice = sorted({index for index in known if known.count(index) > 1})
+        found.append(f"{shard.path}: tells of episode {twice[0]} twice")
+    groups = [(entry.first_group, entry.end_group) for entry in manifest.entries]
+    expected, first = [], 0
+    for entry in manifest.entries:
+        expected.append((first, first + -(-entry.steps // GROUP)))
+        first = expected[-1][1]
+    if groups != expected or first != steps.metadata.num_row_groups:
+        found.append(f"{shard.path}: its episodes' lengths and row groups are not those of {shard.parquet.name}")
+    return found
+
+
+def _entry_faults(shard: Shard, entry: Entry) -> list[str]:
+    spec = shard.manifest.spec
+    found = []
+    if entry.provenance.task != spec.name:
+        found.append(f"was played in {entry.provenance.task}, not {spec.name}")
+    try:
+        rows = shard.window(entry, 0, GROUP * (entry.end_group - entry.first_group))
+        numbers, steps = rows.column(EPISODE).to_pylist(), rows.column(STEP).to_numpy()
+        episode = decode_episode(spec, entry, rows)
+    except (*DAMAGED, pa.ArrowException, InputError) as error:
+        return [*found, f"cannot be read as its task's: {brief(error)}"]
+    if len(rows) != entry.steps:
+        found.append(f"has {len(rows)} steps, not {entry.steps}")
+    if set(numbers) != {entry.index}:
+        found.append("its rows are another episode's")
+    if not np.array_equal(steps, np.arange(len(rows))):
+        found.append("its steps are not numbered from 0")
+    told = entry.episode_return
+    if not np.isclose(episode.episode_return, told, rtol=1e-6, atol=1e-6, equal_nan=True):
+        found.append(f"returns {episode.episode_return:g}, not {told:g}")
+    return found + [str(fault) for fault in episode_faults(spec, episode)]

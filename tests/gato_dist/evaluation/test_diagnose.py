@@ -1,0 +1,57 @@
+"""A checkpoint is diagnosed: on the expert's path, with past actions and without, and on its own."""
+
+import pytest
+import torch
+
+from gato_dist.cli.main import main
+from gato_dist.config.run_config import parse_config
+from gato_dist.evaluation.diagnose import diagnose
+from gato_dist.model.gato import Gato
+from gato_dist.scores.references import load_reference
+from gato_dist.training.live import make_tokenizer
+from learner.checkpoint import Counters, Snapshot
+from learner.checkpoint_folder import CheckpointFolder
+from learner.optim import make_optimizer
+
+pytest.importorskip("envpool")
+BALL = "babyai/go-to-red-ball-grey"
+SMALL = {"width": 16, "layers": 1, "heads": 2, "key_size": 8, "feed_forward": 32, "patch_channels": 8}
+
+
+def checkpoint(folder, **task):
+    config = parse_config({"name": "t", "tasks": [{"name": BALL, **task}], "model": SMALL}, "test")
+    tokenizer = make_tokenizer(config, {BALL: load_reference(BALL)})
+    torch.manual_seed(0)
+    model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
+    checkpoints = CheckpointFolder(folder, 1)
+    checkpoints.save(Snapshot.of(config, tokenizer, model, make_optimizer(model, config.learner), Counters()))
+    checkpoints.wait()
+    return checkpoints.newest()
+
+
+def test_windows_of_many_steps_are_shown_with_past_actions_and_without(tmp_path, capsys):
+    path = checkpoint(tmp_path, window_steps=4)
+    found = diagnose(path, BALL, 2)
+    assert found.masked is not None
+    assert (found.masked.target == found.shown.target).all()
+    assert (found.masked.chance != found.shown.chance).any()
+    assert found.expert_return > 0.5
+    assert [len(result.returns) for result in found.played.values()] == [2, 2]
+    shown = capsys.readouterr().out
+    assert "right, past actions hidden" in shown
+    assert "Where the expert changes its action" in shown
+    again = diagnose(path, BALL, 2)  # hiding past actions left the model as it was
+    assert (again.shown.chance == found.shown.chance).all()
+    assert again.played == found.played
+
+
+def test_a_window_of_one_step_says_that_it_sees_no_past(tmp_path, capsys):
+    assert main(["diagnose", str(checkpoint(tmp_path)), BALL, "--episodes", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "A window shows a single step" in shown
+    assert "closed loop, sampled at temperature 1" in shown
+
+
+def test_a_task_that_is_none_of_the_checkpoints_is_refused(tmp_path, capsys):
+    assert main(["diagnose", str(checkpoint(tmp_path)), "ale/pong"]) == 2
+    assert f"not one of the checkpoint's tasks, which are {BALL}" in capsys.readouterr().err

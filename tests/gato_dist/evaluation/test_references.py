@@ -1,0 +1,47 @@
+"""Reference scores: the same however many jobs run at once, and one bad task does not cost the others theirs."""
+
+import dataclasses
+
+import pytest
+
+from gato_dist.errors import InputError
+from gato_dist.evaluation.references import score_experts
+from gato_dist.scores.references import load_reference
+from gato_dist.scores.references import references as scores
+
+
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path):
+    monkeypatch.setattr(scores, "_reference_path", lambda task: tmp_path / f"{task.replace('/', '.')}.json")
+
+
+def without_date(task: str):
+    reference = load_reference(task)
+    return dataclasses.replace(reference.expert, date=""), dataclasses.replace(reference.random, date="")
+
+
+def test_jobs_in_ray_tasks_give_the_scores_of_jobs_one_by_one(elsewhere):
+    task = "babyai/go-to-local"
+    score_experts([task], 20, seed=3)
+    alone = without_date(task)
+    score_experts([task], 20, seed=3, workers=2)
+    assert without_date(task) == alone
+    assert (alone[0].episodes, alone[1].episodes) == (20, 50)
+
+
+def test_a_task_that_cannot_be_scored_is_named_and_the_others_are_kept(elsewhere):
+    with pytest.raises(InputError, match=r"1 of 2 tasks not scored: sokoban/boxoban.*'bot'"):
+        score_experts(["sokoban/boxoban", "babyai/go-to-local"], 2, seed=0, kind="bot")
+    assert load_reference("babyai/go-to-local").expert.episodes == 2
+    with pytest.raises(InputError, match="no reference scores"):
+        load_reference("sokoban/boxoban")
+
+
+def test_random_alone_is_played_once_and_is_no_expert(elsewhere):
+    task = "mujoco/inverted-pendulum"
+    score_experts([task], 10, seed=3, kind="random")
+    expert, random = without_date(task)
+    assert expert == random
+    assert load_reference(task).random_alone
+    assert random.episodes == 50
+    assert load_reference(task).moments["state"].count == pytest.approx(50 * random.mean)  # a point for every step

@@ -1,0 +1,74 @@
+"""Texts that go on: the cache changes nothing, only text can be chosen, and the separator ends it."""
+
+import numpy as np
+import pytest
+import torch
+
+from gato_dist.config.sections import ModelConfig
+from gato_dist.model.decode import Decoding
+from gato_dist.model.gato import Gato
+from gato_dist.model.inputs import Inputs
+from gato_dist.model.write import write
+from gato_dist.sequence import collate
+from gato_dist.tokens.documents import DocumentTokenizer, DocumentTokens, document_shape, pack_documents
+from gato_dist.tokens.layout import Vocabulary
+from gato_dist.tokens.text import TextTokenizer
+
+TEXT = TextTokenizer.load()
+VOCABULARY = Vocabulary(TEXT.size, "disjoint")
+DOCUMENTS = DocumentTokenizer(TEXT, VOCABULARY, (16, 32))
+CONFIG = ModelConfig(width=32, layers=2, heads=2, key_size=16, feed_forward=64, patch_channels=8, local_positions=16)
+ROOM = 24
+
+
+def model() -> Gato:
+    torch.manual_seed(3)
+    made = Gato(CONFIG, VOCABULARY.size, 0).eval()
+    # So that a random model's choices differ.
+    torch.nn.init.normal_(made.head.weight, std=0.5)
+    return made
+
+
+def prompt() -> DocumentTokens:
+    image = np.random.default_rng(0).integers(256, size=(16, 32, 3), dtype=np.uint8)
+    return DOCUMENTS.prompt(image, "go to the")
+
+
+def go_on(gato: Gato, temperature: float = 0.0, max_tokens: int = 99, seed: int = 0) -> list[int]:
+    decoding = Decoding(ROOM, temperature)
+    return write(gato, prompt(), DOCUMENTS.places, TEXT.size, VOCABULARY.separator, decoding, max_tokens, seed)
+
+
+def test_what_is_written_is_what_plain_passes_would_choose():
+    gato, tokens = model(), prompt()
+    written = go_on(gato)
+    assert len(written) == ROOM - len(tokens), "a full window ends a text"
+    for token in written:
+        rows = pack_documents([tokens], document_shape(ROOM, 2), DOCUMENTS.places, 0)
+        with torch.inference_mode():
+            hidden = gato(Inputs.of(collate([(0, rows)], 0)))[0, len(tokens) - 1]
+            assert token == int(gato.logits(hidden, 0, TEXT.size).argmax())
+        tokens.token, tokens.kind = np.append(tokens.token, token), np.append(tokens.kind, 1)
+        tokens.local_position = np.append(tokens.local_position, 0)
+        tokens.loss_mask = np.append(tokens.loss_mask, False)
+
+
+def test_a_separator_ends_the_text_and_no_action_is_ever_written():
+    gato = model()
+    with torch.no_grad():
+        gato.head.weight[TEXT.size : VOCABULARY.separator] *= 100
+    assert max(go_on(gato, 2.0)) < TEXT.size
+    with torch.no_grad():
+        gato.head.weight[VOCABULARY.separator] = 100 * gato.head.weight[go_on(gato)[0]]
+    assert go_on(gato) == []
+
+
+def test_samples_follow_their_seed_and_their_limit():
+    gato = model()
+    assert go_on(gato, 1.0, seed=1) == go_on(gato, 1.0, seed=1) != go_on(gato, 1.0, seed=2)
+    assert go_on(gato, 1.0, max_tokens=3, seed=1) == go_on(gato, 1.0, seed=1)[:3]
+
+
+def test_a_prompt_that_fills_the_window_is_refused():
+    with pytest.raises(ValueError, match="leave no room in a window of 5"):
+        write(model(), prompt(), DOCUMENTS.places, TEXT.size, VOCABULARY.separator, Decoding(5), 9, 0)

@@ -1,0 +1,59 @@
+"""Which weights are best, and when a run ends early."""
+
+import pytest
+
+from gato_dist.config.sections import EvaluationConfig
+from gato_dist.scores.table import MeanPoint, ScoreRow
+from gato_dist.training.early_stopping import Selection
+
+
+def point(version: int, mean: float, oldest: int | None = None, episodes: tuple[int, ...] = (8, 8)) -> MeanPoint:
+    rows = tuple(ScoreRow(0, version, "a/x", "a", n, 0.0, 1.0, mean, 0.0, mean, mean, mean) for n in episodes)
+    return MeanPoint(version, 10 * version, version if oldest is None else oldest, mean, rows)
+
+
+def selection(best: float = float("-inf"), **keys) -> Selection:
+    return Selection(EvaluationConfig(**keys), best)
+
+
+def test_of_equals_the_first_is_best_and_what_an_earlier_start_kept_counts():
+    chosen = selection(best=0.3)
+    found = [chosen.add(point(version, mean)) for version, mean in enumerate((0.2, 0.4, 0.4, 0.5))]
+    assert found == [False, True, False, True]
+
+
+def test_a_mean_while_its_last_round_is_under_way_does_not_count():
+    chosen = selection()
+    assert not chosen.add(point(4, 0.9, episodes=(8, 20)))
+    assert chosen.add(point(4, 0.6, episodes=(20, 20)))
+    assert not chosen.add(point(4, 0.7, episodes=(20, 20))), "one version, one mean"
+
+
+@pytest.mark.parametrize(("share", "counts"), [(1.0, False), (0.5, True)])
+def test_a_mean_of_several_versions_counts_where_tasks_take_turns(share, counts):
+    assert selection(share=share).add(point(4, 0.9, oldest=3)) is counts
+
+
+def test_training_ends_at_the_mean_that_was_asked_for():
+    chosen = selection(stop_at=0.5)
+    verdicts = []
+    for each in (point(1, 0.49), point(2, 0.5)):
+        chosen.add(each)
+        verdicts.append(chosen.why_end(each))
+    assert verdicts == [None, "mean fraction 0.50 reaches evaluation.stop_at 0.5"]
+
+
+def test_training_ends_after_so_many_means_without_a_new_best():
+    chosen, ended = selection(patience=2), []
+    for version, mean in enumerate((0.1, 0.05, 0.2, 0.2, 0.1)):
+        each = point(version, mean)
+        chosen.add(each)
+        ended.append(chosen.why_end(each) is not None)
+    assert ended == [False, False, False, False, True]
+
+
+def test_nothing_ends_early_unless_it_is_asked_for():
+    chosen = selection()
+    for version in range(50):
+        chosen.add(point(version, 1.0 - version / 50))
+        assert chosen.why_end(point(version, 1.0)) is None

@@ -1,0 +1,71 @@
+"""What is written to a full disk: all of it or nothing, and an error that names the file."""
+
+import pytest
+
+from gato_dist.scores.results import EpisodeLog
+from gato_dist.scores.table import ScoreRow, ScoreTable
+from gato_dist.utils.files import append_line, replace_text, why_unwritten
+from replay.dataset.storage import Location
+from tests.gato_dist.scores.test_results import result
+from tests.support.full_disk import fill, small_disk
+
+ROW = ScoreRow(1, 1, "a/b", "a", 2, 0.0, 1.0, 0.5, 0.1, 0.5, 0.4, 0.6)
+
+
+def test_a_line_that_finds_no_room_is_not_torn(tmp_path):
+    with small_disk(tmp_path / "disk", 64) as disk:
+        path = disk / "lines"
+        append_line(path, "first\n")
+        ballast = fill(disk)
+        with pytest.raises(OSError, match=rf"^{path}: no space left on its disk; free some"):
+            append_line(path, "x" * 5000 + "\n")
+        assert path.read_text() == "first\n"
+        ballast.unlink()
+        append_line(path, "second\n")
+        assert path.read_text() == "first\nsecond\n"
+
+
+def test_a_file_that_finds_no_room_leaves_the_one_before(tmp_path):
+    with small_disk(tmp_path / "disk", 64) as disk:
+        path = disk / "cost.json"
+        replace_text(path, "before")
+        fill(disk)
+        with pytest.raises(OSError, match=f"^{path}: no space left"):
+            replace_text(path, "x" * 5000)
+        assert path.read_text() == "before"
+        assert sorted(file.name for file in disk.iterdir()) == ["ballast", "cost.json"]
+        with pytest.raises(OSError, match=f"^{disk / 'shard.json'}: no space left"):
+            Location.of(disk / "shard.json").write_text("x" * 5000)
+
+
+def append_for_ever(table: ScoreTable) -> None:
+    while True:
+        table.append(ROW)
+
+
+def test_scores_are_readable_after_a_row_that_found_no_room(tmp_path):
+    with small_disk(tmp_path / "disk", 16) as disk:
+        table = ScoreTable(disk / "scores.csv")
+        table.append(ROW)
+        fill(disk)
+        with pytest.raises(OSError, match=r"scores\.csv: no space left"):
+            append_for_ever(table)
+        rows = ScoreTable.read(disk / "scores.csv")
+        assert set(rows) == {ROW}
+        with pytest.raises(OSError, match=r"episodes\.jsonl: no space left"):
+            EpisodeLog(disk / "episodes.jsonl").append(result("a/b", [1.0] * 3000))
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(28, "No space left on device"), True),
+        (OSError(122, "Disk quota exceeded"), True),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), True),
+        (OSError("[Errno 28] Error writing bytes to file"), True),
+        (OSError(13, "Permission denied"), False),
+        (RuntimeError("280 of 28 did not fit"), False),
+    ],
+)
+def test_a_full_disk_is_known_by_whoever_tells_of_it(error, full):
+    assert ("free some" in why_unwritten(error)) == full
