@@ -6,10 +6,8 @@ import sys
 
 import pytest
 
-from gato_dist.doctor.examine import examine as doctor
+from gato_dist.doctor import examine, machine, self_tests
 from gato_dist.doctor.examine import exit_code, lines_of
-from gato_dist.doctor.examine import machine as doctor_machine
-from gato_dist.doctor.examine import self_tests as doctor_tests
 from gato_dist.doctor.finding import Finding
 from gato_dist.doctor.machine import memory_limit, shared_memory
 from gato_dist.doctor.network import closed_ports, parse_listening, ray_token
@@ -49,10 +47,10 @@ def test_a_check_that_fails_is_a_finding_and_the_others_go_on(monkeypatch):
     def broken() -> Finding:
         raise ZeroDivisionError("no cores")
 
-    monkeypatch.setattr(doctor, "LIBRARY_CHECKS", (broken, lambda: Finding("b", "ok", "")))
+    monkeypatch.setattr(examine, "LIBRARY_CHECKS", (broken, lambda: Finding("b", "ok", "")))
     for name in ("MACHINE_CHECKS", "NETWORK_CHECKS", "SELF_TESTS"):
-        monkeypatch.setattr(doctor, name, ())
-    first, second = doctor.findings()
+        monkeypatch.setattr(examine, name, ())
+    first, second = examine.findings()
     assert (first.state, "no cores" in first.found, second.name) == ("warning", True, "b")
 
 
@@ -68,8 +66,8 @@ def test_a_control_groups_memory_is_told_where_it_limits(tmp_path, text, limit):
 
 
 def test_too_little_shared_memory_is_a_problem(monkeypatch):
-    monkeypatch.setattr(doctor_machine, "LEAST_SHARED", 2**60)
-    monkeypatch.setattr(doctor_machine, "GOOD_SHARED", 2**60)
+    monkeypatch.setattr(machine, "LEAST_SHARED", 2**60)
+    monkeypatch.setattr(machine, "GOOD_SHARED", 2**60)
     found = shared_memory()
     assert (found.state, "shm-size" in found.advice) == ("problem", True)
 
@@ -89,15 +87,15 @@ def test_a_token_that_others_may_read_and_a_mode_without_one_are_told(tmp_path, 
 
 
 def test_a_self_test_that_crashes_or_hangs_is_a_line():
-    assert doctor_tests.run_apart(["metaworld/none"], 60)[0] is False
-    assert doctor_tests.run_apart(["metaworld/reach-v3"], 0.01) == (False, "gave no answer within 0 s")
+    assert self_tests.run_apart(["metaworld/none"], 60)[0] is False
+    assert self_tests.run_apart(["metaworld/reach-v3"], 0.01) == (False, "gave no answer within 0 s")
 
 
 def test_the_machine_that_tests_run_on_can_close_ports_and_step_suites():
     assert [each.state for each in closed_ports()] == ["ok", "ok"]
-    code = "import sys; from gato_dist.doctor import examine as doctor; from functools import partial; import gato_dist.doctor.self_tests as t; "
-    code += "doctor.SELF_TESTS = (t.reverb_test, partial(t.suite_test, 'metaworld', 'metaworld/reach-v3')); "
-    code += "sys.exit(doctor.examine_json())"
+    code = "import sys; from functools import partial; from gato_dist.doctor import examine, self_tests as t; "
+    code += "examine.SELF_TESTS = (t.reverb_test, partial(t.suite_test, 'metaworld', 'metaworld/reach-v3')); "
+    code += "sys.exit(examine.examine_json())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     found = {each["name"]: each for each in json.loads(done.stdout)}
     assert found["Reverb"]["state"] == found["metaworld"]["state"] == "ok", found

@@ -6,8 +6,8 @@ import pytest
 
 from gato_dist.errors import InputError
 from gato_dist.evaluation.references import score_experts
+from gato_dist.scores import references as scores
 from gato_dist.scores.references import load_reference
-from gato_dist.scores.references import references as scores
 
 
 @pytest.fixture
