@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from actors.experts.registry import Demonstrator
 from actors.rollout import EpisodeRecorder, rollout
-from gato_dist.episode import Gathering, join_steps
+from gato_dist.episode import EpisodeBatcher, join_steps
 from gato_dist.sequence import Sequences
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.packing import Packer
@@ -24,7 +24,7 @@ def demonstrate(
     names = ("env_steps", "episodes", "tokens", "return_sum", "play_seconds", "encode_seconds", "write_seconds")
     metrics = dict.fromkeys(names, 0.0)
     recorder = EpisodeRecorder(demonstrator.env, demonstrator.provenance())
-    gathering = Gathering()
+    gathering = EpisodeBatcher()
     mark = time.monotonic()
     for step in rollout(demonstrator.env, demonstrator.policy):
         ended = recorder.add(step)

@@ -197,12 +197,12 @@ class ExpertActor:
         prompting = Prompting(config.tokens.prompt_share, config.tokens.prompt_tokens)
         packer = Packer(
             tokenizer,
-            config.tokens.length,
-            task.window_steps,
-            block,
-            first_sequence(block),
-            task.keep_repeats,
-            prompting,
+            length=config.tokens.length,
+            window_steps=task.window_steps,
+            seed=block,
+            first_item=first_sequence(block),
+            keep_repeats=task.keep_repeats,
+            prompting=prompting,
         )
         stop = Stop(coordinator, report)
         with closing(demonstrator.env), make_writer(task.name, stop) as writer:

@@ -207,7 +207,12 @@ def open_sinks(
         for number, source in enumerate(sources):
             items = first_sequence(block) + number * (BLOCK_SEQUENCES // 2)
             packer = Packer(
-                tokenizer, config.tokens.length, task.window_steps, block + number, items, task.keep_repeats
+                tokenizer,
+                length=config.tokens.length,
+                window_steps=task.window_steps,
+                seed=block + number,
+                first_item=items,
+                keep_repeats=task.keep_repeats,
             )
             writer = stack.enter_context(make_writer(source, should_stop))
             least = config.relabel.self_return if source is Source.SELF else None

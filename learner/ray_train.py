@@ -117,9 +117,9 @@ def leaves() -> bool:
 def _run(config: dict) -> None:
     from ray.train import get_context
 
-    from learner.parallel import keep_off_network
+    from learner.parallel import close_rendezvous_port
 
-    keep_off_network()
+    close_rendezvous_port()
     config["job"](get_context().get_world_rank())
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from gato_dist.errors import InputError
 from gato_dist.tokens.documents import DocumentTokenizer
-from gato_dist.tokens.pictures import decode_image
+from gato_dist.tokens.image_files import decode_resized
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Request:
 
 def generate(request: Request) -> str:
     """A caption or an answer, or `text` and what follows it. Raises InputError for what the user can mend."""
-    from gato_dist.model.decode import Decoding
-    from gato_dist.model.write import write
+    from gato_dist.model.decode import DecodingOptions
+    from gato_dist.model.generate import generate_text
     from learner.checkpoint import load_for_acting
 
     config, tokenizer, model, _ = load_for_acting(request.checkpoint)
@@ -34,10 +34,16 @@ def generate(request: Request) -> str:
     documents = DocumentTokenizer(tokenizer.text, tokenizer.vocabulary, size)
     prompt = documents.prompt(_read_image(request.image, size) if request.image else None, request.text)
     try:
-        ids = write(
-            model, prompt, documents.places, tokenizer.text.size, tokenizer.vocabulary.separator,
-            Decoding(config.tokens.length, request.temperature), request.max_tokens, request.seed,
-        )  # fmt: skip
+        ids = generate_text(
+            model,
+            prompt,
+            patch_positions=documents.patch_positions,
+            text_size=tokenizer.text.size,
+            separator=tokenizer.vocabulary.separator,
+            options=DecodingOptions(config.tokens.length, request.temperature),
+            max_tokens=request.max_tokens,
+            seed=request.seed,
+        )
     except ValueError as error:
         raise InputError(f"--text: {error}") from error
     # A text that goes on is told apart from one with a new word by what stands before it.
@@ -57,6 +63,6 @@ def _check_kinds(request: Request, kinds: set[str]) -> None:
 def _read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     """uint8 [H, W, 3]. Raises InputError where it cannot be read."""
     try:
-        return decode_image(path.read_bytes(), *size)
+        return decode_resized(path.read_bytes(), *size)
     except (OSError, ValueError) as error:
         raise InputError(f"--image: {path} is no image that can be read ({error})") from error

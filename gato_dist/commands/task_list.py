@@ -9,7 +9,7 @@ from gato_dist.errors import InputError, brief
 from gato_dist.scores.references import Reference, Score, load_external, load_reference
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import task_entry
-from gato_dist.tokens.packing import min_step_tokens
+from gato_dist.tokens.step_size import min_step_tokens
 
 PARTS = 4
 WIDEST = 60  # characters of a cell

@@ -101,7 +101,7 @@ def write_and_read() -> str:
     from replay.reverb.tables import start_server
     from replay.reverb.writer import SequenceWriter
 
-    shape = SequenceShape(16, 0, 0, 0)
+    shape = SequenceShape(length=16)
     server = start_server({"test": shape}, ReplayConfig(min_size=1))
     address = f"localhost:{server.port}"
     began = time.monotonic()

@@ -18,7 +18,7 @@ from gato_dist.scores.references import Reference, Score, hold_reference, save_r
 from gato_dist.seeds import reference_seeds
 from gato_dist.specs import Modality
 from gato_dist.supervisor.jobs import JobFailed, failure, run_jobs
-from gato_dist.tokens.tokenizer import Moments
+from gato_dist.tokens.tokenizer import ObservationMoments
 from gato_dist.utils.console import make_console
 
 RANDOM_EPISODES = 50
@@ -43,7 +43,7 @@ class Played:
     """Episodes without their observations, which are large, and what those had on average."""
 
     episodes: list[Episode] = field(default_factory=list)
-    moments: dict[str, list[Moments]] = field(default_factory=dict)
+    moments: dict[str, list[ObservationMoments]] = field(default_factory=dict)
 
 
 def score_experts(
@@ -98,7 +98,7 @@ def play(job: Job) -> Played:
     out = Played(moments={name: [] for name in parts})
     for episode in play_expert(job.task, job.seeds, job.kind, job.options):
         for name in parts:
-            out.moments[name].append(Moments.of(np.asarray(episode.observations[name])))
+            out.moments[name].append(ObservationMoments.of(np.asarray(episode.observations[name])))
         out.episodes.append(dataclasses.replace(episode, observations={}))
     return out
 
@@ -117,7 +117,7 @@ def _jobs(task: str, episodes: int, seed: int, kind: str | None, options: dict[s
 def _keep(task: str, random: Played, expert: Played, seed: int) -> None:
     date = datetime.now(UTC).date().isoformat()
     others = {} if expert is random else random.moments
-    moments = {name: Moments.pooled(parts + others.get(name, [])) for name, parts in expert.moments.items()}
+    moments = {name: ObservationMoments.pooled(parts + others.get(name, [])) for name, parts in expert.moments.items()}
     reference = Reference(_score(random, seed, date), _score(expert, seed, date), moments)
     path = save_reference(task, reference)
     e, r = reference.expert, reference.random

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from gato_dist.episode import Episode
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import Inputs, Wanted
+from gato_dist.model.inputs import ModelInputs, OutputPositions
 from gato_dist.sequence import Kind, Sequences, collate
 from gato_dist.specs import Modality
 from gato_dist.tokens.layout import TaskTokenizer
@@ -69,7 +69,7 @@ class Following:
 @torch.inference_mode()
 def force(model: Gato, tokenizer: TaskTokenizer, length: int, window_steps: int, episodes: list[Episode]) -> Forced:
     """The most likely valid action tokens, in windows cut and packed as in training."""
-    packer, rows = Packer(tokenizer, length, window_steps, seed=0), list[Sequences]()
+    packer, rows = Packer(tokenizer, length=length, window_steps=window_steps, seed=0), list[Sequences]()
     for episode in episodes:
         if (full := packer.add(tokenizer.encode(episode.observations, episode.targets))) is not None:
             rows.append(full)
@@ -140,8 +140,8 @@ def _predict(model: Gato, tokenizer: TaskTokenizer, rows: Sequences) -> tuple[np
     """Predicted and target bins and the target's chance, [S, A] each, and the step before inside these rows [S]."""
     size, device = tokenizer.spec.action.size, next(model.parameters()).device
     is_action = rows.loss_mask & (rows.kind >= Kind.ACTION)
-    wanted = Wanted.where(np.pad(is_action[:, 1:], ((0, 0), (0, 1))), device)
-    hidden = model(Inputs.of(collate([(0, rows)], tokenizer.tensor_size), device), wanted=wanted)
+    wanted = OutputPositions.from_mask(np.pad(is_action[:, 1:], ((0, 0), (0, 1))), device)
+    hidden = model(ModelInputs.from_batch(collate([(0, rows)], tokenizer.tensor_size), device), outputs=wanted)
     hidden = hidden.reshape(-1, size, hidden.shape[-1])
     offset, tolerance = tokenizer.action_offset, _tolerance(tokenizer)
     bins = torch.from_numpy(rows.token[is_action].astype(np.int64).reshape(-1, size) - offset).to(device)

@@ -15,7 +15,7 @@ from gato_dist.episode import Episode
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.scores.bootstrap import success_share
 from gato_dist.tasks import OWN_FOLDER, played_entry
-from gato_dist.tokens.tokenizer import Moments
+from gato_dist.tokens.tokenizer import ObservationMoments
 from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.locks import hold_file
 from gato_dist.utils.typed_json import read_as, to_json
@@ -50,7 +50,7 @@ class Reference:
 
     random: Score
     expert: Score
-    moments: dict[str, Moments]
+    moments: dict[str, ObservationMoments]
 
     @property
     def random_alone(self) -> bool:

@@ -19,7 +19,7 @@ from gato_dist.supervisor.planning import gato_sources, poll_interval_scale
 from gato_dist.tokens.packing import sequence_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint_folder import CheckpointFolder
-from learner.parallel import own_device
+from learner.parallel import worker_device
 from learner.ray_train import leaves
 from learner.train import train
 from replay.corpora.chunks import CorpusChunks, open_corpora
@@ -64,12 +64,12 @@ def learn(
     train(
         config,
         tokenizer,
-        batches,
-        host,
-        CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints, references),
-        own_device(config.learner.gpu),
-        min_version,
-        leaves=leaves,
+        batches=batches,
+        host=host,
+        folder=CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints, references),
+        device=worker_device(config.learner.gpu),
+        min_version=min_version,
+        is_preempted=leaves,
     )
     host.wait()
     if rank == 0:

@@ -21,7 +21,7 @@ from gato_dist.training.status import Status, View, new_tasks
 from gato_dist.training.time_left import TimeLeft
 from gato_dist.utils.energy import EnergyMeter
 from gato_dist.utils.signals import Interrupt
-from learner.best import BestWeights
+from learner.best_weights import BestWeights
 from learner.checkpoint import Counters
 from replay.reverb.tables import table_task
 

@@ -21,10 +21,10 @@ from gato_dist.training.driver import Loop
 from gato_dist.training.status import View
 from gato_dist.utils.files import naming
 from gato_dist.utils.signals import Interrupt
-from learner.best import BestWeights
+from learner.best_weights import BestWeights
 from learner.checkpoint import read_counters
 from learner.checkpoint_folder import CheckpointFolder
-from learner.initial import initial_weights
+from learner.fine_tuning import initial_weights
 from learner.parallel import check_gpus
 from replay.corpora.chunks import open_corpora
 from replay.reverb.tables import check_port
@@ -55,7 +55,7 @@ def _train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]
     _check_parts(config)
     tokenizer = make_tokenizer(config, references)
     checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
-    if checkpoints.newest_whole(config, tokenizer) is None and config.learner.init:
+    if checkpoints.newest_valid(config, tokenizer) is None and config.learner.init:
         initial_weights(Path(config.learner.init), config, tokenizer)
     with Interrupt() as interrupt:
         system = System(config, tokenizer, references, folder, interrupt)
@@ -84,7 +84,7 @@ def _turn(
             view.note(f"no relabelling, since their experts cannot label: {', '.join(tasks)}")
         loop = Loop(config, folder, references, system, view, interrupt, best)
         try:
-            begins = checkpoints.newest_whole(config, system.tokenizer)
+            begins = checkpoints.newest_valid(config, system.tokenizer)
             step = read_counters(begins).step if begins else None
             system.start(max((row.weights_version for row in loop.scores.table.rows), default=0), step, view.note)
             loop.learn()

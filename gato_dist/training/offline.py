@@ -77,21 +77,21 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
 
     from learner import parallel
     from learner.checkpoint_folder import CheckpointFolder
-    from learner.initial import initial_weights
+    from learner.fine_tuning import initial_weights
     from learner.train import train
 
     with parallel.process_group(config.learner.gpu) as device, Interrupt() as interrupt, ExitStack() as locks:
-        if parallel.is_first():
+        if parallel.is_first_worker():
             locks.enter_context(folder.hold())
             folder.check(config, resume)
         dataset, corpora, tokenizer = _open(config, data)
         torch.set_num_threads(config.learner.threads)
         references = known_references([task.name for task in config.tasks])
         checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints, references)
-        newest = checkpoints.newest_whole(config, tokenizer)
+        newest = checkpoints.newest_valid(config, tokenizer)
         if config.learner.init and not newest:
             initial_weights(Path(config.learner.init), config, tokenizer)
-        if parallel.is_first():
+        if parallel.is_first_worker():
             folder.open(config)
         position, note = _position(config, data_fingerprint(config, dataset, corpora), newest)
         learner = config.learner
@@ -99,12 +99,12 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
             disk_sources(config, tokenizer, dataset, corpora, position.seed), learner.batch, config.lanes,
             tokenizer.tensor_size, position, parallel.rank(), parallel.world_size(), config.data.loaders,
         )  # fmt: skip
-        with View(folder.log) if parallel.is_first() else nullcontext() as view:
+        with View(folder.log) if parallel.is_first_worker() else nullcontext() as view:
             for line in [*checkpoints.refused, note]:
                 if view and line:
                     view.note(line)
             host = _Host(config, interrupt, view)
-            train(config, tokenizer, batches, host, checkpoints, device, position=position)
+            train(config, tokenizer, batches=batches, host=host, folder=checkpoints, device=device, position=position)
             if view and not interrupt.requested:
                 newest = checkpoints.newest()
                 verb = "score it with: gato-dist evaluate" if config.tasks else "use it with: gato-dist generate"

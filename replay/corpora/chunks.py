@@ -89,7 +89,7 @@ class CorpusChunks:
     ) -> None:
         self._corpus, self._tokenizer = corpus, tokenizer
         self._seed, self._lane, self._lanes = seed, lane, lanes
-        patches = 0 if corpus.config.kind == "text" else len(tokenizer.places)
+        patches = 0 if corpus.config.kind == "text" else len(tokenizer.patch_positions)
         self._shape = document_shape(length, patches)
         blocks = len(corpus.counts)
         # With fewer blocks than lanes, every lane reads all and takes its share of the documents.
@@ -120,7 +120,7 @@ class CorpusChunks:
             size = self._corpus.config.together
             tokens = [DocumentTokens.join(tokens[first : first + size]) for first in range(0, len(tokens), size)]
         item = (number * self._lanes + self._lane) * ITEMS
-        return pack_documents(tokens, self._shape, self._tokenizer.places, item)
+        return pack_documents(tokens, self._shape, self._tokenizer.patch_positions, item)
 
     def _encode(self, document: Document | Damaged, draw: float) -> DocumentTokens | Damaged:
         if isinstance(document, Damaged):

@@ -14,7 +14,8 @@ from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.sequence import Sequences
 from gato_dist.specs import TaskSpec
 from gato_dist.tokens.layout import TaskTokenizer
-from gato_dist.tokens.packing import Packer, min_step_tokens
+from gato_dist.tokens.packing import Packer
+from gato_dist.tokens.step_size import min_step_tokens
 from gato_dist.tokens.steps import StepTokens
 from gato_dist.utils.typed_json import read_as
 from replay.dataset.episodes import GROUP, Manifest, Shard, decode_steps, read_groups
@@ -135,7 +136,7 @@ class EpisodeChunks:
     def _pack(self, segments: np.ndarray, seed: int) -> Sequences:
         packer, pieces = self._make_packer(seed), self._read(segments)
         # Else the first rows of every chunk would be without prompts.
-        packer.remember(len(pieces) - 1, pieces[-1], bool(segments["ends"][-1]))
+        packer.add_prompt_episode(len(pieces) - 1, pieces[-1], bool(segments["ends"][-1]))
         parts = [
             packer.add(steps, int(segment["version"]), bool(segment["ends"]))
             for steps, segment in zip(pieces, segments, strict=True)

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import DAMAGED, InputError, brief
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
-from gato_dist.tokens.images import fit_frames
-from gato_dist.tokens.pictures import decode_channels, decode_picture, encode_png
+from gato_dist.tokens.image_files import decode_channels, decode_rgb, encode_png
+from gato_dist.tokens.patches import fit_frames
 from gato_dist.tokens.values import BINS
 from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.files import suffix_of
@@ -149,7 +149,7 @@ def _rows(values: np.ndarray) -> list[np.ndarray]:
 
 def _frames(cells: pa.Array, task: str) -> np.ndarray:
     """uint8 [T, H, W, 3]."""
-    decode = _decode_atari if task.startswith(ATARI) else decode_picture
+    decode = _decode_atari if task.startswith(ATARI) else decode_rgb
     pictures = []
     for step, cell in enumerate(cells.to_pylist()):
         if not cell or not cell["bytes"]:
@@ -164,7 +164,7 @@ def _frames(cells: pa.Array, task: str) -> np.ndarray:
 def _decode_atari(data: bytes) -> np.ndarray:
     """The newest three of JAT's four grey Atari frames, which it stores as the channels of one RGBA picture."""
     channels = decode_channels(data)
-    return channels[:, :, 1:] if channels.shape == ATARI_SHAPE else decode_picture(data)
+    return channels[:, :, 1:] if channels.shape == ATARI_SHAPE else decode_rgb(data)
 
 
 def _source(name: str, files: list[Path]) -> Source:

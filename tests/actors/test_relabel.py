@@ -60,7 +60,7 @@ def sink(written: list[Sequences], takes=lambda episode: True, room: int = 10**9
         written.append(rows)
         return len(written) < room
 
-    return Sink(Packer(TOKENIZER, 16, 1, 0), write, takes)
+    return Sink(Packer(TOKENIZER, length=16, window_steps=1, seed=0), write, takes)
 
 
 def play(labeller, betas: list[float], takes=None, lengths=(2, 3, 4)) -> tuple[dict[str, float], dict[Source, list]]:

@@ -14,8 +14,8 @@ from PIL import Image
 
 from gato_dist.config.sections import CorpusConfig
 from gato_dist.tokens.documents import DocumentTokenizer
-from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 from replay.corpora.chunks import CorpusChunks, open_corpus
 
 TEXT = TextTokenizer.load()

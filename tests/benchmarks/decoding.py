@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from gato_dist.config.sections import ModelConfig
-from gato_dist.model.decode import ActionDecoder, Decoding, make_inputs
+from gato_dist.model.decode import ActionDecoder, DecodingOptions, make_inputs
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import Wanted
+from gato_dist.model.inputs import OutputPositions
 from tests.benchmarks.encoding import LENGTH, STATE, make_tokenizer
 
 ENVIRONMENTS = 8
@@ -51,7 +51,7 @@ def recomputed_seconds(model: Gato, decoder: ActionDecoder, passes: int) -> floa
     inputs.position = torch.arange(inputs.token.shape[1]).expand(inputs.token.shape)
     began = time.perf_counter()
     for _ in range(passes):
-        model(inputs, Wanted.where(wanted))
+        model(inputs, OutputPositions.from_mask(wanted))
     return (time.perf_counter() - began) / passes
 
 
@@ -66,7 +66,11 @@ def main() -> None:
     for preset in options.presets:
         model = make_model(preset, tokenizer.vocabulary.size)
         decoder = ActionDecoder(
-            model, [tokenizer] * ENVIRONMENTS, [0] * ENVIRONMENTS, list(range(ENVIRONMENTS)), Decoding(LENGTH)
+            model,
+            tokenizers=[tokenizer] * ENVIRONMENTS,
+            window_steps=[0] * ENVIRONMENTS,
+            seeds=list(range(ENVIRONMENTS)),
+            options=DecodingOptions(LENGTH),
         )
         cached = cached_seconds(decoder, tokenizer, options.steps)
         while len(decoder.window(0)) * 44 + 44 <= LENGTH:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
-from gato_dist.tokens.layout import Statistics, TaskTokenizer, Vocabulary
+from gato_dist.tokens.layout import Statistics, TaskTokenizer
 from gato_dist.tokens.packing import Packer, Prompting
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 
 STATE = TaskSpec(
     "metaworld/like",
@@ -42,7 +43,7 @@ def seconds(work: Callable[[], object], least: float = 2.0) -> float:
 def make_tokenizer(spec: TaskSpec) -> TaskTokenizer:
     text = TextTokenizer.load()
     statistics = {"state": Statistics(np.zeros(39), np.ones(39))}
-    return TaskTokenizer(spec, Vocabulary(32000, "paper"), text, "paper", statistics)
+    return TaskTokenizer(spec, Vocabulary(32000, "paper"), text, "paper", statistics=statistics)
 
 
 def main() -> None:
@@ -60,7 +61,7 @@ def main() -> None:
         copy = seconds(reference)
         encode = seconds(lambda: tokenizer.encode(observations, chosen))  # noqa: B023
         for packing, prompting in (("", Prompting()), (", a quarter prompted", Prompting(0.25, 512))):
-            packer = Packer(tokenizer, LENGTH, 0, 0, prompting=prompting)
+            packer = Packer(tokenizer, length=LENGTH, window_steps=0, seed=0, prompting=prompting)
             pack = seconds(lambda: packer.add(steps))  # noqa: B023
             print(
                 f"{name:8} encode {tokens / encode / 1e6:6.1f} M tokens/s ({encode / copy:4.1f} × {what}); "

@@ -38,8 +38,8 @@ from gato_dist.specs import TaskSpec
 from gato_dist.tokens.packing import Packer
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.feed import feeds
-from learner.train import Learner
+from learner.device_batches import device_batches
+from learner.learner import Learner
 from tests.benchmarks.encoding import IMAGE, STATE
 
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bfloat16 FLOP/s
@@ -49,7 +49,9 @@ ON_CPU = ("cpu-1m", "cpu-2m")
 
 
 def make_tokenizer() -> Tokenizer:
-    return Tokenizer([STATE, IMAGE], TextTokenizer.load(), "paper", "paper", {}, 32000)
+    return Tokenizer(
+        [STATE, IMAGE], TextTokenizer.load(), scheme="paper", encoding="paper", statistics={}, text_size=32000
+    )
 
 
 def make_batch(tokenizer: Tokenizer, specs: tuple[TaskSpec, ...], rows: int, length: int) -> Batch:
@@ -62,7 +64,7 @@ def make_batch(tokenizer: Tokenizer, specs: tuple[TaskSpec, ...], rows: int, len
             seen = {"image": rng.integers(256, size=(400, 64, 80, 3), dtype=np.uint8)}
             actions = rng.integers(6, size=400)
         task = tokenizer.tasks[spec.name]
-        packed = Packer(task, length, 0, 0).add(task.encode(seen, actions))
+        packed = Packer(task, length=length, window_steps=0, seed=0).add(task.encode(seen, actions))
         assert packed is not None
         index = np.arange(len(share)) % len(packed)
         rows_of_task = packed.take(index)
@@ -120,7 +122,7 @@ def time_stages(learner: Learner, batch: Batch, steps: int) -> dict[str, float]:
     for _ in range(steps):
         learner.optimizer.zero_grad(set_to_none=True)
         with clock("index, copy"):
-            feed = learner.feed(batch)
+            feed = learner.prepare(batch)
         for inputs, targets in feed.parts:
             with clock("forward"), torch.autocast(learner.device.type, torch.bfloat16, enabled=half):
                 loss, _ = learner._loss_model(inputs, targets)
@@ -155,7 +157,7 @@ def peak_gigabytes(device: torch.device) -> float:
 def measure(learner: Learner, batch: Batch, kind: str, options: argparse.Namespace) -> str:
     """A line of the table."""
     device, clock = learner.device, Clock(learner.device)
-    fed = feeds(repeat(batch), learner.feed, device)
+    fed = device_batches(repeat(batch), learner.prepare, device)
     with clock("first"):
         learner.step(next(fed))
     learner.step(next(fed))
@@ -234,7 +236,7 @@ def run(options: argparse.Namespace, began: float) -> None:
             print(f"{preset:12} left out: the time is up")
             continue
         try:
-            learner = Learner(make_config(preset, rows, options), tokenizer, device)
+            learner = Learner.for_run(make_config(preset, rows, options), tokenizer, device)
             for kind in options.batches:
                 if time.monotonic() - began > options.budget:
                     print(f"{preset:12} {kind:6} left out: the time is up")

@@ -20,8 +20,8 @@ from gato_dist.sequence import Batch, DataPosition
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.utils.file_names import task_file_name
-from learner.feed import Feed, feeds
-from learner.train import Learner
+from learner.device_batches import DeviceBatch, device_batches
+from learner.learner import Learner
 from replay.dataset.dataset import Dataset
 from replay.dataset.episodes import Shard, write_shard
 from replay.dataset.storage import Location
@@ -55,7 +55,7 @@ def make_dataset(root: Path) -> Dataset:
     return Dataset(Location.of(root), {}, shards)
 
 
-def rate(learner: Learner, fed: Iterator[Feed], steps: int) -> float:
+def rate(learner: Learner, fed: Iterator[DeviceBatch], steps: int) -> float:
     """Tokens a second."""
     clock, tokens = Clock(learner.device), 0
     with clock("steps"):
@@ -76,14 +76,16 @@ def run(options: argparse.Namespace, preset: str, rows: int, began: float) -> No
         return
     config = make_config(preset, rows, options)
     device = torch.device(options.device)
-    tokenizer = Tokenizer(list(SPECS), TextTokenizer.load(), "paper", "paper", {}, 32000)
-    learner = Learner(config, tokenizer, device)
+    tokenizer = Tokenizer(
+        list(SPECS), TextTokenizer.load(), scheme="paper", encoding="paper", statistics={}, text_size=32000
+    )
+    learner = Learner.for_run(config, tokenizer, device)
     with TemporaryDirectory() as folder:
         sources = disk_sources(config, tokenizer, make_dataset(Path(folder)), [], 0)
         position = DataPosition.start("", 0, config.lanes, len(SPECS))
         batches = load_batches(sources, rows, config.lanes, tokenizer.tensor_size, position, 0, 1, options.loaders)
-        held = feeds(cycle(held_batches(batches)), learner.feed, device)
-        live = feeds(batches, learner.feed, device)
+        held = device_batches(cycle(held_batches(batches)), learner.prepare, device)
+        live = device_batches(batches, learner.prepare, device)
         rates: dict[str, list[float]] = {"held": [], "live": []}
         for number in range(ROUNDS + 1):
             for name, fed in (("held", held), ("live", live)):

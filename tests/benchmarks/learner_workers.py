@@ -8,9 +8,9 @@ from itertools import repeat
 import torch
 
 from learner import parallel
-from learner.feed import feeds
+from learner.device_batches import device_batches
+from learner.learner import Learner
 from learner.local_workers import run_workers
-from learner.train import Learner
 from tests.benchmarks.learner import KINDS, Clock, make_batch, make_config, make_tokenizer, peak_gigabytes
 
 
@@ -20,16 +20,16 @@ def measure(sharding: str, options: argparse.Namespace, preset: str, rows: int, 
     with parallel.process_group(options.device == "cuda") as device:
         tokenizer = make_tokenizer()
         config = make_config(preset, rows * workers, options, workers=workers, sharding=sharding)
-        learner, clock = Learner(config, tokenizer, device), Clock(device)
+        learner, clock = Learner.for_run(config, tokenizer, device), Clock(device)
         batch = make_batch(tokenizer, KINDS["mixed"], rows, options.length)
-        fed = feeds(repeat(batch), learner.feed, device)
+        fed = device_batches(repeat(batch), learner.prepare, device)
         for _ in range(2):
             learner.step(next(fed))
         with clock("steps"):
             for _ in range(options.steps):
                 learner.step(next(fed))
-        (tokens,) = parallel.totals([batch.tokens])
-        if parallel.is_first():
+        (tokens,) = parallel.sum_over_workers([batch.tokens])
+        if parallel.is_first_worker():
             rate = tokens * options.steps / clock.seconds["steps"]
             name = "alone" if workers == 1 else "DDP" if sharding == "none" else "FSDP2"
             memory = f"{peak_gigabytes(device):.1f} GB each"

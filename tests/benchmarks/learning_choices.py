@@ -81,7 +81,7 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
     from gato_dist.scores.table import ScoreRow
     from gato_dist.tokens.packing import Packer
     from gato_dist.training.live import make_tokenizer
-    from learner.train import Learner
+    from learner.learner import Learner
     from replay.mixture import MixtureBatches, Stream
     from replay.reverb.sampler import join_sequences
 
@@ -91,13 +91,15 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
     tokenizer = make_tokenizer(config, references)
     streams = []
     for index, task in enumerate(config.tasks):
-        packer = Packer(tokenizer.tasks[task.name], config.tokens.length, task.window_steps, seed)
+        packer = Packer(
+            tokenizer.tasks[task.name], length=config.tokens.length, window_steps=task.window_steps, seed=seed
+        )
         encode = tokenizer.tasks[task.name].encode
         parts = [packer.add(encode(episode.observations, episode.targets)) for episode in episodes[task.name]]
         rows = join_sequences([part for part in [*parts, packer.flush()] if part is not None])
         streams.append(Stream(index, task.weight, stream(rows, seed)))
     batches = iter(MixtureBatches(streams, config.learner.batch, tokenizer.tensor_size, seed))
-    learner = Learner(config, tokenizer)
+    learner = Learner.for_run(config, tokenizer)
     began = time.monotonic()
     while learner.progress < 1:
         learner.step(next(batches))

@@ -58,7 +58,7 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
     from gato_dist.scores.references import load_reference
     from gato_dist.sequence import DataPosition
     from gato_dist.training.live import make_tokenizer
-    from learner.train import Learner
+    from learner.learner import Learner
     from replay.dataset.dataset import Dataset
     from replay.dataset.episodes import Shard
     from replay.disk_sources import disk_sources
@@ -78,7 +78,7 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
         position = DataPosition.start("", 0, config.lanes, len(tasks))
         batches = load_batches(sources, config.learner.batch, config.lanes, tokenizer.tensor_size, position)
         rate = delivered(batches, seconds)
-        held, learner = list(islice(batches, 16)), Learner(config, tokenizer)
+        held, learner = list(islice(batches, 16)), Learner.for_run(config, tokenizer)
     learner.step(held[0])
     tokens, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:

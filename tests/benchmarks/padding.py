@@ -8,9 +8,10 @@ import numpy as np
 from gato_dist.envs.registry import task_spec
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.tasks import match_tasks
-from gato_dist.tokens.layout import Statistics, TaskTokenizer, Vocabulary
+from gato_dist.tokens.layout import Statistics, TaskTokenizer
 from gato_dist.tokens.packing import Packer
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 
 TASKS = "ale/pong,procgen/coinrun,dm_control/cartpole-swingup,metaworld/reach-v3,babyai/go-to-red-ball-grey"
 STEPS, EPISODES, LENGTH = 200, 40, 1024
@@ -36,8 +37,10 @@ def padding(task: str, encoding: str) -> float:
     spec, rng = task_spec(task), np.random.default_rng(0)
     continuous = [part for part in spec.observations if part.modality is Modality.CONTINUOUS]
     statistics = {part.name: Statistics(np.zeros(part.size), np.ones(part.size)) for part in continuous}
-    tokenizer = TaskTokenizer(spec, Vocabulary(32000, "paper"), TextTokenizer.load(), encoding, statistics, 512)
-    packer = Packer(tokenizer, LENGTH, 0, 0)
+    tokenizer = TaskTokenizer(
+        spec, Vocabulary(32000, "paper"), TextTokenizer.load(), encoding, statistics=statistics, tensor_size=512
+    )
+    packer = Packer(tokenizer, length=LENGTH, window_steps=0, seed=0)
     filled = whole = 0
     for _ in range(EPISODES):
         actions = np.zeros((STEPS, *spec.action.shape))

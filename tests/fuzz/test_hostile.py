@@ -29,9 +29,9 @@ from gato_dist.tokens.text import TextTokenizer
 from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.manifest import seal
 from gato_dist.utils.typed_json import as_numbers
-from learner.best import best_note
-from learner.checkpoint import export, read_contents
-from learner.export import _sum, read_file
+from learner.best_weights import read_best
+from learner.checkpoint import export_checkpoint, read_contents
+from learner.weights_file import _checksum, read_weights_file
 from replay.dataset.dataset import Dataset, read_settings
 from replay.dataset.episodes import Shard, write_shard
 from replay.dataset.faults import _entry_faults
@@ -61,7 +61,7 @@ def change(path: Path, *keys, to) -> None:
 def good(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("good")
     small_folder(root / "checkpoints", 1)
-    export(root / "checkpoints/step-00000001", root / "weights.safetensors")
+    export_checkpoint(root / "checkpoints/step-00000001", root / "weights.safetensors")
     return root
 
 
@@ -77,7 +77,7 @@ def checkpoint(good, tmp_path) -> Path:
         ("counters.json", '{"step": "x"}'), ("counters.json", DEEP), ("config.yaml", DEEP), ("text.model", ""),
     ],
 )  # fmt: skip
-def test_a_checkpoint_whose_sums_are_right_and_whose_contents_are_not_is_refused(checkpoint, name, text):
+def test_a_checkpoint_whose_checksums_are_right_and_whose_contents_are_not_is_refused(checkpoint, name, text):
     (checkpoint / name).write_text(text)
     (checkpoint / "manifest.json").unlink()
     seal(checkpoint)
@@ -98,15 +98,15 @@ def test_a_seal_that_is_none_is_refused(checkpoint, text):
     ("key", "value"),
     [("tokenizer", "{}"), ("tokenizer", "not JSON"), ("counters", "[1]"), ("config", DEEP), ("text_model", "!")],
 )
-def test_exported_weights_whose_sum_is_right_and_whose_metadata_are_not_are_refused(good, tmp_path, key, value):
+def test_exported_weights_whose_checksum_is_right_and_whose_metadata_are_not_are_refused(good, tmp_path, key, value):
     with safe_open(good / "weights.safetensors", "pt") as file:
         metadata = dict(file.metadata())
     weights = load_file(good / "weights.safetensors")
     del metadata["sha256"]
     metadata[key] = value
-    save_file(weights, tmp_path / "w.safetensors", metadata | {"sha256": _sum(metadata, weights)})
+    save_file(weights, tmp_path / "w.safetensors", metadata | {"sha256": _checksum(metadata, weights)})
     with pytest.raises(InputError, match=r"w\.safetensors"):
-        read_file(tmp_path / "w.safetensors")
+        read_weights_file(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_damaged_note_of_the_best_weights_is_none(tmp_path, note):
     (tmp_path / "w").touch()
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "best.json").write_text(note)
-    assert best_note(tmp_path / "checkpoints") is None
+    assert read_best(tmp_path / "checkpoints") is None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gato_dist.episode import Episode, Gathering, Provenance
+from gato_dist.episode import Episode, EpisodeBatcher, Provenance
 
 SOURCE = Provenance("toy/buttons", 0, "fake", "")
 
@@ -13,13 +13,13 @@ def episode(steps: int) -> Episode:
 
 
 def test_episodes_wait_until_they_are_large_enough_and_keep_their_order():
-    gathering, episodes = Gathering(size=10, seconds=1e9), [episode(steps) for steps in (4, 4, 4, 20, 3)]
+    gathering, episodes = EpisodeBatcher(size=10, seconds=1e9), [episode(steps) for steps in (4, 4, 4, 20, 3)]
     groups = list(gathering.add(episodes[:2])) + list(gathering.add(episodes[2:]))
     assert [[len(each) for each in group] for group in groups] == [[4, 4, 4], [20]]
     assert [each for group in groups for each in group] == episodes[:4]
 
 
 def test_no_episode_waits_for_longer_than_asked():
-    gathering = Gathering(size=1000, seconds=0.0)
+    gathering = EpisodeBatcher(size=1000, seconds=0.0)
     assert [len(group) for group in gathering.add([episode(1), episode(1)])] == [2]
     assert list(gathering.add([])) == []

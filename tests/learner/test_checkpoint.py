@@ -18,10 +18,19 @@ from gato_dist.scores.table import MeanPoint
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.best import BestWeights
-from learner.checkpoint import Counters, Snapshot, build_model, data_position, export, load_for_acting, read_contents
+from learner.best_weights import BestWeights
+from learner.checkpoint import (
+    Counters,
+    Snapshot,
+    build_model,
+    data_position,
+    export_checkpoint,
+    load_for_acting,
+    read_contents,
+)
 from learner.checkpoint_folder import CheckpointFailed, CheckpointFolder
-from learner.train import Learner, train
+from learner.learner import Learner
+from learner.train import train
 from tests.learner.test_train import FakeHost, make_batch, make_config, make_tokenizer
 from tests.support.fakes import BUTTONS
 
@@ -44,18 +53,20 @@ def run(root, steps=6, stop=10**9, **learner):
         "test",
     )
     folder, host = CheckpointFolder(root, 2), FakeHost(stop)
-    newest = folder.newest_whole(config, make_tokenizer())
+    newest = folder.newest_valid(config, make_tokenizer())
     position = (newest and data_position(newest)) or DataPosition.start("data", 0, 1, 1)
-    train(config, make_tokenizer(), batches(position), host, folder, position=position)
+    train(config, make_tokenizer(), batches=batches(position), host=host, folder=folder, position=position)
     return host, folder.newest()
 
 
 def small_folder(root, *steps: int, keep: int = 2) -> CheckpointFolder:
     config, tokenizer, folder = make_config(), make_tokenizer(), CheckpointFolder(root, keep)
-    learner = Learner(config, tokenizer)
+    learner = Learner.for_run(config, tokenizer)
     learner.step(make_batch())
     for step in steps:
-        folder.save(Snapshot.of(config, tokenizer, learner.model, learner.optimizer, Counters(step)))
+        folder.save(
+            Snapshot.take(config, tokenizer, model=learner.model, optimizer=learner.optimizer, counters=Counters(step))
+        )
     folder.wait()
     return folder
 
@@ -63,7 +74,7 @@ def small_folder(root, *steps: int, keep: int = 2) -> CheckpointFolder:
 def whole(root):
     """What a new start takes up, and what it says of the others."""
     folder = CheckpointFolder(root, 2)
-    return folder.newest_whole(make_config(), make_tokenizer()), folder.refused
+    return folder.newest_valid(make_config(), make_tokenizer()), folder.refused
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
@@ -120,10 +131,12 @@ def test_another_runs_checkpoint_is_passed_over(tmp_path):
     wide = parse_config(
         (plain := make_config().model_dump(mode="json")) | {"model": plain["model"] | {"feed_forward": 32}}, "test"
     )
-    other = Tokenizer([BUTTONS], TextTokenizer.load(), "disjoint", "paper", {})
+    other = Tokenizer([BUTTONS], TextTokenizer.load(), scheme="disjoint", encoding="paper", statistics={})
     for config, tokenizer, reason in ((wide, make_tokenizer(), "model.feed_forward"), (wide, other, "tokenizer")):
-        learner, folder = Learner(config, tokenizer), CheckpointFolder(tmp_path, 9)
-        folder.save(Snapshot.of(config, tokenizer, learner.model, learner.optimizer, Counters(2)))
+        learner, folder = Learner.for_run(config, tokenizer), CheckpointFolder(tmp_path, 9)
+        folder.save(
+            Snapshot.take(config, tokenizer, model=learner.model, optimizer=learner.optimizer, counters=Counters(2))
+        )
         folder.wait()
         path, (line,) = whole(tmp_path)
         assert path.name == "step-00000001"
@@ -162,7 +175,7 @@ def test_training_goes_on_while_a_checkpoint_is_written_and_the_last_one_is_wait
     host.publish = publish
     config = make_config(steps=6, checkpoint_seconds=1e-9)
     stream = (make_batch(seed) for seed in itertools.count())
-    train(config, make_tokenizer(), stream, host, CheckpointFolder(tmp_path, 9))
+    train(config, make_tokenizer(), batches=stream, host=host, folder=CheckpointFolder(tmp_path, 9))
     # One in flight: those that were due meanwhile came after it.
     assert at_once == [0, 6]
     saved = load_file(tmp_path / "step-00000006/model.safetensors")
@@ -214,7 +227,7 @@ def test_an_exported_file_acts_as_the_checkpoint_does(tmp_path, capsys):
     for name, tensor in theirs[2].state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])
     with pytest.raises(InputError, match="exists already"):
-        export(tmp_path / "step-00000003", out)
+        export_checkpoint(tmp_path / "step-00000003", out)
     capsys.readouterr()
     for path in (out, tmp_path / "step-00000003"):
         assert main(["checkpoint", "info", str(path)]) == 0
@@ -225,7 +238,7 @@ def test_an_exported_file_acts_as_the_checkpoint_does(tmp_path, capsys):
 def test_a_damaged_export_is_refused(tmp_path, damage):
     small_folder(tmp_path, 3)
     out = tmp_path / "weights.safetensors"
-    export(tmp_path / "step-00000003", out)
+    export_checkpoint(tmp_path / "step-00000003", out)
     damage(out)
     with pytest.raises(InputError, match=r"weights.safetensors.*damaged"):
         read_contents(out)

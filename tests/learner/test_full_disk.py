@@ -8,8 +8,8 @@ import pytest
 
 from gato_dist.errors import InputError
 from gato_dist.scores.table import MeanPoint
-from learner.best import BestWeights, best_note
-from learner.checkpoint import Counters, Snapshot, export
+from learner.best_weights import BestWeights, read_best
+from learner.checkpoint import Counters, Snapshot, export_checkpoint
 from learner.checkpoint_folder import CheckpointFailed, CheckpointFolder
 from learner.train import train
 from tests.learner.test_train import FakeHost, make_batch, make_config, make_tokenizer, run
@@ -26,7 +26,7 @@ def train_waiting_for_writers(folder: CheckpointFolder, steps: int) -> FakeHost:
             yield make_batch(seed)
 
     host, config = FakeHost(), make_config(steps=steps, checkpoint_seconds=1e-9)
-    train(config, make_tokenizer(), batches(), host, folder)
+    train(config, make_tokenizer(), batches=batches(), host=host, folder=folder)
     return host
 
 
@@ -53,7 +53,7 @@ def test_a_run_ends_where_no_checkpoint_finds_room_and_the_one_before_stays_whol
         folder = CheckpointFolder(disk, 2)
         with pytest.raises(CheckpointFailed, match=r"step-0000000\d: .*no space left on its disk; free some"):
             train_waiting_for_writers(folder, 1000)
-        assert folder.newest_whole(make_config(), make_tokenizer()) == disk / "step-00000002"
+        assert folder.newest_valid(make_config(), make_tokenizer()) == disk / "step-00000002"
         assert sorted(path.name for path in disk.iterdir()) == ["ballast", "step-00000002"]
         (disk / "ballast").unlink()
         assert run(disk, FakeHost(), make_config(steps=4)).step == 4
@@ -80,12 +80,12 @@ def test_best_weights_that_find_no_room_leave_those_before(tmp_path):
             best.keep(large, Counters(step=2, weights_version=2), point(2, 0.6))
         assert "--out" not in str(error.value)
         assert sorted(file.name for file in disk.iterdir()) == ["ballast", "best-v000001.safetensors", "best.json"]
-        assert best_note(disk).checkpoint == path.name
+        assert read_best(disk).checkpoint == path.name
 
 
 def test_an_export_that_finds_no_room_names_its_file(tmp_path):
     run(tmp_path / "run", FakeHost())
     with small_disk(tmp_path / "disk", 8) as disk:
         with pytest.raises(InputError, match=r"^--out: .*/disk/out\.safetensors: cannot be written: no space left"):
-            export(CheckpointFolder(tmp_path / "run", 1).newest(), disk / "out.safetensors")
+            export_checkpoint(CheckpointFolder(tmp_path / "run", 1).newest(), disk / "out.safetensors")
         assert list(disk.iterdir()) == []

@@ -50,7 +50,14 @@ def job(root: Path, rank: int) -> None:
             yield make_batch(seed)
 
     config = make_config(steps=10**6, checkpoint_seconds=3600.0, publish_seconds=3600.0)
-    train(config, make_tokenizer(), batches(), FileHost(root), CheckpointFolder(root / "checkpoints", 2), leaves=leaves)
+    train(
+        config,
+        make_tokenizer(),
+        batches=batches(),
+        host=FileHost(root),
+        folder=CheckpointFolder(root / "checkpoints", 2),
+        is_preempted=leaves,
+    )
 
 
 def wait_for(path: Path, other_than: str = "") -> str:
@@ -78,8 +85,8 @@ def test_a_learner_worker_that_gets_sigterm_hands_over_to_another(tmp_path):
         time.sleep(2)
         os.kill(int(first), signal.SIGTERM)
         # The other worker speaks for both.
-        assert "goes on from its checkpoint of step" in wait_for(tmp_path / "notes")
-        left = CheckpointFolder(tmp_path / "checkpoints", 2).newest_whole(make_config(steps=10**6), make_tokenizer())
+        assert "continues from the checkpoint of step" in wait_for(tmp_path / "notes")
+        left = CheckpointFolder(tmp_path / "checkpoints", 2).newest_valid(make_config(steps=10**6), make_tokenizer())
         wait_for(tmp_path / "pid1", other_than=first)
         (tmp_path / "stop").touch()
         thread.join(timeout=300)

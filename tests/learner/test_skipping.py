@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from learner import parallel
 from learner.checkpoint_folder import CheckpointFolder
+from learner.learner import Learner, NonFiniteLoss
 from learner.local_workers import run_workers
 from learner.loss import LossModel
-from learner.train import Learner, NonFiniteLoss, train
+from learner.train import train
 from tests.learner.test_checkpoint import run
 from tests.learner.test_train import FakeHost, make_batch, make_config, make_tokenizer
 
@@ -33,7 +34,7 @@ def poison(monkeypatch):
 def one_bad_share(root: Path) -> None:
     """A worker's job: three steps, of which the second has a NaN in the other worker's share alone."""
     with parallel.process_group(gpu=False):
-        learner, clean = Learner(make_config(), make_tokenizer()), LossModel.forward
+        learner, clean = Learner.for_run(make_config(), make_tokenizer()), LossModel.forward
 
         def poisoned(self, inputs, targets):
             total, per_token = clean(self, inputs, targets)
@@ -52,14 +53,14 @@ def state(learner: Learner) -> list[torch.Tensor]:
 
 
 def test_a_batch_without_a_finite_gradient_changes_nothing_but_its_count(poison):
-    learner = Learner(make_config(), make_tokenizer())
+    learner = Learner.for_run(make_config(), make_tokenizer())
     learner.step(make_batch(0))
     before, tokens = state(learner), learner.counters.tokens
     poison.add(1)
     assert learner.step(make_batch(1)) != learner.step(make_batch(1)), "NaN, then a loss"
     assert (learner.counters.step, learner.counters.skipped, learner.counters.tokens) == (2, 1, 2 * tokens)
     assert learner.meter.report()["loss"] > 0
-    again = Learner(make_config(), make_tokenizer())
+    again = Learner.for_run(make_config(), make_tokenizer())
     again.step(make_batch(0))
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(before, state(again), strict=True))
 
@@ -85,8 +86,8 @@ def test_too_many_one_after_another_end_the_run_with_the_checkpoint_from_before(
     poison |= {1, 2, *range(4, 20)}
     config = make_config(steps=50, max_skipped=3, checkpoint_seconds=1e-9)
     folder, taken = CheckpointFolder(tmp_path, 2), itertools.count()
-    with pytest.raises(NonFiniteLoss, match=r"3 batches one after another after step 2.*learning_rate"):
-        train(config, make_tokenizer(), map(make_batch, taken), FakeHost(), folder)
+    with pytest.raises(NonFiniteLoss, match=r"3 batches in a row after step 2.*learning_rate"):
+        train(config, make_tokenizer(), batches=map(make_batch, taken), host=FakeHost(), folder=folder)
     assert next(taken) == 7
     folder.wait()
     assert folder.newest().name <= "step-00000002"

@@ -9,18 +9,19 @@ from torch.nn import functional as F
 
 from gato_dist.config.run_config import parse_config
 from gato_dist.config.sections import LearnerConfig
-from gato_dist.model.inputs import Inputs, Targets
+from gato_dist.model.inputs import LossTargets, ModelInputs
 from gato_dist.sequence import Batch, collate
 from gato_dist.specs import Modality
-from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.packing import Packer
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 from learner.checkpoint import load_for_acting
 from learner.checkpoint_folder import CheckpointFolder
+from learner.learner import Learner
 from learner.loss import LossModel
 from learner.optim import learning_rate
-from learner.train import Learner, Preempted, train
+from learner.train import Preempted, train
 from tests.support.fakes import BUTTONS
 
 MODEL = {"width": 32, "layers": 1, "heads": 2, "key_size": 16, "feed_forward": 64, "patch_channels": 8}
@@ -33,14 +34,14 @@ def make_config(**learner):
 
 
 def make_tokenizer() -> Tokenizer:
-    return Tokenizer([BUTTONS], TextTokenizer.load(), "disjoint", "compact", {})
+    return Tokenizer([BUTTONS], TextTokenizer.load(), scheme="disjoint", encoding="compact", statistics={})
 
 
 def make_batch(seed: int = 0) -> Batch:
     """The right action is the light that is on."""
     tokenizer = make_tokenizer().tasks[BUTTONS.name]
     light = np.random.default_rng(seed).integers(3, size=64)
-    rows = Packer(tokenizer, 48, 1, seed).add(tokenizer.encode({"light": light}, light))
+    rows = Packer(tokenizer, length=48, window_steps=1, seed=seed).add(tokenizer.encode({"light": light}, light))
     assert rows is not None
     return collate([(0, rows)], 1)
 
@@ -71,12 +72,12 @@ class FakeHost:
 
 def test_the_masked_loss_is_the_full_sequences_masked_cross_entropy():
     config, tokenizer, batch = make_config(), make_tokenizer(), make_batch()
-    learner = Learner(config, tokenizer)
-    inputs = Inputs.of(batch)
+    learner = Learner.for_run(config, tokenizer)
+    inputs = ModelInputs.from_batch(batch)
     logits = learner.model.head(learner.model.eval()(inputs))
     everywhere = F.cross_entropy(logits[:, :-1].transpose(1, 2), inputs.token[:, 1:].long(), reduction="none")
     plain = everywhere[inputs.loss_mask[:, 1:]].mean()
-    total, per_token = LossModel(learner.model, tokenizer.vocabulary).eval()(inputs, Targets.of(batch))
+    total, per_token = LossModel(learner.model, tokenizer.vocabulary).eval()(inputs, LossTargets.from_batch(batch))
     assert total.item() / len(per_token) == pytest.approx(plain.item(), rel=1e-5)
 
 
@@ -98,15 +99,15 @@ def test_spread_targets_are_a_gaussian_over_the_bins_there_are(scheme):
 
 def test_spread_targets_keep_discrete_actions_one_hot():
     tokenizer, batch = make_tokenizer(), make_batch()
-    model = Learner(make_config(), tokenizer).model.eval()
-    fed = Inputs.of(batch), Targets.of(batch)
+    model = Learner.for_run(make_config(), tokenizer).model.eval()
+    fed = ModelInputs.from_batch(batch), LossTargets.from_batch(batch)
     _, plain = LossModel(model, tokenizer.vocabulary)(*fed)
     _, spread = LossModel(model, tokenizer.vocabulary, target_spread=4.0)(*fed)
     assert torch.allclose(plain, spread, atol=1e-5)
 
 
 def test_a_learner_learns_what_the_action_depends_on():
-    learner, batch = Learner(make_config(), make_tokenizer()), make_batch()
+    learner, batch = Learner.for_run(make_config(), make_tokenizer()), make_batch()
     first = learner.step(batch)
     for _ in range(80):
         last = learner.step(batch)
@@ -125,7 +126,9 @@ def test_the_schedule_warms_up_and_ends_at_a_tenth():
 
 def run(folder, host, config=None):
     batches = (make_batch(seed) for seed in itertools.count())
-    return train(config or make_config(steps=6), make_tokenizer(), batches, host, CheckpointFolder(folder, 2))
+    return train(
+        config or make_config(steps=6), make_tokenizer(), batches=batches, host=host, folder=CheckpointFolder(folder, 2)
+    )
 
 
 def test_versions_grow_and_the_last_weights_are_published(tmp_path):
@@ -174,7 +177,12 @@ def test_versions_published_after_the_last_checkpoint_are_not_given_again(tmp_pa
     host = FakeHost()
     folder = CheckpointFolder(tmp_path, 2)
     train(
-        make_config(steps=6), make_tokenizer(), (make_batch(s) for s in itertools.count()), host, folder, min_version=9
+        make_config(steps=6),
+        make_tokenizer(),
+        batches=(make_batch(s) for s in itertools.count()),
+        host=host,
+        folder=folder,
+        min_version=9,
     )
     assert [version for version, _, _ in host.versions] == [10, 11]
 
@@ -184,7 +192,14 @@ def test_a_learner_that_is_to_leave_writes_a_checkpoint_and_says_so(tmp_path):
     folder = CheckpointFolder(tmp_path, 2)
     batches = (make_batch(seed) for seed in itertools.count())
     with pytest.raises(Preempted, match="checkpoint is of step 3"):
-        train(make_config(), make_tokenizer(), batches, host, folder, leaves=lambda: next(asked) >= 3)
+        train(
+            make_config(),
+            make_tokenizer(),
+            batches=batches,
+            host=host,
+            folder=folder,
+            is_preempted=lambda: next(asked) >= 3,
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
     assert host.versions[-1][1] == 3
     assert "step 3" in host.notes[-1]

@@ -117,7 +117,7 @@ def test_a_checkpoint_is_shown_in_the_episodes_that_evaluation_scores(tmp_path, 
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size).eval()
     optimizer = torch.optim.AdamW(model.parameters())
     folder = CheckpointFolder(tmp_path / "checkpoints", 1)
-    folder.save(Snapshot.of(config, tokenizer, model, optimizer, Counters(3, 0, 0, 1)))
+    folder.save(Snapshot.take(config, tokenizer, model=model, optimizer=optimizer, counters=Counters(3, 0, 0, 1)))
     folder.wait()
     path = folder.newest()
     scored = Evaluator(config, tokenizer).play(model, BALL, 3, 1)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from gato_dist.config.sections import ModelConfig
-from gato_dist.model.decode import ActionDecoder, Decoding
+from gato_dist.model.decode import ActionDecoder, DecodingOptions
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import Inputs
+from gato_dist.model.inputs import ModelInputs
 from gato_dist.sequence import collate
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.packing import Packer
@@ -25,8 +25,14 @@ def make_model(**keys) -> Gato:
 
 
 def make_decoder(model: Gato, window: int = 0, slots: int = 1, **decoding) -> ActionDecoder:
-    settings = Decoding(**{"length": LENGTH} | decoding)
-    return ActionDecoder(model, [ARM_TOKENS] * slots, [window] * slots, list(range(slots)), settings)
+    settings = DecodingOptions(**{"length": LENGTH} | decoding)
+    return ActionDecoder(
+        model,
+        tokenizers=[ARM_TOKENS] * slots,
+        window_steps=[window] * slots,
+        seeds=list(range(slots)),
+        options=settings,
+    )
 
 
 def arm_steps(count: int, seed: int = 0) -> list[StepTokens]:
@@ -44,16 +50,22 @@ class Probe(ActionDecoder):
 
 
 def make_probe(model: Gato, window: int, slots: int = 1, length: int = LENGTH) -> Probe:
-    return Probe(model, [ARM_TOKENS] * slots, [window] * slots, list(range(slots)), Decoding(length))
+    return Probe(
+        model,
+        tokenizers=[ARM_TOKENS] * slots,
+        window_steps=[window] * slots,
+        seeds=list(range(slots)),
+        options=DecodingOptions(length),
+    )
 
 
 def plain_hidden(model: Gato, seen: StepTokens, now: StepTokens) -> torch.Tensor:
     """Hidden state of the last token of `now` behind the whole steps `seen`, in one pass without a cache."""
-    packer = Packer(ARM_TOKENS, LENGTH, 0, 0)
+    packer = Packer(ARM_TOKENS, length=LENGTH, window_steps=0, seed=0)
     # The last step is written with an action that the position before it cannot see.
     last = np.zeros((1, ARM.action.size))
     packer.add(seen_then(seen, now, last))
-    inputs = Inputs.of(collate([(0, packer.flush())], 4))
+    inputs = ModelInputs.from_batch(collate([(0, packer.flush())], 4))
     end = int((inputs.segment[0] >= 0).sum()) - ARM.action.size - 1
     with torch.inference_mode():
         return model(inputs)[0, end]
@@ -76,7 +88,7 @@ def with_actions(now: StepTokens, tokens: np.ndarray) -> StepTokens:
         "valid": np.concatenate([now.valid, np.ones((1, width), bool)], 1),
         "correction": np.concatenate([now.correction, np.zeros((1, width), np.int16)], 1),
     }
-    return StepTokens(**per_token, patches=now.patches, places=now.places, tensors=now.tensors)
+    return StepTokens(**per_token, patches=now.patches, patch_positions=now.patch_positions, tensors=now.tensors)
 
 
 @pytest.mark.parametrize("keys", [{}, {"past_actions": "masked"}, {"positions": "learned"}, {"activation": "geglu"}])
@@ -133,9 +145,14 @@ def test_actions_do_not_depend_on_the_batch_they_are_chosen_in():
     model = make_model()
     lights = BUTTONS_TOKENS.encode({"light": np.arange(30) % 3})
     streams = [arm_steps(30, 1), [lights.take(slice(t, t + 1)) for t in range(30)], arm_steps(30, 2)]
-    tokenizers, seeds, settings = [ARM_TOKENS, BUTTONS_TOKENS, ARM_TOKENS], [3, 4, 5], Decoding(LENGTH, 1.0)
-    together = ActionDecoder(model, tokenizers, [0, 2, 3], seeds, settings)
-    alone = [ActionDecoder(model, [tokenizers[i]], [[0, 2, 3][i]], [seeds[i]], settings) for i in range(3)]
+    tokenizers, seeds, settings = [ARM_TOKENS, BUTTONS_TOKENS, ARM_TOKENS], [3, 4, 5], DecodingOptions(LENGTH, 1.0)
+    together = ActionDecoder(model, tokenizers=tokenizers, window_steps=[0, 2, 3], seeds=seeds, options=settings)
+    alone = [
+        ActionDecoder(
+            model, tokenizers=[tokenizers[i]], window_steps=[[0, 2, 3][i]], seeds=[seeds[i]], options=settings
+        )
+        for i in range(3)
+    ]
     random = np.random.default_rng(0)
     clock = [0, 0, 0]
     for _ in range(40):
@@ -212,7 +229,9 @@ def test_only_valid_actions_are_chosen_also_where_another_token_is_likelier(temp
 def test_every_element_of_a_multi_discrete_action_keeps_its_own_range():
     light = ObservationSpec("light", Modality.DISCRETE, (), 3)
     keys = tokenizer_of(TaskSpec("toy/keys", (light,), ActionSpec(Modality.DISCRETE, (2,), (2, 900)), 9))
-    decoder = ActionDecoder(make_model(), [keys], [0], [0], Decoding(LENGTH, temperature=5.0))
+    decoder = ActionDecoder(
+        make_model(), tokenizers=[keys], window_steps=[0], seeds=[0], options=DecodingOptions(LENGTH, temperature=5.0)
+    )
     chosen = []
     for t in range(30):
         chosen.append(keys.decode_actions(decoder.act([0], [keys.encode({"light": np.array([t % 3])})])[0][None])[0])

@@ -5,7 +5,7 @@ import torch
 
 from gato_dist.config.sections import ModelConfig
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import Inputs, Wanted
+from gato_dist.model.inputs import ModelInputs, OutputPositions
 from gato_dist.model.transformer import hidden_actions
 from gato_dist.sequence import Kind, collate
 from gato_dist.tokens.packing import Packer
@@ -19,16 +19,16 @@ def make_model(**keys) -> Gato:
     return Gato(ModelConfig(**SMALL | keys), tokenizer_of(ARM).vocabulary.size, 4).eval()
 
 
-def make_inputs(window: int = 3, steps: int = 9) -> Inputs:
+def make_inputs(window: int = 3, steps: int = 9) -> ModelInputs:
     tokenizer = tokenizer_of(ARM)
-    packer = Packer(tokenizer, 256, window, 0)
+    packer = Packer(tokenizer, length=256, window_steps=window, seed=0)
     packer.add(tokenizer.encode(arm_observations(steps), arm_actions(steps)))
     rows = packer.flush()
     assert rows is not None
-    return Inputs.of(collate([(0, rows)], 4))
+    return ModelInputs.from_batch(collate([(0, rows)], 4))
 
 
-def changed(model: Gato, inputs: Inputs, row: int, position: int) -> set[int]:
+def changed(model: Gato, inputs: ModelInputs, row: int, position: int) -> set[int]:
     """Positions of `row` whose hidden state moves when the token at `position` is another."""
     with torch.inference_mode():
         before = model(inputs)
@@ -84,7 +84,7 @@ def test_every_observation_part_reaches_the_action():
 def test_wanted_positions_are_those_of_the_whole_pass(keys, window):
     model, inputs = make_model(**keys), make_inputs(window)
     with torch.inference_mode():
-        wanted = Wanted.where(inputs.loss_mask.numpy())
+        wanted = OutputPositions.from_mask(inputs.loss_mask.numpy())
         assert torch.allclose(model(inputs)[inputs.loss_mask], model(inputs, wanted), atol=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_rows_of_one_segment_need_no_mask(past_actions):
     assert inputs.one_segment
     assert not make_inputs(window=1).one_segment
     with torch.inference_mode():
-        wanted = Wanted.where(inputs.loss_mask.numpy())
+        wanted = OutputPositions.from_mask(inputs.loss_mask.numpy())
         short = model(inputs)[inputs.segment >= 0], model(inputs, wanted)
         inputs.one_segment = False
         masked = model(inputs)[inputs.segment >= 0], model(inputs, wanted)
@@ -142,9 +142,9 @@ def test_stochastic_depth_is_off_in_evaluation_and_keeps_the_mean_in_training():
     block = model.transformer.blocks[0].train()
     torch.manual_seed(0)
     branch = torch.ones(4000, 1, 1)
-    assert set(block._thin(branch).unique().tolist()) == {0.0, 2.0}
-    assert block._thin(branch).mean() == pytest.approx(1.0, abs=0.1)
-    assert torch.equal(block.eval()._thin(branch), branch)
+    assert set(block._regularise(branch).unique().tolist()) == {0.0, 2.0}
+    assert block._regularise(branch).mean() == pytest.approx(1.0, abs=0.1)
+    assert torch.equal(block.eval()._regularise(branch), branch)
 
 
 def test_a_shared_embedding_is_the_output_layer():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gato_dist.model.inputs import Targets
+from gato_dist.model.inputs import LossTargets
 from gato_dist.sequence import Kind, Sequences, collate
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.packing import Packer, Prompting
@@ -23,7 +23,7 @@ WANTED = np.array([[1, 2], [7, 8], [6, 5]])
 def pack(window: int, actions=DONE, targets=WANTED, length: int = 12, **options) -> Sequences:
     tokenizer = tokenizer_of(PAIRS, "paper")
     light = {"light": np.arange(len(actions))}
-    packer = Packer(tokenizer, length, window, 0, **options)
+    packer = Packer(tokenizer, length=length, window_steps=window, seed=0, **options)
     rows = packer.add(tokenizer.encode(light, actions, targets))
     return rows if rows is not None else packer.flush()
 
@@ -43,7 +43,7 @@ def test_a_window_of_two_steps_written_out():
     element leads, as in a demonstration.
     """
     tokenizer = tokenizer_of(PAIRS, "paper")
-    packer = Packer(tokenizer, 8, 0, 0)
+    packer = Packer(tokenizer, length=8, window_steps=0, seed=0)
     packer.add(tokenizer.encode({"light": np.array([1, 2])}, DONE[1:], WANTED[1:]))
     rows = packer.flush()
     words, separator = tokenizer.vocabulary, tokenizer.vocabulary.separator
@@ -54,14 +54,14 @@ def test_a_window_of_two_steps_written_out():
     ]  # fmt: skip
     assert rows.correction[0].tolist() == [0, 0, 4, 4, 0, 0, 0, 0]
     assert rows.loss_mask[0].tolist() == [False, False, True, True] * 2
-    targets = Targets.of(collate([(0, rows)], 0))
+    targets = LossTargets.from_batch(collate([(0, rows)], 0))
     assert targets.token.tolist() == [act + 7, act + 8, act + 6, act + 5]
 
 
 def test_windows_of_one_step_are_those_of_a_demonstration():
     corrected, demonstrated = pack(1), pack(1, WANTED, WANTED)
-    for name, values in corrected.row(0).items():
-        assert np.array_equal(values, demonstrated.row(0)[name]), name
+    for name, values in corrected.item(0).items():
+        assert np.array_equal(values, demonstrated.item(0)[name]), name
     assert not corrected.correction.any()
 
 
@@ -78,7 +78,7 @@ def test_a_window_that_a_row_cuts_shows_its_new_last_action_as_the_expert_would_
 
 def test_a_prompt_shows_what_was_done_and_carries_no_loss():
     tokenizer = tokenizer_of(PAIRS, "paper")
-    packer = Packer(tokenizer, 24, 0, 0, prompting=Prompting(1.0, 12))
+    packer = Packer(tokenizer, length=24, window_steps=0, seed=0, prompting=Prompting(1.0, 12))
     found = []
     for _ in range(6):
         rows = packer.add(tokenizer.encode({"light": np.arange(3)}, DONE, WANTED))
@@ -105,7 +105,7 @@ def test_repeats_are_told_by_what_the_expert_would_do():
     tokenizer, restless = tokenizer_of(BUTTONS), np.array([0, 1, 2, 0, 1, 2])
     rows = []
     for actions in (restless, held):
-        packer = Packer(tokenizer, 64, 1, 0, keep_repeats=0.0)
+        packer = Packer(tokenizer, length=64, window_steps=1, seed=0, keep_repeats=0.0)
         packer.add(tokenizer.encode({"light": np.zeros(6, int)}, actions, held))
         rows.append(packer.flush())
     assert rows[0].tokens == rows[1].tokens < 6 * 3

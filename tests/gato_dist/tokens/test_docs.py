@@ -5,8 +5,9 @@ import re
 import numpy as np
 
 from gato_dist.sequence import Kind
-from gato_dist.tokens.layout import TaskTokenizer, Vocabulary
+from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 from tests.support.fakes import ARM
 from tests.support.paths import ROOT
 
@@ -31,4 +32,4 @@ def test_the_worked_example_is_what_the_code_makes():
         assert (token == "–") == (steps.kind[0, position] == Kind.PATCH)
         assert int(local) == steps.local_position[0, position]
         assert bool(loss) == (steps.kind[0, position] >= Kind.ACTION)
-    assert steps.places.tolist() == [[[0, 127], [0, 63]], [[0, 127], [64, 127]]]
+    assert steps.patch_positions.tolist() == [[[0, 127], [0, 63]], [[0, 127], [64, 127]]]

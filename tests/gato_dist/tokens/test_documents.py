@@ -13,8 +13,8 @@ from PIL import Image
 from gato_dist.errors import InputError
 from gato_dist.sequence import Kind
 from gato_dist.tokens.documents import Document, DocumentTokenizer, DocumentTokens, document_shape, pack_documents
-from gato_dist.tokens.layout import Scheme, Vocabulary
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Scheme, Vocabulary
 
 TEXT = TextTokenizer.load()
 SIZE = (16, 32)
@@ -61,7 +61,7 @@ def test_a_text_begins_and_ends_with_a_separator_in_the_papers_vocabulary_too():
     tokens = tokenizer("paper", 32000).encode(Document("here", ("red ball",)))
     assert tokens.token.tolist() == [33024, RED, BALL, 33024]
     assert tokens.loss_mask.tolist() == [False, True, True, True]
-    middle = tokenizer().encode(Document("here", ("red ball",), begins=False, ends=False))
+    middle = tokenizer().encode(Document("here", ("red ball",), starts_text=False, ends_text=False))
     assert middle.token.tolist() == [RED, BALL]
     assert middle.loss_mask.tolist() == [False, True]
 
@@ -96,7 +96,13 @@ def windows(lengths: list[int]) -> list[DocumentTokens]:
         token = np.arange(start, end, dtype=np.int32)
         zero = np.zeros(len(token), np.int16)
         made.append(
-            DocumentTokens(token, zero.astype(np.uint8) + T, zero, token > start, np.zeros((0, 16, 16, 3), np.uint8))
+            DocumentTokens(
+                token=token,
+                kind=zero.astype(np.uint8) + T,
+                local_position=zero,
+                loss_mask=token > start,
+                patches=np.zeros((0, 16, 16, 3), np.uint8),
+            )
         )
     return made
 
@@ -121,13 +127,13 @@ def test_images_stay_with_their_texts_and_fill_rows_that_have_room():
     words = ["red ball", "red ball " * 20, "red", "red ball red ball"]
     tokens = [make.encode(Document("here", (each,), image=png(PIXELS))) for each in words]
     assert [len(each) for each in tokens] == [5, 44, 4, 7]
-    rows = pack_documents(tokens, document_shape(12, 2), make.places, 0)
+    rows = pack_documents(tokens, document_shape(12, 2), make.patch_positions, 0)
     # The second is longer than a row and loses its end; the third joins the first; the fourth finds no room.
     assert (rows.segment >= 0).sum(1).tolist() == [9, 12, 7]
     assert rows.segment[0].tolist() == [0] * 5 + [1] * 4 + [-1] * 3
     assert (rows.token == SEPARATOR).sum(1).tolist() == [2, 0, 1]
     assert np.array_equal(rows.patches[0, :4], np.concatenate([tokens[0].patches] * 2))
-    assert np.array_equal(rows.places[0, :4], np.concatenate([make.places] * 2))
+    assert np.array_equal(rows.patch_positions[0, :4], np.concatenate([make.patch_positions] * 2))
     assert (rows.weights_version == -1).all()
 
 
@@ -136,8 +142,8 @@ def test_joined_images_see_one_another_and_are_cut_at_the_end_of_a_row():
     tokens = [make.encode(Document("here", (each,), image=png(PIXELS))) for each in ("red", "ball", "red ball")]
     joined = DocumentTokens.join(tokens)
     assert joined.loss_mask.tolist() == [*[False] * 2, True, True] * 2 + [False] * 2 + [True] * 3
-    rows = pack_documents([joined], document_shape(9, 2), make.places, 0)
+    rows = pack_documents([joined], document_shape(9, 2), make.patch_positions, 0)
     assert rows.token.tolist() == [[0, 0, RED, SEPARATOR, 0, 0, BALL, SEPARATOR, 0]]
     assert rows.segment.tolist() == [[0] * 9]
     assert np.array_equal(rows.patches[0, :5], np.concatenate([tokens[0].patches] * 3)[:5])
-    assert np.array_equal(rows.places[0, :5], make.places[[0, 1, 0, 1, 0]])
+    assert np.array_equal(rows.patch_positions[0, :5], make.patch_positions[[0, 1, 0, 1, 0]])

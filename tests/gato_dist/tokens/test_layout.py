@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from gato_dist.sequence import Kind
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
-from gato_dist.tokens.images import from_patches, patch_intervals, to_patches
-from gato_dist.tokens.layout import Vocabulary, tensor_width
+from gato_dist.tokens.patches import from_patches, patch_intervals, to_patches
+from gato_dist.tokens.step_size import tensor_width
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.values import encode_continuous
+from gato_dist.tokens.vocabulary import Vocabulary
 from tests.support.fakes import ARM, arm_actions, arm_observations, tokenizer_of
 
 

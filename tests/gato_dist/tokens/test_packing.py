@@ -22,7 +22,7 @@ def pack(
     prompting: Prompting | None = None,
 ) -> list[Sequences]:
     tokenizer = tokenizer_of(ARM, encoding)
-    packer = Packer(tokenizer, length, window, seed, prompting=prompting or Prompting())
+    packer = Packer(tokenizer, length=length, window_steps=window, seed=seed, prompting=prompting or Prompting())
     rows = []
     for index, steps in enumerate(episodes):
         rows.append(packer.add(tokenizer.encode(arm_observations(steps, index), arm_actions(steps, index)), index))
@@ -205,11 +205,11 @@ def test_rows_fit_the_signature_of_their_table():
     shape = sequence_shape(tokenizer_of(ARM), LENGTH)
     signature = Sequences.signature(shape)
     for part in pack([20], window=1):
-        assert {name: (value.shape, value.dtype) for name, value in part.row(0).items()} == signature
+        assert {name: (value.shape, value.dtype) for name, value in part.item(0).items()} == signature
 
 
 def rows_of(part: Sequences | None) -> list[dict[str, bytes]]:
-    rows = [part.row(index) for index in range(len(part))] if part is not None else []
+    rows = [part.item(index) for index in range(len(part))] if part is not None else []
     return [{name: value.tobytes() for name, value in row.items()} for row in rows]
 
 
@@ -229,7 +229,18 @@ def test_episodes_make_the_same_rows_together_as_one_by_one(lengths, together, w
         Episode(arm_observations(n, i), actions[i], actions[i], np.zeros(n, np.float32), True, None, source)
         for i, n in enumerate(lengths)
     ]
-    one, many = (Packer(tokenizer, LENGTH, window, 3, 100, keep_repeats, prompting) for _ in range(2))
+    one, many = (
+        Packer(
+            tokenizer,
+            length=LENGTH,
+            window_steps=window,
+            seed=3,
+            first_item=100,
+            keep_repeats=keep_repeats,
+            prompting=prompting,
+        )
+        for _ in range(2)
+    )
     single, joined = [], []
     for episode in episodes:
         single += rows_of(one.add(tokenizer.encode(episode.observations, episode.targets), 7))
@@ -241,7 +252,7 @@ def test_episodes_make_the_same_rows_together_as_one_by_one(lengths, together, w
 
 def test_grids_alone_are_stored_as_bytes_and_learned_from_as_floats():
     tokenizer, light = tokenizer_of(BUTTONS), np.arange(40) % 3
-    rows = Packer(tokenizer, 16, 0, 0).add(tokenizer.encode({"light": light}, light))
+    rows = Packer(tokenizer, length=16, window_steps=0, seed=0).add(tokenizer.encode({"light": light}, light))
     assert rows.tensors.dtype == np.uint8
     batch = collate([(0, rows)], tensor_size=6)
     assert batch.tensors.dtype == np.float32
@@ -255,7 +266,7 @@ def test_rows_come_back_from_bytes_as_they_were():
         (BUTTONS, {"light": np.arange(200) % 3}, np.arange(200) % 3),
     ):
         tokenizer = tokenizer_of(spec)
-        rows = Packer(tokenizer, LENGTH, 0, 0).add(tokenizer.encode(observations, actions))
+        rows = Packer(tokenizer, length=LENGTH, window_steps=0, seed=0).add(tokenizer.encode(observations, actions))
         shape = sequence_shape(tokenizer, LENGTH)
         back = Sequences.from_bytes(rows.to_bytes(), shape)
         for name, (_, dtype) in Sequences.signature(shape).items():

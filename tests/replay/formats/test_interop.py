@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from tests.gato_dist.tokens.test_pictures import PICTURES
 
 from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import InputError
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
-from gato_dist.tokens.images import fit_frames
+from gato_dist.tokens.patches import fit_frames
 from replay.dataset.dataset import Dataset
 from replay.dataset.episodes import Dropped, write_shard
 from replay.dataset.moments import load_moments
@@ -23,7 +24,6 @@ from replay.dataset.writing import Source, write_dataset
 from replay.formats.jat import export_jat, jat_sources
 from replay.formats.minari_read import minari_sources
 from replay.formats.minari_write import export_minari, minari_id
-from tests.gato_dist.tokens.test_pictures import PICTURES
 from tests.replay.dataset.test_episodes import episode, same
 from tests.support.fakes import ARM, BUTTONS
 

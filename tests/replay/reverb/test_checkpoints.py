@@ -14,7 +14,7 @@ from replay.reverb.tables import import_reverb
 from replay.reverb.writer import SequenceWriter
 from tests.replay.reverb.test_replay import make_rows, never
 
-SHAPE = SequenceShape(16, 0, 2, 3)
+SHAPE = SequenceShape(length=16, tensors=2, tensor_size=3)
 CONFIG = ReplayConfig(size=64, ahead=40, min_size=4)
 
 

@@ -74,7 +74,7 @@ def knock(namespace: str | None, address: str, port: int, seconds: float = 1.0) 
 
 
 def test_no_other_machine_reaches_the_replay_server_unless_it_is_admitted(other_machine):
-    server = start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig())
+    server = start_server({"a": SequenceShape(length=16, tensors=2, tensor_size=3)}, ReplayConfig())
     try:
         assert {knock(other_machine, address, server.port) for address in (HERE, HERE_6)} == {REFUSED}
         assert {knock(None, address, server.port) for address in OWN} == {"answered"}
@@ -111,7 +111,7 @@ import sys
 from gato_dist.config.sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
 from replay.reverb.tables import start_server
-server = start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig(), sys.argv[1:])
+server = start_server({"a": SequenceShape(length=16, tensors=2, tensor_size=3)}, ReplayConfig(), sys.argv[1:])
 print("port", server.port, flush=True)
 sys.stdin.read()
 """
@@ -119,12 +119,12 @@ MEETING_POINT = """
 import os, sys
 import torch.distributed as dist
 from torch.multiprocessing import start_processes
-from learner.parallel import keep_off_network
+from learner.parallel import close_rendezvous_port
 
 def work(rank):
     os.environ.update(RANK=str(rank))
     dist.init_process_group("gloo")
-    keep_off_network()
+    close_rendezvous_port()
     dist.barrier()
     if rank == 0:
         print("port", os.environ["MASTER_PORT"], flush=True)
@@ -189,11 +189,11 @@ def test_if_the_kernel_refuses_the_device_a_filter_stands_in(monkeypatch):
 def test_if_the_kernel_refuses_both_a_server_starts_only_if_everybody_is_admitted(monkeypatch):
     monkeypatch.setattr(listening, "SO_ATTACH_FILTER", 9999)
     with pytest.raises(RuntimeError, match=r"replay: port \d+ cannot be kept off the network here \(.*replay\.allow="):
-        start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig(), [THERE])
+        start_server({"a": SequenceShape(length=16, tensors=2, tensor_size=3)}, ReplayConfig(), [THERE])
     monkeypatch.setattr(listening, "SO_BINDTODEVICE", 9999)
     with pytest.raises(RuntimeError, match=r"replay: port \d+ cannot be kept off the network here \(.*Linux 5\.7"):
-        start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig())
-    server = start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig(), EVERYBODY)
+        start_server({"a": SequenceShape(length=16, tensors=2, tensor_size=3)}, ReplayConfig())
+    server = start_server({"a": SequenceShape(length=16, tensors=2, tensor_size=3)}, ReplayConfig(), EVERYBODY)
     assert knock(None, "127.0.0.1", server.port) == "answered"
     server.stop()
 

@@ -24,7 +24,7 @@ from replay.reverb.writer import SequenceWriter
 from tests.replay.reverb.test_replay import make_rows
 from tests.support.paths import ROOT
 
-SHAPE = SequenceShape(16, 0, 2, 3)
+SHAPE = SequenceShape(length=16, tensors=2, tensor_size=3)
 SIZE = 100_000  # nothing is forgotten
 # A server that is saved to the folder whenever a number is sent.
 SERVER = f"""
@@ -35,7 +35,7 @@ from gato_dist.sequence import SequenceShape
 from replay.reverb.server import Disk, ReplayServer
 root, step = Path(sys.argv[1]), int(sys.argv[2])
 config = ReplayConfig(size={SIZE}, ahead={SIZE}, min_size=4, checkpoints=True)
-server = ReplayServer({{"a": SequenceShape(16, 0, 2, 3)}}, config, disk=Disk(root, 0, 2, "t", None if step < -1 else step))
+server = ReplayServer({{"a": SequenceShape(length=16, tensors=2, tensor_size=3)}}, config, disk=Disk(root, 0, 2, "t", None if step < -1 else step))
 print(server.port, flush=True)
 for line in sys.stdin:
     server.save(int(line))

@@ -21,7 +21,7 @@ from replay.reverb.tables import start_server, table_metrics
 from replay.reverb.writer import SequenceWriter
 from replay.usage import Usage, bin_name, bins_of
 
-SHAPES = {"a/state": SequenceShape(16, 0, 2, 3), "b/image": SequenceShape(16, 4, 0, 0)}
+SHAPES = {"a/state": SequenceShape(length=16, tensors=2, tensor_size=3), "b/image": SequenceShape(length=16, patches=4)}
 CONFIG = ReplayConfig(size=64, ahead=20, min_size=4, samples_per_insert=2.0)
 
 
@@ -117,8 +117,8 @@ def test_what_is_read_is_what_was_written(server):
         with experts_going_on(server, table):
             read = SequenceStream(table_sequences(address(server), table, shape, block=4)).take(6)
         for index, item in enumerate(read.item_id):
-            written = rows.row(int(item)) if item < 1000 else make_rows(shape, 1, int(item)).row(0)
-            found = read.row(index)
+            written = rows.item(int(item)) if item < 1000 else make_rows(shape, 1, int(item)).item(0)
+            found = read.item(index)
             assert all(np.array_equal(written[name], found[name]) for name in written)
 
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from gato_dist.config.sections import ModelConfig
-from gato_dist.model.decode import Decoding
+from gato_dist.model.decode import DecodingOptions
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import Inputs
-from gato_dist.model.write import write
+from gato_dist.model.generate import generate_text
+from gato_dist.model.inputs import ModelInputs
 from gato_dist.sequence import collate
 from gato_dist.tokens.documents import DocumentTokenizer, DocumentTokens, document_shape, pack_documents
-from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 
 TEXT = TextTokenizer.load()
 VOCABULARY = Vocabulary(TEXT.size, "disjoint")
@@ -35,8 +35,17 @@ def prompt() -> DocumentTokens:
 
 
 def go_on(gato: Gato, temperature: float = 0.0, max_tokens: int = 99, seed: int = 0) -> list[int]:
-    decoding = Decoding(ROOM, temperature)
-    return write(gato, prompt(), DOCUMENTS.places, TEXT.size, VOCABULARY.separator, decoding, max_tokens, seed)
+    decoding = DecodingOptions(ROOM, temperature)
+    return generate_text(
+        gato,
+        prompt(),
+        patch_positions=DOCUMENTS.patch_positions,
+        text_size=TEXT.size,
+        separator=VOCABULARY.separator,
+        options=decoding,
+        max_tokens=max_tokens,
+        seed=seed,
+    )
 
 
 def test_what_is_written_is_what_plain_passes_would_choose():
@@ -44,9 +53,9 @@ def test_what_is_written_is_what_plain_passes_would_choose():
     written = go_on(gato)
     assert len(written) == ROOM - len(tokens), "a full window ends a text"
     for token in written:
-        rows = pack_documents([tokens], document_shape(ROOM, 2), DOCUMENTS.places, 0)
+        rows = pack_documents([tokens], document_shape(ROOM, 2), DOCUMENTS.patch_positions, 0)
         with torch.inference_mode():
-            hidden = gato(Inputs.of(collate([(0, rows)], 0)))[0, len(tokens) - 1]
+            hidden = gato(ModelInputs.from_batch(collate([(0, rows)], 0)))[0, len(tokens) - 1]
             assert token == int(gato.logits(hidden, 0, TEXT.size).argmax())
         tokens.token, tokens.kind = np.append(tokens.token, token), np.append(tokens.kind, 1)
         tokens.local_position = np.append(tokens.local_position, 0)
@@ -71,4 +80,13 @@ def test_samples_follow_their_seed_and_their_limit():
 
 def test_a_prompt_that_fills_the_window_is_refused():
     with pytest.raises(ValueError, match="leave no room in a window of 5"):
-        write(model(), prompt(), DOCUMENTS.places, TEXT.size, VOCABULARY.separator, Decoding(5), 9, 0)
+        generate_text(
+            model(),
+            prompt(),
+            patch_positions=DOCUMENTS.patch_positions,
+            text_size=TEXT.size,
+            separator=VOCABULARY.separator,
+            options=DecodingOptions(5),
+            max_tokens=9,
+            seed=0,
+        )
