@@ -27,7 +27,7 @@ def make_model(preset: str, vocabulary: int) -> Gato:
 
 
 def cached_seconds(decoder: ActionDecoder, tokenizer, least_steps: int) -> float:
-    """Seconds a step of all environments, over whole periods of a window that slides."""
+    """Returns seconds for a step of all environments, over whole periods of a sliding window."""
     rng, slots = np.random.default_rng(0), list(range(ENVIRONMENTS))
 
     def step() -> None:
@@ -44,7 +44,7 @@ def cached_seconds(decoder: ActionDecoder, tokenizer, least_steps: int) -> float
 
 @torch.inference_mode()
 def recomputed_seconds(model: Gato, decoder: ActionDecoder, passes: int) -> float:
-    """Seconds of one pass over the full windows that the decoder holds."""
+    """Returns seconds of one forward pass over the decoder's full windows."""
     inputs, count = make_inputs([slot.steps for slot in decoder._slots], torch.device("cpu"))
     wanted = np.zeros(inputs.token.shape, bool)
     wanted[np.arange(len(count)), count.numpy() - 1] = True

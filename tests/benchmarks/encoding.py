@@ -31,7 +31,7 @@ STEPS, LENGTH = 500, 1024
 
 
 def seconds(work: Callable[[], object], least: float = 2.0) -> float:
-    """Seconds that one call takes, over `least` seconds of calls."""
+    """Returns the mean seconds of a call, measured for at least `least` seconds."""
     work()
     began, calls = time.perf_counter(), 0
     while time.perf_counter() - began < least:
@@ -50,7 +50,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     state, actions = rng.normal(size=(STEPS, 39)), rng.uniform(-1, 1, size=(STEPS, 4))
     frames, buttons = rng.integers(256, size=(STEPS, 64, 80, 3), dtype=np.uint8), rng.integers(6, size=STEPS)
-    print(f"one episode of {STEPS} steps, rows of {LENGTH} tokens, paper's encoding, one core")
+    print(f"one episode of {STEPS} steps, sequences of {LENGTH} tokens, paper's encoding, one core")
     for name, spec, observations, chosen, reference, what in (
         ("numbers", STATE, {"state": state}, actions, lambda: np.log1p(np.abs(state)), "log1p alone"),
         ("images", IMAGE, {"image": frames}, buttons, frames.copy, "one copy of the frames"),

@@ -1,4 +1,4 @@
-"""What is lost between batches that are there already and the real loader: a part of tests.benchmarks.learner --all.
+"""Throughput lost to the real loader, compared with batches in memory: a part of tests.benchmarks.learner --all.
 
 Random episodes of numbers and of frames are written as a dataset; the loader of `train --data` reads, encodes, packs
 and shuffles them in processes of its own. The same learner trains on them, and on batches that were loaded before.
@@ -40,7 +40,7 @@ def make_dataset(root: Path) -> Dataset:
         episodes = {}
         for index in range(EPISODES):
             if spec.name == "ale/pong":
-                # Frames that shrink as real ones do: most of a frame stays as it was.
+                # Frames that compress like real ones: most of a frame does not change.
                 frames = np.repeat(rng.integers(256, size=(STEPS // 20, 64, 80, 3), dtype=np.uint8), 20, axis=0)
                 seen, actions = {"image": frames}, rng.integers(6, size=STEPS)
             else:
@@ -56,12 +56,12 @@ def make_dataset(root: Path) -> Dataset:
 
 
 def rate(learner: Learner, fed: Iterator[DeviceBatch], steps: int) -> float:
-    """Tokens a second."""
+    """Returns tokens per second."""
     clock, tokens = Clock(learner.device), 0
     with clock("steps"):
-        for feed in islice(fed, steps):
-            learner.step(feed)
-            tokens += feed.batch.tokens
+        for prepared in islice(fed, steps):
+            learner.step(prepared)
+            tokens += prepared.batch.tokens
     return tokens / clock.seconds["steps"]
 
 
@@ -70,7 +70,7 @@ def held_batches(batches: Iterator[Batch]) -> list[Batch]:
 
 
 def run(options: argparse.Namespace, preset: str, rows: int, began: float) -> None:
-    """Prints tokens a second of both, in turns, and the share that is lost."""
+    """Measures both alternately; prints tokens per second and the share that is lost."""
     if time.monotonic() - began > options.budget:
         print("loader: left out: the time is up")
         return

@@ -1,4 +1,4 @@
-"""Tokens a second of several workers, shared out as learner.sharding says: a part of tests.benchmarks.learner --all."""
+"""Tokens per second of several workers, for each learner.sharding: a part of tests.benchmarks.learner --all."""
 
 import argparse
 import time
@@ -15,7 +15,7 @@ from tests.benchmarks.learner import KINDS, Clock, make_batch, make_config, make
 
 
 def measure(sharding: str, options: argparse.Namespace, preset: str, rows: int, workers: int) -> None:
-    """One worker's part, `rows` of a global batch; the first one prints a line."""
+    """The job of one worker, with `rows` sequences of a global batch. The first worker prints a line."""
     torch.set_num_threads(options.threads)
     with parallel.process_group(options.device == "cuda") as device:
         tokenizer = make_tokenizer()
@@ -37,7 +37,7 @@ def measure(sharding: str, options: argparse.Namespace, preset: str, rows: int, 
 
 
 def run(options: argparse.Namespace, preset: str, rows: int, began: float) -> None:
-    """One worker, then all GPUs, or two processes on a CPU: DDP and FSDP2."""
+    """Measures one worker, then one for each GPU (or two on a CPU), with DDP and with FSDP2."""
     most = torch.cuda.device_count() if options.device == "cuda" else 2
     print("\nworkers, the same rows for each")
     for workers, sharding in ((1, "none"), (most, "none"), (most, "full")):

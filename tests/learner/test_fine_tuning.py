@@ -1,4 +1,4 @@
-"""Fine-tuning: a checkpoint's weights in a new run of other tasks."""
+"""Fine-tuning: a new run of other tasks starts from a checkpoint's weights."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ CONFIGS = ROOT / "configs"
 
 
 def lights(count: int) -> Tokenizer:
-    """Of one task whose observation is a grid of `count` numbers."""
+    """Returns a tokenizer of one task whose observation is a grid of `count` numbers."""
     part = ObservationSpec("light", Modality.DISCRETE, (count,), 3)
     task = TaskSpec("fake/lights", (part,), ActionSpec(Modality.DISCRETE, num_values=(3,)), 20)
     return Tokenizer([task], TextTokenizer.load(), scheme="disjoint", encoding="compact", statistics={})
@@ -49,7 +49,7 @@ def trained(tmp_path):
     return save(tmp_path, learner, make_tokenizer()), learner
 
 
-def test_a_new_run_begins_with_the_weights_and_nothing_else_and_publishes_them(trained, tmp_path):
+def test_a_new_run_starts_with_the_weights_only_and_publishes_them(trained, tmp_path):
     path, learner = trained
     host = FakeHost(steps=0)
     config = make_config(init=str(path))
@@ -63,7 +63,7 @@ def test_a_new_run_begins_with_the_weights_and_nothing_else_and_publishes_them(t
         assert (tensor.numpy() == weights[name]).all()
 
 
-def test_a_run_that_has_a_checkpoint_goes_on_from_its_own(trained, tmp_path):
+def test_a_run_with_a_checkpoint_ignores_init(trained, tmp_path):
     path, learner = trained
     batches = (make_batch(seed) for seed in range(10))
     train(
@@ -86,7 +86,7 @@ def test_a_run_that_has_a_checkpoint_goes_on_from_its_own(trained, tmp_path):
 
 
 def named(*names: str) -> Tokenizer:
-    """Tasks of one kind that only their separators tell apart."""
+    """Returns a tokenizer of equal tasks that differ only in their separators."""
     part = ObservationSpec("light", Modality.DISCRETE, (1,), 3)
     tasks = [TaskSpec(name, (part,), ActionSpec(Modality.DISCRETE, num_values=(3,)), 20) for name in names]
     return Tokenizer(
@@ -94,7 +94,7 @@ def named(*names: str) -> Tokenizer:
     )
 
 
-def test_a_task_keeps_the_row_of_its_own_separator_wherever_it_lies(tmp_path):
+def test_a_task_keeps_the_embedding_of_its_separator_even_if_the_id_changes(tmp_path):
     before, now = named("fake/a", "fake/b"), named("fake/c", "fake/b", "fake/d")
     learner = Learner.for_run(make_config(), before)
     weights = initial_weights(save(tmp_path, learner, before), make_config(), now)
@@ -107,7 +107,7 @@ def test_a_task_keeps_the_row_of_its_own_separator_wherever_it_lies(tmp_path):
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_wider_and_narrower_tensors_keep_the_columns_that_both_have(tmp_path, count):
+def test_wider_and_narrower_tensors_keep_the_shared_inputs(tmp_path, count):
     learner, tokenizer = Learner.for_run(make_config(), lights(3)), lights(count)
     path = save(tmp_path, learner, lights(3))
     weights, old = initial_weights(path, make_config(), tokenizer), learner.model.state_dict()
@@ -116,8 +116,8 @@ def test_wider_and_narrower_tensors_keep_the_columns_that_both_have(tmp_path, co
     assert weights[name].shape[1] == count
     assert torch.equal(weights[name][:, :both], old[name][:, :both])
     # Row 16 i + v of the grid table is value v at index i.
-    rows = "embedding.tensors.values.weight"
-    assert torch.equal(weights[rows][: 16 * both], old[rows][: 16 * both])
+    table = "embedding.tensors.values.weight"
+    assert torch.equal(weights[table][: 16 * both], old[table][: 16 * both])
     assert torch.equal(weights["head.weight"], old["head.weight"])
     Learner.for_run(make_config(), tokenizer).model.load_state_dict(weights)
 
@@ -130,7 +130,7 @@ def test_wider_and_narrower_tensors_keep_the_columns_that_both_have(tmp_path, co
         ({"text_size": 4000}, "tokens.text_size: .* this configuration has 4000"),
     ],
 )
-def test_another_vocabulary_is_refused_by_its_key(trained, change, says):
+def test_a_different_vocabulary_is_refused_and_the_key_is_named(trained, change, says):
     settings = {"scheme": "disjoint", "encoding": "compact", "text_size": None} | change
     other = Tokenizer(
         [BUTTONS],
@@ -144,7 +144,7 @@ def test_another_vocabulary_is_refused_by_its_key(trained, change, says):
         initial_weights(trained[0], make_config(), other)
 
 
-def test_another_model_is_refused_by_its_key_and_dropout_is_free(trained):
+def test_a_different_model_is_refused_but_dropout_may_differ(trained):
     plain = make_config().model_dump(mode="json")
     with pytest.raises(InputError, match=r"model.heads: .*step-00000003 was trained with 2, this configuration has 1"):
         initial_weights(
@@ -155,7 +155,7 @@ def test_another_model_is_refused_by_its_key_and_dropout_is_free(trained):
     )
 
 
-def test_a_wrong_init_is_refused_before_anything_is_written(tmp_path, capsys, monkeypatch):
+def test_an_invalid_init_is_refused_before_anything_is_written(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["train", str(CONFIGS / "finetune.yaml"), "--init", "nowhere", "--run", "new"]
     assert main(words) == 2
@@ -163,7 +163,7 @@ def test_a_wrong_init_is_refused_before_anything_is_written(tmp_path, capsys, mo
     assert not (tmp_path / "new").exists()
 
 
-def test_the_preset_has_the_papers_settings_and_fits_the_quickstart():
+def test_the_fine_tuning_preset_has_the_papers_settings_and_fits_the_quickstart():
     tune, quick = load_config(CONFIGS / "finetune.yaml"), load_config(CONFIGS / "quickstart.yaml")
     learner = tune.learner
     assert (learner.learning_rate, learner.batch, learner.steps, tune.model.dropout) == (1e-5, 64, 10_000, 0.1)

@@ -1,4 +1,4 @@
-"""Checkpoints and best weights on a disk that is full: told of by name, tried again, and nothing whole is lost."""
+"""Checkpoints and best weights on a full disk: the error names the file, writing is retried, valid files stay."""
 
 import itertools
 import time
@@ -30,7 +30,7 @@ def train_waiting_for_writers(folder: CheckpointFolder, steps: int) -> FakeHost:
     return host
 
 
-def test_a_checkpoint_that_finds_no_room_is_told_of_and_the_next_one_is_tried(tmp_path, monkeypatch):
+def test_a_checkpoint_that_does_not_fit_is_reported_and_the_next_one_is_tried(tmp_path, monkeypatch):
     write, calls = Snapshot.write, itertools.count()
 
     def write_later(self, folder):
@@ -46,7 +46,7 @@ def test_a_checkpoint_that_finds_no_room_is_told_of_and_the_next_one_is_tried(tm
     assert host.notes[2].endswith("(3 of 5 failed)")
 
 
-def test_a_run_ends_where_no_checkpoint_finds_room_and_the_one_before_stays_whole(tmp_path):
+def test_a_run_ends_if_no_checkpoint_fits_and_the_previous_one_stays_valid(tmp_path):
     with small_disk(tmp_path / "disk", 16 * 1024) as disk:
         run(disk, FakeHost(), make_config(steps=2))
         fill(disk, leave=64)
@@ -59,7 +59,7 @@ def test_a_run_ends_where_no_checkpoint_finds_room_and_the_one_before_stays_whol
         assert run(disk, FakeHost(), make_config(steps=4)).step == 4
 
 
-def test_a_last_checkpoint_that_finds_no_room_is_no_success(tmp_path):
+def test_a_run_fails_if_its_last_checkpoint_does_not_fit(tmp_path):
     with small_disk(tmp_path / "disk", 64) as disk, pytest.raises(CheckpointFailed, match="step-00000006"):
         run(disk, FakeHost())
 
@@ -68,7 +68,7 @@ def point(version: int, mean: float) -> MeanPoint:
     return MeanPoint(version, version, version, mean, ())
 
 
-def test_best_weights_that_find_no_room_leave_those_before(tmp_path):
+def test_best_weights_that_do_not_fit_leave_the_previous_ones(tmp_path):
     config, tokenizer = make_config(), make_tokenizer()
     with small_disk(tmp_path / "disk", 1024) as disk:
         best = BestWeights(disk, config, tokenizer)
@@ -83,7 +83,7 @@ def test_best_weights_that_find_no_room_leave_those_before(tmp_path):
         assert read_best(disk).checkpoint == path.name
 
 
-def test_an_export_that_finds_no_room_names_its_file(tmp_path):
+def test_an_export_that_does_not_fit_names_its_file(tmp_path):
     run(tmp_path / "run", FakeHost())
     with small_disk(tmp_path / "disk", 8) as disk:
         with pytest.raises(InputError, match=r"^--out: .*/disk/out\.safetensors: cannot be written: no space left"):

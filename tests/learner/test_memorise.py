@@ -1,4 +1,4 @@
-"""The whole chain on real demonstrations: tokens, rows, gradient steps, and the decoder that acts them out."""
+"""The whole chain on real demonstrations: tokens, sequences, gradient steps, and decoding of the learned actions."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def demonstrations(tokenizer: Tokenizer) -> list[StepTokens]:
     return [whole.take(slice(first, first + WINDOW)) for first in range(0, len(whole) - WINDOW + 1, WINDOW)]
 
 
-def test_a_tiny_model_memorises_real_sequences_and_acts_them_out():
+def test_a_tiny_model_memorises_real_sequences_and_reproduces_their_actions():
     config = parse_config(CONFIG, "test")
     expert = make_expert(TASK, [11])
     spec = expert.env.spec
@@ -53,9 +53,9 @@ def test_a_tiny_model_memorises_real_sequences_and_acts_them_out():
     sequences = demonstrations(tokenizer)
     assert len(sequences) == SEQUENCES
     packer = Packer(tokenizer.tasks[TASK], length=6 * WINDOW, window_steps=0, seed=0)
-    parts = [rows for sequence in sequences if (rows := packer.add(sequence)) is not None]
+    parts = [packed for sequence in sequences if (packed := packer.add(sequence)) is not None]
     last = packer.flush()
-    batch = collate([(0, rows) for rows in [*parts, last]], tokenizer.tensor_size)
+    batch = collate([(0, packed) for packed in [*parts, last]], tokenizer.tensor_size)
     assert len(batch.token) == SEQUENCES
 
     torch.manual_seed(0)
@@ -77,13 +77,13 @@ def test_a_tiny_model_memorises_real_sequences_and_acts_them_out():
         acted[:, step] = decoder.act(range(SEQUENCES), seen)
     shown = np.stack([sequence.token[:, -spec.action.size :] for sequence in sequences])
     right = (acted == shown).all((1, 2))
-    # Two sequences may begin with the same observation; whatever the model does know is acted out exactly.
+    # Two sequences may begin with the same observation. The others must be reproduced exactly.
     assert (right | ~known(learner, batch)).all()
     assert right.mean() > 0.9
 
 
 def known(learner: Learner, batch: Batch) -> np.ndarray:
-    """Sequences whose every action is the likeliest one behind the true actions before it: bool [64]."""
+    """Returns, bool [64], whether each action token is the likeliest one after the true tokens before it."""
     inputs = ModelInputs.from_batch(batch)
     predicts = inputs.loss_mask[:, 1:]
     with torch.inference_mode():

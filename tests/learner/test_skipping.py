@@ -1,4 +1,4 @@
-"""Batches without a finite gradient: skipped and counted, and too many end the run."""
+"""Batches without a finite gradient are skipped and counted. Too many in a row end the run."""
 
 import itertools
 from functools import partial
@@ -20,7 +20,7 @@ from tests.learner.test_train import FakeHost, make_batch, make_config, make_tok
 
 @pytest.fixture
 def poison(monkeypatch):
-    """Numbers of the forward passes whose loss is NaN."""
+    """Returns a set of numbers: forward passes with these numbers have a NaN loss."""
     forward, numbers, bad = LossModel.forward, itertools.count(), set()
 
     def poisoned(self, inputs, targets):
@@ -32,7 +32,7 @@ def poison(monkeypatch):
 
 
 def one_bad_share(root: Path) -> None:
-    """A worker's job: three steps, of which the second has a NaN in the other worker's share alone."""
+    """The job of one worker: three steps; in the second, only the other worker's share has a NaN."""
     with parallel.process_group(gpu=False):
         learner, clean = Learner.for_run(make_config(), make_tokenizer()), LossModel.forward
 
@@ -52,7 +52,7 @@ def state(learner: Learner) -> list[torch.Tensor]:
     return [tensor.clone() for tensor in (*learner.model.parameters(), *moments)]
 
 
-def test_a_batch_without_a_finite_gradient_changes_nothing_but_its_count(poison):
+def test_a_batch_without_a_finite_gradient_changes_only_the_skip_counter(poison):
     learner = Learner.for_run(make_config(), make_tokenizer())
     learner.step(make_batch(0))
     before, tokens = state(learner), learner.counters.tokens
@@ -65,7 +65,7 @@ def test_a_batch_without_a_finite_gradient_changes_nothing_but_its_count(poison)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(before, state(again), strict=True))
 
 
-def test_skipped_batches_are_not_seen_again_and_are_reported(tmp_path, poison):
+def test_skipped_batches_are_reported_and_not_repeated(tmp_path, poison):
     poison |= {2, 3}
     host, newest = run(tmp_path / "a", steps=5)
     assert newest.name == "step-00000005"
@@ -73,7 +73,7 @@ def test_skipped_batches_are_not_seen_again_and_are_reported(tmp_path, poison):
     assert '"batches": 7' in (newest / "counters.json").read_text()
 
 
-def test_a_run_with_skips_resumes_to_the_same_bits(tmp_path, poison):
+def test_a_run_with_skipped_batches_resumes_bit_identically(tmp_path, poison):
     poison |= {1, 7}  # the second batch of each run
     unbroken, _ = run(tmp_path / "whole", steps=5)
     run(tmp_path / "cut", steps=5, stop=3)
@@ -82,7 +82,7 @@ def test_a_run_with_skips_resumes_to_the_same_bits(tmp_path, poison):
         assert (array == cut.versions[-1][2][name]).all()
 
 
-def test_too_many_one_after_another_end_the_run_with_the_checkpoint_from_before(tmp_path, poison):
+def test_too_many_skipped_batches_in_a_row_end_the_run_and_keep_the_older_checkpoint(tmp_path, poison):
     poison |= {1, 2, *range(4, 20)}
     config = make_config(steps=50, max_skipped=3, checkpoint_seconds=1e-9)
     folder, taken = CheckpointFolder(tmp_path, 2), itertools.count()
@@ -94,7 +94,7 @@ def test_too_many_one_after_another_end_the_run_with_the_checkpoint_from_before(
     assert '"skipped": 3' not in (folder.newest() / "counters.json").read_text()
 
 
-def test_workers_skip_together(tmp_path):
+def test_all_workers_skip_the_same_batch(tmp_path):
     run_workers(partial(one_bad_share, tmp_path), 2)
     one, two = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
     assert all(torch.equal(one[key], two[key]) and one[key].isfinite().all() for key in one)

@@ -1,4 +1,4 @@
-"""Texts that go on: the cache changes nothing, only text can be chosen, and the separator ends it."""
+"""Text generation: the cache changes nothing, only text can be chosen, and a separator ends the text."""
 
 import numpy as np
 import pytest
@@ -48,21 +48,21 @@ def go_on(gato: Gato, temperature: float = 0.0, max_tokens: int = 99, seed: int 
     )
 
 
-def test_what_is_written_is_what_plain_passes_would_choose():
+def test_generated_text_equals_that_of_passes_without_a_cache():
     gato, tokens = model(), prompt()
     written = go_on(gato)
     assert len(written) == ROOM - len(tokens), "a full window ends a text"
     for token in written:
-        rows = pack_documents([tokens], document_shape(ROOM, 2), DOCUMENTS.patch_positions, 0)
+        sequences = pack_documents([tokens], document_shape(ROOM, 2), DOCUMENTS.patch_positions, 0)
         with torch.inference_mode():
-            hidden = gato(ModelInputs.from_batch(collate([(0, rows)], 0)))[0, len(tokens) - 1]
+            hidden = gato(ModelInputs.from_batch(collate([(0, sequences)], 0)))[0, len(tokens) - 1]
             assert token == int(gato.logits(hidden, 0, TEXT.size).argmax())
         tokens.token, tokens.kind = np.append(tokens.token, token), np.append(tokens.kind, 1)
         tokens.local_position = np.append(tokens.local_position, 0)
         tokens.loss_mask = np.append(tokens.loss_mask, False)
 
 
-def test_a_separator_ends_the_text_and_no_action_is_ever_written():
+def test_a_separator_ends_the_text_and_actions_are_never_generated():
     gato = model()
     with torch.no_grad():
         gato.head.weight[TEXT.size : VOCABULARY.separator] *= 100
@@ -72,7 +72,7 @@ def test_a_separator_ends_the_text_and_no_action_is_ever_written():
     assert go_on(gato) == []
 
 
-def test_samples_follow_their_seed_and_their_limit():
+def test_sampling_depends_on_the_seed_and_stops_at_the_limit():
     gato = model()
     assert go_on(gato, 1.0, seed=1) == go_on(gato, 1.0, seed=1) != go_on(gato, 1.0, seed=2)
     assert go_on(gato, 1.0, max_tokens=3, seed=1) == go_on(gato, 1.0, seed=1)[:3]
