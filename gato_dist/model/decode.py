@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gato_dist.model.cache import KeyValueCache
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import PER_TOKEN, ModelInputs
+from gato_dist.model.token_chunks import TokenChunk, make_inputs, total_length
 from gato_dist.sequence import Kind
 from gato_dist.specs import Modality
 from gato_dist.tokens.layout import TaskTokenizer
@@ -35,68 +35,6 @@ class DecodingOptions:
     length: int
     temperature: float = 0.0
     valid_only: bool = True
-
-
-@dataclass(kw_only=True)
-class TokenChunk:
-    """Consecutive tokens of one time step, or of a text.
-
-    Attributes:
-        token, kind, local_position: [k], as in `StepTokens`.
-        step: number of the time step.
-        patches, patch_positions, tensors: of this chunk, as in `StepTokens` but without the first axis T.
-    """
-
-    token: NDArray[Any]
-    kind: NDArray[Any]
-    local_position: NDArray[Any]
-    step: int
-    patches: NDArray[np.uint8]
-    patch_positions: NDArray[np.uint8]
-    tensors: NDArray[Any]
-
-    def __len__(self) -> int:
-        return len(self.token)
-
-    @classmethod
-    def of_step(cls, steps: StepTokens, index: int, number: int) -> "TokenChunk":
-        """Returns the tokens of step `index`, as time step `number`."""
-        valid = steps.valid[index]
-        return cls(
-            token=steps.token[index][valid],
-            kind=steps.kind[index][valid],
-            local_position=steps.local_position[index][valid],
-            step=number,
-            patches=steps.patches[index],
-            patch_positions=steps.patch_positions,
-            tensors=steps.tensors[index],
-        )
-
-    @classmethod
-    def of_token(cls, token: int, kind: Kind, local_position: int, number: int) -> "TokenChunk":
-        """Returns a single token of time step `number`."""
-        return cls(
-            token=np.array([token]),
-            kind=np.array([kind]),
-            local_position=np.array([local_position]),
-            step=number,
-            patches=np.zeros((0, 16, 16, 3), np.uint8),
-            patch_positions=np.zeros((0, 2, 2), np.uint8),
-            tensors=np.zeros((0, 0), np.float32),
-        )
-
-    def with_action(self, tokens: NDArray[np.int64], kind: Kind) -> "TokenChunk":
-        """Returns the chunk followed by the action tokens [A]."""
-        count = len(tokens)
-        return TokenChunk(
-            token=np.concatenate([self.token, tokens]),
-            kind=np.concatenate([self.kind, np.full(count, kind)]),
-            local_position=np.concatenate([self.local_position, np.arange(count)]),
-            step=self.step,
-            patches=self.patches,
-            patch_positions=self.patch_positions,
-            tensors=self.tensors,
-        )
 
 
 @dataclass
@@ -169,7 +107,7 @@ class ActionDecoder:
         for index in slots:
             slot = self._slots[index]
             slot.steps, slot.unread, slot.count = [], [], 0
-            self._cache.length[index] = _length(slot.prompt)
+            self._cache.length[index] = total_length(slot.prompt)
 
     @torch.inference_mode()
     def prompt(self, slot: int, steps: StepTokens) -> None:
@@ -185,7 +123,7 @@ class ActionDecoder:
         chunks = [TokenChunk.of_step(steps, index, -1 - index) for index in range(len(steps))]
         if not chunks:
             return
-        total = _length(chunks)
+        total = total_length(chunks)
         if total > self._options.length // 2:
             raise ValueError(f"a prompt of {total} tokens is more than half of a window of {self._options.length}")
         self._slots[slot].prompt = []
@@ -234,17 +172,17 @@ class ActionDecoder:
     def _slide(self, index: int, seen: StepTokens) -> bool:
         """Drops old steps if the next step does not fit; returns whether remaining steps must be read again."""
         slot = self._slots[index]
-        room = self._options.length - _length(slot.prompt)
+        room = self._options.length - total_length(slot.prompt)
         needed = int(seen.lengths[0]) + slot.action_size
         if needed > room:
             raise ValueError(f"{slot.tokenizer.spec.name}: a step of {needed} tokens does not fit a window of {room}")
         full = bool(slot.window_steps) and len(slot.steps) >= slot.window_steps
-        if not full and _length(slot.steps) + needed <= room:
+        if not full and total_length(slot.steps) + needed <= room:
             return False
         max_kept = slot.window_steps // 2 if slot.window_steps else len(slot.steps)
         kept: list[TokenChunk] = []
         for chunk in reversed(slot.steps):
-            used = _length(kept) + len(chunk)
+            used = total_length(kept) + len(chunk)
             if len(kept) + 1 > max_kept or used > min(room // 2, room - needed):
                 break
             kept.insert(0, chunk)
@@ -308,33 +246,3 @@ def sample_tokens(logits: Tensor, temperature: float, randoms: Sequence[np.rando
     tokens = torch.searchsorted(shares, (uniform * shares[:, -1])[:, None], right=True)[:, 0]
     indices = tokens.clamp(max=logits.shape[-1] - 1).tolist()
     return indices
-
-
-def make_inputs(chunks: Sequence[list[TokenChunk]], device: torch.device) -> tuple[ModelInputs, Tensor]:
-    """Makes model inputs from the chunks of b slots.
-
-    Returns:
-        Inputs [b, n], padded on the right, and the number of tokens of each slot, int64 [b].
-    """
-    counts = [_length(slot) for slot in chunks]
-    shape = (len(chunks), max(counts))
-    arrays = {name: np.zeros(shape, bool if name == "loss_mask" else np.int64) for name in PER_TOKEN}
-    for row, (slot, end) in enumerate(zip(chunks, counts, strict=True)):
-        for name in ("token", "kind", "local_position"):
-            arrays[name][row, :end] = np.concatenate([getattr(chunk, name) for chunk in slot])
-        arrays["step"][row, :end] = np.repeat([chunk.step for chunk in slot], [len(chunk) for chunk in slot])
-    flat = [chunk for slot in chunks for chunk in slot]
-    tensors = [chunk.tensors for chunk in flat if len(chunk.tensors)]
-    inputs = ModelInputs.from_arrays(
-        arrays,
-        patches=np.concatenate([chunk.patches for chunk in flat]),
-        patch_positions=np.concatenate([chunk.patch_positions for chunk in flat]),
-        tensors=np.concatenate(tensors).astype(np.float32, copy=False) if tensors else np.zeros((0, 0), np.float32),
-        device=device,
-    )
-    return inputs, torch.tensor(counts, device=device)
-
-
-def _length(chunks: Sequence[TokenChunk]) -> int:
-    """Returns the tokens of all chunks."""
-    return sum(map(len, chunks))

@@ -5,8 +5,9 @@ import torch
 from numpy.typing import NDArray
 
 from gato_dist.model.cache import KeyValueCache
-from gato_dist.model.decode import DecodingOptions, TokenChunk, make_inputs, sample_tokens
+from gato_dist.model.decode import DecodingOptions, sample_tokens
 from gato_dist.model.gato import Gato
+from gato_dist.model.token_chunks import TokenChunk, make_inputs
 from gato_dist.sequence import Kind
 from gato_dist.tokens.documents import DocumentTokens
 

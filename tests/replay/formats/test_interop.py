@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.gato_dist.tokens.test_pictures import PICTURES
 
 from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import InputError
@@ -24,6 +23,7 @@ from replay.dataset.writing import Source, write_dataset
 from replay.formats.jat import export_jat, jat_sources
 from replay.formats.minari_read import minari_sources
 from replay.formats.minari_write import export_minari, minari_id
+from tests.gato_dist.tokens.test_image_files import IMAGES
 from tests.replay.dataset.test_episodes import episode, same
 from tests.support.fakes import ARM, BUTTONS
 
@@ -370,9 +370,9 @@ def imported_pixels(tmp_path: Path, folder: Path) -> np.ndarray:
     return np.asarray(episodes(dataset, task)[0].observations["image"])
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_a_jat_picture_keeps_its_colour_whatever_its_mode(name, tmp_path):
-    data, colour = PICTURES[name]
+    data, colour = IMAGES[name]
     jat_pictures(tmp_path / "set", [{"bytes": data, "path": None}] * 3)
     pixels = imported_pixels(tmp_path, tmp_path / "set")
     assert pixels.shape == (3, 32, 32, 3)
@@ -396,7 +396,7 @@ def test_four_channels_are_stacked_frames_in_jats_atari_tasks_alone(tmp_path):
     ],
 )
 def test_a_jat_picture_that_cannot_be_read_is_named(cell, says, tmp_path):
-    jat_pictures(tmp_path / "set", [{"bytes": PICTURES["RGB"][0], "path": None}, cell])
+    jat_pictures(tmp_path / "set", [{"bytes": IMAGES["RGB"][0], "path": None}, cell])
     with pytest.raises(InputError, match=f"set: .*train.parquet, row 0: {says}"):
         imported_pixels(tmp_path, tmp_path / "set")
 
