@@ -33,6 +33,7 @@ TOP, BOTTOM = 54.0, 44.0  # margins for the title and for the axis, in points
 LINE = 19.0  # height of a task's line, in points
 RUN_LINE, TASK_GAP = 10.0, 8.0  # of a comparison: height of a run's bar, gap between tasks
 VALUES_ROOM = 130.0  # right of the bars
+LEGEND_MARK = 34.0  # width of a legend's colour mark with the gaps around it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +109,10 @@ def draw_comparison(runs: Sequence[RunScores]) -> "Figure":
     Args:
         runs: the runs, at least one. The tasks are those of the first.
     """
-    from matplotlib.patches import Patch
-
     names, tasks = [shorten(run.name) for run in runs], list(runs[0].newest)
     height = RUN_LINE * len(runs) + TASK_GAP
     colours = [PALETTE[i % len(PALETTE)] for i in range(len(runs))]
-    legend_width = text_width(names) + 34
-    columns = max(1, min(len(runs), int((WIDTH - 2 * EDGE) // legend_width)))
+    columns = max(1, min(len(runs), int((WIDTH - 2 * EDGE) // (text_width(names) + LEGEND_MARK))))
     top = 58 + 14 * math.ceil(len(runs) / columns)
     bars = [
         Bar(
@@ -132,14 +130,19 @@ def draw_comparison(runs: Sequence[RunScores]) -> "Figure":
     axes = _fraction_axes(figure, [shorten(task) for task in tasks], middles, limits, top)
     axes.set_ylim(height * max(len(tasks), 1), 0)
     _draw_bars(axes, bars, height=0.8 * RUN_LINE)
-    handles = [
-        Patch(color=colour, alpha=0.75, label=shorten(run.name)) for run, colour in zip(runs, colours, strict=True)
-    ]
+    _add_legend(figure, list(zip(names, colours, strict=True)), columns)
+    return figure
+
+
+def _add_legend(figure: "Figure", marks: Sequence[tuple[str, str]], columns: int) -> None:
+    """Adds (name, colour) marks below the title."""
+    from matplotlib.patches import Patch
+
     corner = EDGE / WIDTH, 1 - 32 / (figure.get_size_inches()[1] * 72)
+    handles = [Patch(color=colour, alpha=0.75, label=name) for name, colour in marks]
     figure.legend(
         handles=handles, ncols=columns, loc="upper left", bbox_to_anchor=corner, handlelength=0.9, handleheight=0.9
     )
-    return figure
 
 
 def _comparison_note(row: ScoreRow | None, success: float | None) -> str:
@@ -168,7 +171,7 @@ def _fraction_axes(
 
 
 def _draw_bars(axes: "Axes", bars: Sequence[Bar], height: float) -> None:
-    """Draws bars, intervals, arrows and notes; the limits of the horizontal axis are final."""
+    """Draws bars, intervals, arrows at the ends of the axis, and notes. The axis must have its final limits."""
     low, high = axes.get_xlim()
     measured = [(bar, interval) for bar in bars if bar.row and (interval := measured_interval(bar.row))]
     ys = [bar.y for bar, _ in measured]
@@ -182,14 +185,18 @@ def _draw_bars(axes: "Axes", bars: Sequence[Bar], height: float) -> None:
         (high, ">", [bar.y for bar, interval in measured if max(interval) > high]),
     ):
         axes.plot([edge] * len(beyond), beyond, linestyle="", marker=marker, markersize=6, color=INK, clip_on=False)
-    known = {bar.y for bar, _ in measured}
+    _write_notes(axes, bars)
+
+
+def _write_notes(axes: "Axes", bars: Sequence[Bar]) -> None:
+    """Writes each bar's note at the right edge, and what replaces a bar that has no defined fraction."""
     for bar in bars:
-        if bar.y not in known:
+        if bar.row is None or measured_interval(bar.row) is None:
             axes.annotate(
                 "no expert" if bar.row else "–", (0, bar.y), xytext=(5, 0), textcoords="offset points", va="center",
-                color=SOFT, size=min(9.0, 0.95 * RUN_LINE),
+                color=SOFT, size=9.0,
             )  # fmt: skip
-        elif bar.note:
+        else:
             axes.annotate(
                 bar.note, (1, bar.y), xycoords=axes.get_yaxis_transform(), xytext=(VALUES_ROOM - EDGE, 0),
                 textcoords="offset points", ha="right", va="center", size=9.0, annotation_clip=False,
