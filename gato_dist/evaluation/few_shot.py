@@ -21,7 +21,8 @@ from gato_dist.config.run_config import RunConfig, dump_config, load_config, par
 from gato_dist.config.sections import TaskConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
-from gato_dist.plots.few_shot_chart import few_shot_svg
+from gato_dist.plots.curves import draw_few_shot
+from gato_dist.plots.figure import to_svg
 from gato_dist.scores.references import load_reference
 from gato_dist.scores.results import TaskResult
 from gato_dist.tasks import task_entry
@@ -237,7 +238,7 @@ class _Experiment:
                      "" if result.success is None else result.success, result.tokens, round(result.seconds, 1)]
                 )  # fmt: skip
         partial.rename(out / TABLE)
-        _write(out / PICTURE, few_shot_svg(self._request.task, fractions(results)))
+        _write(out / PICTURE, to_svg(draw_few_shot(self._request.task, fractions(results))))
 
 
 def make_config(before: RunConfig, request: Request, way: str) -> RunConfig:

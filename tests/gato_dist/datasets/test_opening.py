@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ import yaml
 from gato_dist.datasets.card import make_card, write_card
 from gato_dist.datasets.page import make_page
 from gato_dist.episode import Episode, Provenance
-from gato_dist.plots.charts import distributions_svg
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from replay.dataset.dataset import Dataset
 from replay.dataset.summary import summarize
@@ -145,21 +143,3 @@ def test_a_card_and_a_page_show_what_a_spec_says_and_never_obey_it(tmp_path):
     assert "<script" not in page
     assert "<b>" not in page
     assert "a|b&lt;script&gt;" in page
-
-
-def test_a_page_draws_each_tasks_returns_and_lengths(data):
-    tasks = summarize(Dataset.open(data))
-    drawn = ElementTree.fromstring(distributions_svg([(t.spec.name, t.returns, t.lengths) for t in tasks]))
-    texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert [t for t in texts if t.endswith("episodes") and ":" in t] == [f"{spec.name}: 20 episodes" for spec in TASKS]
-    assert [texts.count(said) for said in ("return: mean 12.5", "steps: mean 12.5")] == [2, 2]
-    bars = [rect for rect in drawn.iter("{http://www.w3.org/2000/svg}rect") if rect.get("fill")]
-    # 20 different values in 10 bins, of two histograms for two tasks
-    assert len(bars) == 40
-    assert len({rect.get("height") for rect in bars}) == 1
-
-
-def test_returns_that_are_all_one_value_are_drawn_too():
-    drawn = distributions_svg([("toy/arm", np.array([2.0, np.nan, 2.0]), np.array([5, 5, 5]))])
-    assert "return: mean 2" in drawn
-    assert "nan" not in drawn

@@ -13,7 +13,6 @@ from gato_dist.cli.main import main
 from gato_dist.config.run_config import load_config, parse_config
 from gato_dist.evaluation import few_shot as module
 from gato_dist.evaluation.few_shot import SCRATCH, TUNED, Point, Request, few_shot, make_config, write_subset
-from gato_dist.plots.few_shot_chart import few_shot_svg
 from gato_dist.seeds import dataset_seeds
 from replay.dataset.dataset import Dataset
 from tests.support.paths import ROOT
@@ -113,11 +112,3 @@ def test_runs_have_the_papers_settings_and_the_checkpoints_model():
     assert (tuned.learner.minutes, scratch.learner.minutes) == (2, 2)
     assert (scratch.learner.learning_rate, scratch.learner.init) == (3e-3, None)
     assert tuned.learner.init.endswith("somewhere")
-
-
-def test_the_picture_holds_every_series_and_says_what_the_lines_are():
-    svg = few_shot_svg("suite/task", {TUNED: {1: [0.1, 0.2], 100: [0.9, 0.7]}, SCRATCH: {1: [0.0, 0.0]}})
-    assert svg.count("<circle") == 6
-    assert all(name in svg for name in (TUNED, SCRATCH, "suite/task", ">100<", "episodes to learn from"))
-    ElementTree.fromstring(svg)
-    ElementTree.fromstring(few_shot_svg("suite/task", {TUNED: {}, SCRATCH: {}}))
