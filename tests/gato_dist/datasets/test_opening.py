@@ -57,7 +57,7 @@ def made(spec: TaskSpec, seed: int) -> Episode:
     }
     seen = {part.name: parts[part.name] for part in spec.observations}
     actions = np.arange(steps) % 7
-    source = Provenance(spec.name, seed, "bot", "abc", created="2026-11-21T00:00:00+00:00")
+    source = Provenance(task=spec.name, seed=seed, policy="bot", policy_hash="abc", created="2026-11-21T00:00:00+00:00")
     return Episode(seen, actions, actions, np.ones(steps, np.float32), True, True, source)
 
 
@@ -131,7 +131,7 @@ def test_a_card_and_a_page_show_what_a_spec_says_and_never_obey_it(tmp_path):
     spec = TaskSpec("toy/arm", (ObservationSpec(spiteful, Modality.CONTINUOUS, (2,)),), PRESS, 0)
     seen = {spiteful: np.zeros((2, 2), np.float32)}
     press = np.array([0, 1])
-    source = Provenance("toy/arm", 0, spiteful, spiteful, versions={spiteful: spiteful})
+    source = Provenance(task="toy/arm", seed=0, policy=spiteful, policy_hash=spiteful, versions={spiteful: spiteful})
     episode = Episode(seen, press, press, np.ones(2, np.float32), True, None, source)
     write_dataset(tmp_path / "a<b>`c", [Source(spec, [episode])], spiteful, spiteful)
     dataset = Dataset.open(tmp_path / "a<b>`c")

@@ -16,7 +16,7 @@ LINE = TaskSpec(
 
 
 def episode(x, actions, targets) -> Episode:
-    seen, source = {"x": np.array(x, float)[:, None]}, Provenance("toy/line", 0, "p", "h")
+    seen, source = {"x": np.array(x, float)[:, None]}, Provenance(task="toy/line", seed=0, policy="p", policy_hash="h")
     return Episode(seen, np.array(actions), np.array(targets), np.zeros(len(x), np.float32), True, None, source)
 
 
@@ -71,7 +71,12 @@ class Ones(EchoPolicy):
 
 def test_the_actor_acts_and_the_expert_is_told_and_labels():
     env, actor, expert = CountingEnv(BUTTONS, [2]), EchoPolicy(), Ones()
-    (played,) = episodes(env, LabelledPolicy(actor, expert), Provenance("toy/buttons", 0, "p", "h"), once=True)
+    (played,) = episodes(
+        env,
+        LabelledPolicy(actor, expert),
+        Provenance(task="toy/buttons", seed=0, policy="p", policy_hash="h"),
+        once=True,
+    )
     assert played.actions.tolist() == [0, 1]
     assert played.targets.tolist() == [1, 1]
     assert expert.told == [[0], [1]]

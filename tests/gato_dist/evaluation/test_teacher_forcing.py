@@ -47,7 +47,13 @@ def test_discrete_actions_have_shares_and_no_errors():
 def episode(spec: TaskSpec, observations, actions) -> Episode:
     steps = len(actions)
     return Episode(
-        observations, actions, actions, np.zeros(steps, np.float32), True, None, Provenance(spec.name, 0, "e", "h")
+        observations,
+        actions,
+        actions,
+        np.zeros(steps, np.float32),
+        True,
+        None,
+        Provenance(task=spec.name, seed=0, policy="e", policy_hash="h"),
     )
 
 
