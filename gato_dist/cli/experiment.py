@@ -32,8 +32,8 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def _few_shot(options: argparse.Namespace) -> int | None:
-    from gato_dist.evaluation.few_shot import few_shot
-    from gato_dist.evaluation.few_shot_plan import FewShotRequest
+    from gato_dist.experiments.few_shot import few_shot
+    from gato_dist.experiments.few_shot_plan import FewShotRequest
 
     out = options.out or Path("runs") / f"few-shot.{task_file_name(options.task)}"
     few_shot(

@@ -1,8 +1,8 @@
-"""Plans which shards of a task are still to be played. A plan depends on the shards alone, not on who plays them when.
+"""Plans which shards of a task are still to be played. A plan depends on the shards, not on who plays them or when.
 
-Shards begin at multiples of `SHARD_EPISODES`, and at the end of earlier, smaller collections. An existing shard is never
-played again. If the goal is a number of steps, or if episodes may be dropped, the number of shards is not known in
-advance: the goal needs the first shards that reach it. Several workers may play more than that; the surplus is deleted.
+Shards begin at multiples of `SHARD_EPISODES`, and where an earlier, smaller collection ended. An existing shard is
+never played again. If the goal is a number of steps, or if episodes may be dropped, the number of shards is not known
+in advance: the goal needs the first shards that reach it. Several workers may play more; the surplus is deleted.
 """
 
 from dataclasses import dataclass
@@ -90,9 +90,9 @@ class TaskPlan:
         """Records that a shard exists now."""
         self._running.pop(shard.first, None)
         self._existing[shard.first] = shard
-        self.played, self.kept, self.steps = (
-            self.played + shard.count, self.kept + shard.kept, self.steps + shard.steps,
-        )  # fmt: skip
+        self.played += shard.count
+        self.kept += shard.kept
+        self.steps += shard.steps
         while not self.complete and self._next in self._existing:
             reached = self._existing[self._next]
             self._needed.append(reached)

@@ -133,7 +133,7 @@ def test_validate_names_missing_and_damaged_shards(dataset):
         f"{first}: its checksum",
         f"{second}: no manifest",
         f"{third.with_suffix('.json')}: not a manifest",
-        "16 of 24 episodes; the first that is missing is 16",
+        "16 of 24 episodes; the first missing episode is 16",
     ):
         assert part in checked.stderr
     none = run("dataset", "info", str(dataset.parent))

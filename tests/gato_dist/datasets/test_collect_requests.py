@@ -53,7 +53,7 @@ def test_a_goal_in_steps_needs_the_first_shards_that_hold_them(tmp_path):
     # As if several workers had played beyond the goal, and one of them was killed.
     far = tmp_path / "babyai.go-to-local"
     write_shard(far / "000800", task_spec(TASK), {800: next(play_expert(TASK, dataset_seeds(800, 1)))})
-    with pytest.raises(InputError, match=f"{TASK} has {len(held) + 1} episodes; the first that is missing"):
+    with pytest.raises(InputError, match=f"{TASK} has {len(held) + 1} episodes; the first missing episode"):
         validate_dataset(Location.of(tmp_path))
     collect(request(tmp_path, steps=100))
     assert entries(tmp_path) == held
@@ -83,7 +83,7 @@ def test_episodes_below_the_minimum_fraction_are_dropped_and_counted(tmp_path, c
     line = capsys.readouterr().out.splitlines()[1].split()
     assert line[:4] == [TASK, "uniform", str(len(held)), str(len(played))]
     (tmp_path / "good/babyai.go-to-local/000000.json").unlink()
-    with pytest.raises(InputError, match="the first that is missing is 0"):
+    with pytest.raises(InputError, match="the first missing episode is 0"):
         validate_dataset(Location.of(tmp_path / "good"))
 
 
@@ -168,7 +168,7 @@ def test_a_task_that_fails_is_named_and_the_others_are_collected(tmp_path):
     with pytest.raises(InputError, match=r"1 of 2 tasks not collected: metaworld/reach-v3.*nothing"):
         collect(request(tmp_path, [wrong, TASK], episodes=2))
     assert [entry.index for entry in Dataset.open(tmp_path).manifests(TASK)[0].entries] == [0, 1]
-    with pytest.raises(InputError, match=r"metaworld/reach-v3 has 0 of 2 episodes; the first that is missing is 0"):
+    with pytest.raises(InputError, match=r"metaworld/reach-v3 has 0 of 2 episodes; the first missing episode is 0"):
         validate_dataset(Location.of(tmp_path))
 
 

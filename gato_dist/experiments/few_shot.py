@@ -16,7 +16,7 @@ from gato_dist.datasets.collect_request import CollectionRequest
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.evaluation.checkpoint import EvaluationRequest, evaluate_checkpoint
-from gato_dist.evaluation.few_shot_plan import (
+from gato_dist.experiments.few_shot_plan import (
     FINE_TUNED,
     VARIANTS,
     FewShotRequest,
@@ -24,8 +24,8 @@ from gato_dist.evaluation.few_shot_plan import (
     make_config,
     planned_runs,
 )
-from gato_dist.evaluation.few_shot_results import DATA_DIGEST, ExperimentFolder, summary_table
-from gato_dist.evaluation.few_shot_subset import check_size, write_subset
+from gato_dist.experiments.few_shot_results import DATA_DIGEST, ExperimentFolder, summary_table
+from gato_dist.experiments.few_shot_subset import check_size, write_subset
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.scores.references import load_reference
 from gato_dist.scores.results import TaskResult

@@ -13,7 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from gato_dist.errors import DAMAGED, InputError
-from gato_dist.evaluation.few_shot_plan import VARIANTS, FewShotRun
+from gato_dist.experiments.few_shot_plan import VARIANTS, FewShotRun
 from gato_dist.plots.few_shot_chart import few_shot_svg
 from gato_dist.scores.results import TaskResult
 from gato_dist.utils.files import flush

@@ -11,10 +11,10 @@ import pytest
 
 from gato_dist.cli.main import main
 from gato_dist.config.run_config import load_config, parse_config
-from gato_dist.evaluation import few_shot as module
-from gato_dist.evaluation.few_shot import few_shot
-from gato_dist.evaluation.few_shot_plan import FINE_TUNED, FROM_SCRATCH, FewShotRequest, FewShotRun, make_config
-from gato_dist.evaluation.few_shot_subset import write_subset
+from gato_dist.experiments import few_shot as module
+from gato_dist.experiments.few_shot import few_shot
+from gato_dist.experiments.few_shot_plan import FINE_TUNED, FROM_SCRATCH, FewShotRequest, FewShotRun, make_config
+from gato_dist.experiments.few_shot_subset import write_subset
 from gato_dist.plots.few_shot_chart import few_shot_svg
 from gato_dist.seeds import dataset_seeds
 from replay.dataset.dataset import Dataset

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gato_dist.errors import InputError
-from gato_dist.evaluation.few_shot_plan import FewShotRun
+from gato_dist.experiments.few_shot_plan import FewShotRun
 from gato_dist.utils.file_names import task_file_name
 from replay.dataset.dataset import Dataset
 from replay.dataset.episodes import Entry, Shard, write_shard
