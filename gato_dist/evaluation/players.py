@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from actors.evaluate import Evaluator
 from gato_dist.config.run_config import RunConfig, parse_config
 from gato_dist.episode import Episode
@@ -81,8 +83,6 @@ class CheckpointPlayer:
 
     def play(self, task: str, seeds: list[int]) -> list[Episode]:
         """Plays the first episode of each seed, all together. Returns the episodes in the order of their seeds."""
-        import torch
-
         torch.set_num_threads(self.config.evaluation.threads)
         return self.evaluator.play_group(self.model, task, seeds, self.counters.weights_version)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_dist.config.run_config import RunConfig
+from gato_dist.config.sections import TaskConfig
 from gato_dist.datasets.collect import collect
 from gato_dist.datasets.collect_plan import CollectionGoal
 from gato_dist.datasets.collect_request import CollectionRequest
@@ -68,7 +69,7 @@ def _run_experiment(request: FewShotRequest) -> None:
     folder.check_settings(settings)
     if request.task in {task.name for task in pretrained.tasks}:
         CONSOLE.print(f"{request.task} is one of the checkpoint's own tasks: this is not few-shot learning")
-    dataset = _open_data(request, folder, settings, configs[FINE_TUNED])
+    dataset = _open_data(request, folder, settings, configs[FINE_TUNED].tasks)
     # Among other episodes, the same draw would be another subset.
     settings[DATA_DIGEST] = _digest(dataset, request.task)
     folder.check_settings(settings)
@@ -94,7 +95,7 @@ def _make_configs(pretrained: RunConfig, request: FewShotRequest) -> dict[str, R
 
 
 def _open_data(
-    request: FewShotRequest, folder: ExperimentFolder, settings: dict[str, Any], config: RunConfig
+    request: FewShotRequest, folder: ExperimentFolder, settings: dict[str, Any], tasks: tuple[TaskConfig, ...]
 ) -> Dataset:
     """Opens the dataset, or collects one. Raises InputError if it holds too few episodes."""
     largest = max(request.episodes)
@@ -103,7 +104,7 @@ def _open_data(
         # The settings mark the folder as an experiment, even if the collection is interrupted.
         if not folder.has_settings:
             folder.write_settings(settings)
-        collect(CollectionRequest(tasks=config.tasks, goal=CollectionGoal(largest), out=root, seed=request.seed))
+        collect(CollectionRequest(tasks=tasks, goal=CollectionGoal(largest), out=root, seed=request.seed))
     else:
         root = Location.of(request.data)
     dataset = Dataset.open(root)
