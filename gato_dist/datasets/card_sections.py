@@ -14,7 +14,7 @@ ROW_TEXT = (
     "or another policy acted) and `reward`. Tensors are stored row-major."
 )
 PROVENANCE_TEXT = (
-    "The JSON file beside each Parquet file holds every episode's seed, policy, policy hash and package versions. "
+    "The JSON file next to each Parquet file holds every episode's seed, policy, policy hash and package versions. "
     "`dataset.json` holds each task's expert and its options."
 )
 

@@ -1,4 +1,4 @@
-"""Plays and writes one shard of a collection, in whatever process runs the job."""
+"""Plays and writes one shard of a collection, in the process that runs the job."""
 
 import time
 from contextlib import closing

@@ -67,7 +67,7 @@ def validate_dataset(root: Location) -> None:
         except InputError as error:
             faults.append(str(error))
     described = {str(shard.parquet) for shard in shards if shard.manifest.entries}
-    faults += [f"{path}: no manifest beside it" for path in root.glob("*/*.parquet") if str(path) not in described]
+    faults += [f"{path}: has no manifest" for path in root.glob("*/*.parquet") if str(path) not in described]
     for shard in track(shards, "shards", console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal):
         faults += shard_faults(shard)
     manifests: dict[str, list[Manifest]] = {}

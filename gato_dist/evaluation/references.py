@@ -75,7 +75,7 @@ class PolicyEpisodes:
             self.moments.setdefault(name, []).extend(moments)
 
     def score(self, seed: int, date: str) -> Score:
-        """Returns the score of all episodes, whatever order they came in."""
+        """Returns the score of all episodes. The order in which they were added does not matter."""
         # The last digit of a mean depends on the order of its terms.
         return Score.of(sorted(self.episodes, key=lambda episode: episode.provenance.seed), seed, date)
 

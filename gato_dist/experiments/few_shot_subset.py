@@ -32,7 +32,7 @@ def write_subset(dataset: Dataset, task: str, run: FewShotRun, seed: int, out: P
     Args:
         dataset: holds the task's episodes.
         task: the task.
-        run: tells the series and the number of episodes.
+        run: gives the series and the number of episodes.
         seed: of the experiment.
         out: the new dataset's folder.
     """

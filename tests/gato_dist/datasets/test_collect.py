@@ -131,7 +131,7 @@ def test_validate_names_missing_and_damaged_shards(dataset):
     assert checked.returncode == 2
     for part in (
         f"{first}: its checksum",
-        f"{second}: no manifest",
+        f"{second}: has no manifest",
         f"{third.with_suffix('.json')}: not a manifest",
         "16 of 24 episodes; the first missing episode is 16",
     ):
