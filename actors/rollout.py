@@ -88,9 +88,16 @@ class EpisodeRecorder:
         observations: Observations = {part.name: past[part.name] for part in self._spec.observations}
         source = self._source
         provenance = Provenance(
-            source.task, self._seeds[i], source.policy, source.policy_hash, self._episodes[i], source.weights_version,
-            source.versions, clock - self._began[i], created,
-        )  # fmt: skip
+            task=source.task,
+            seed=self._seeds[i],
+            policy=source.policy,
+            policy_hash=source.policy_hash,
+            episode=self._episodes[i],
+            weights_version=source.weights_version,
+            versions=source.versions,
+            wall_seconds=clock - self._began[i],
+            created=created,
+        )
         self._first[i], self._began[i] = -1, clock
         self._episodes[i] += 1
         success = bool(past[SUCCESS].any()) if SUCCESS in past else None

@@ -12,7 +12,7 @@ Part = np.ndarray | list[str]
 Observations = dict[str, Part]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """Where an episode came from: enough to make it again."""
 

@@ -45,7 +45,9 @@ def policy_provenance(task: str, policy: Policy, weights_version: int = -1) -> P
     text = policy.describe()
     content = hashlib.sha256(to_json(text, sort_keys=True).encode()).hexdigest()[:16]
     versions = {name: version(name) for name in VERSIONED}
-    return Provenance(task, 0, text["name"], content, weights_version=weights_version, versions=versions)
+    return Provenance(
+        task=task, seed=0, policy=text["name"], policy_hash=content, weights_version=weights_version, versions=versions
+    )
 
 
 Maker = Callable[[TaskEntry, "_EnvMaker", dict[str, Any]], Demonstrator]

@@ -227,12 +227,15 @@ def _experts_train(options: argparse.Namespace) -> int | None:
 
 def _experts_score(options: argparse.Namespace) -> int | None:
     from gato_dist.commands.expert_training import parse_overrides
-    from gato_dist.evaluation.references import score_experts
+    from gato_dist.evaluation.references import ReferenceRequest, score_experts
     from gato_dist.tasks import match_tasks
 
-    chosen = parse_overrides(options.overrides)
-    tasks, kind = match_tasks(options.tasks), options.expert
-    score_experts(tasks, options.episodes, options.seed, kind, chosen, options.workers)
+    score_experts(
+        ReferenceRequest(
+            tasks=match_tasks(options.tasks), episodes=options.episodes, seed=options.seed, kind=options.expert,
+            options=parse_overrides(options.overrides), workers=options.workers,
+        )
+    )  # fmt: skip
     return None
 
 
@@ -306,14 +309,16 @@ def _collect(options: argparse.Namespace) -> int | None:
         tasks = tuple(TaskConfig(name=name) for name in match_tasks(options.tasks))
     else:
         raise InputError("collect: give a CONFIG, or --tasks GLOB")
-    from gato_dist.datasets.collect import Request, collect
-    from gato_dist.datasets.collect_plan import Goal
+    from gato_dist.datasets.collect import collect
+    from gato_dist.datasets.collect_plan import CollectionGoal
+    from gato_dist.datasets.collect_request import CollectionRequest
     from replay.dataset.storage import Location
 
     collect(
-        Request(
-            tasks, Goal(options.episodes, options.steps), Location.of(options.out), options.policy,
-            options.min_fraction, options.seed, options.workers, options.address,
+        CollectionRequest(
+            tasks=tasks, goal=CollectionGoal(options.episodes, options.steps), out=Location.of(options.out),
+            policy=options.policy, min_fraction=options.min_fraction, seed=options.seed, workers=options.workers,
+            address=options.address,
         )
     )  # fmt: skip
     return None

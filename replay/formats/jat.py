@@ -284,7 +284,15 @@ def _episode(
         success = None if known["success"] is None else read_as(bool, known["success"])
         source = read_as(Provenance, known["provenance"])
         return Episode(observations, actions, actions, rewards, ended, success, source)
-    return Episode(observations, actions, actions, rewards, False, None, Provenance(spec.name, -1, "jat", "", index))
+    return Episode(
+        observations,
+        actions,
+        actions,
+        rewards,
+        False,
+        None,
+        Provenance(task=spec.name, seed=-1, policy="jat", policy_hash="", episode=index),
+    )
 
 
 def _split(

@@ -118,7 +118,11 @@ def _episodes(found: Any, spec: TaskSpec, metadata: dict[str, Any]) -> Iterator[
 
     dtypes = metadata.get(OURS, {}).get("dtypes", {})
     source = Provenance(
-        spec.name, -1, metadata.get("algorithm_name") or "unknown", "", versions={"minari": minari.__version__}
+        task=spec.name,
+        seed=-1,
+        policy=metadata.get("algorithm_name") or "unknown",
+        policy_hash="",
+        versions={"minari": minari.__version__},
     )
     numbers = range(found.total_episodes)
     read = zip(_reader(found, metadata).get_episodes(numbers), found.get_episode_metadata(numbers), strict=True)
@@ -165,5 +169,11 @@ def _success(infos: dict[str, Any]) -> bool | None:
 def _numbered(source: Provenance, known: dict[str, Any], index: int) -> Provenance:
     seed = known.get("seed")
     return Provenance(
-        source.task, -1 if seed is None else int(seed), source.policy, source.policy_hash, index, -1, source.versions
+        task=source.task,
+        seed=-1 if seed is None else int(seed),
+        policy=source.policy,
+        policy_hash=source.policy_hash,
+        episode=index,
+        weights_version=-1,
+        versions=source.versions,
     )

@@ -131,7 +131,7 @@ def stages(task: str, port: int, first: int = 0) -> Iterator[dict[str, Iterator[
     """Environment steps of each stage added to those before it, while the writer is open. first: of the seeds."""
     from replay.reverb.writer import SequenceWriter
 
-    tokenizer, source = make_tokenizer(task), Provenance(task, 0, "drawn", "")
+    tokenizer, source = make_tokenizer(task), Provenance(task=task, seed=0, policy="drawn", policy_hash="")
     recorders: dict[int, EpisodeRecorder] = {}
 
     def record(env: VectorEnv, step: Transition) -> list[Episode]:

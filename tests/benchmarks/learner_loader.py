@@ -45,7 +45,7 @@ def make_dataset(root: Path) -> Dataset:
                 seen, actions = {"image": frames}, rng.integers(6, size=STEPS)
             else:
                 seen, actions = {"state": rng.normal(size=(STEPS, 39))}, rng.uniform(-1, 1, size=(STEPS, 4))
-            provenance = Provenance(spec.name, index, "random", "0")
+            provenance = Provenance(task=spec.name, seed=index, policy="random", policy_hash="0")
             rewards = np.zeros(STEPS, np.float32)
             episodes[index] = Episode(seen, actions, actions, rewards, False, None, provenance)
         path = root / task_file_name(spec.name) / "000000"

@@ -14,7 +14,19 @@ FIRST_PARTY = ("gato_dist", "actors", "learner", "replay")
 FLOORS = (
     (
         3,
-        ("cli", "commands", "training", "supervisor", "datasets", "evaluation", "report", "plots", "records", "doctor"),
+        (
+            "cli",
+            "commands",
+            "training",
+            "supervisor",
+            "datasets",
+            "evaluation",
+            "experiments",
+            "report",
+            "plots",
+            "records",
+            "doctor",
+        ),
     ),
     (1, ("model", "envs")),
     (0, ("config", "scores", "tokens", "utils")),

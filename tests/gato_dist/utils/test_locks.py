@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gato_dist.errors import InputError
-from gato_dist.evaluation.checkpoint import Request, evaluate_checkpoint
+from gato_dist.evaluation.checkpoint import EvaluationRequest, evaluate_checkpoint
 from gato_dist.scores.references import hold_reference
 from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.locks import hold_file, hold_folder, is_unused
@@ -140,7 +140,7 @@ def test_files_of_an_evaluation_a_dataset_and_references_are_held_too(tmp_path, 
         return pytest.raises(InputError, match=rf"process {targets[name].process.pid} on")
 
     with refused("scores.csv"):
-        evaluate_checkpoint(Request(tmp_path / "none", table=tmp_path / "scores.csv"))
+        evaluate_checkpoint(EvaluationRequest(checkpoint=tmp_path / "none", table=tmp_path / "scores.csv"))
     with refused("set"), whole_folder(tmp_path / "set"):
         pass
     with refused(str(reference)), hold_reference("gymnasium/mine:make"):

@@ -18,7 +18,7 @@ from tests.support.fakes import ARM, arm_actions, arm_observations
 def episode(steps: int, seed: int) -> Episode:
     actions = arm_actions(steps, seed).astype(np.float32)
     rewards = np.random.default_rng(seed).normal(size=steps).astype(np.float32)
-    source = Provenance("toy/arm", seed, "fake", "abc", versions={"numpy": "1"})
+    source = Provenance(task="toy/arm", seed=seed, policy="fake", policy_hash="abc", versions={"numpy": "1"})
     return Episode(arm_observations(steps, seed), actions, actions / 2, rewards, bool(seed % 2), None, source)
 
 

@@ -35,7 +35,7 @@ KINDS = {
 
 def buttons(steps: int, seed: int) -> Episode:
     pressed = np.random.default_rng(seed).integers(3, size=steps)
-    source = Provenance("toy/buttons", seed, "fake", "abc", weights_version=4)
+    source = Provenance(task="toy/buttons", seed=seed, policy="fake", policy_hash="abc", weights_version=4)
     return Episode(
         {"light": pressed.astype(np.uint8)}, pressed, pressed, np.ones(steps, np.float32), True, True, source
     )
@@ -229,7 +229,10 @@ def test_a_set_of_an_unknown_minari_is_refused_with_what_to_do(tmp_path, monkeyp
 @pytest.mark.parametrize("write", [export_jat, export_minari])
 def test_tasks_whose_names_an_export_cannot_tell_apart_are_refused_before_anything_is_written(write, tmp_path):
     specs = [replace(BUTTONS, name=name) for name in ("a/b-c_d", "a-b/c_d", "a/b-c.d")]
-    made = [replace(buttons(3, 0), provenance=Provenance(spec.name, 0, "fake", "")) for spec in specs]
+    made = [
+        replace(buttons(3, 0), provenance=Provenance(task=spec.name, seed=0, policy="fake", policy_hash=""))
+        for spec in specs
+    ]
     write_dataset(tmp_path / "set", [Source(*each) for each in zip(specs, [[e] for e in made], strict=True)], "", "")
     with pytest.raises(InputError, match=r"would both be named .*; export them apart"):
         write(Dataset.open(tmp_path / "set"), tmp_path / "out")

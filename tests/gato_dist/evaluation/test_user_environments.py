@@ -1,4 +1,4 @@
-"""A checkpoint of a user's own task, scored on a machine that has the task's code and nothing else."""
+"""A checkpoint of a user's own task is scored on a machine that has the task's code and nothing else of the run."""
 
 import shutil
 import subprocess
@@ -43,8 +43,8 @@ data: {{loaders: 0}}
 """
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=folder, timeout=200)
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, cwd=folder, timeout=200)
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +52,21 @@ def home(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("home")
     (home / "mine.py").write_text(MODULE.replace("SIZE", "3"))
     (home / "own.yaml").write_text(CONFIG)
-    for words in (
+    for arguments in (
         ["experts", "score", TASK, "--expert", "random", "--episodes", "4"],
         ["collect", "--tasks", TASK, "--policy", "random", "--episodes", "8", "--out", "data"],
         ["train", "own.yaml", "--data", "data", "--run", "run"],
         ["checkpoint", "export", "run/checkpoints/step-00000002", "--out", "own.safetensors"],
     ):
-        done = run(home, *words)
+        done = run(home, *arguments)
         assert done.returncode == 0, done.stderr
     return home
 
 
-@pytest.mark.parametrize("kept", ["run/checkpoints/step-00000002", "own.safetensors"])
-def test_it_is_scored_from_the_checkpoint_alone(home, tmp_path, kept):
+@pytest.mark.parametrize("given", ["run/checkpoints/step-00000002", "own.safetensors"])
+def test_the_checkpoint_is_scored_with_its_own_reference_scores(home, tmp_path, given):
     shutil.copy(home / "mine.py", tmp_path)
-    (shutil.copytree if (home / kept).is_dir() else shutil.copy)(home / kept, tmp_path / "given")
+    (shutil.copytree if (home / given).is_dir() else shutil.copy)(home / given, tmp_path / "given")
     scored = run(tmp_path, "evaluate", "given", "--episodes", "2", "--out", "scores.csv")
     assert scored.returncode == 0, scored.stderr
     reference = (home / "gato_tasks/references" / f"{task_file_name(TASK)}.json").read_text()
@@ -75,13 +75,13 @@ def test_it_is_scored_from_the_checkpoint_alone(home, tmp_path, kept):
     assert not (tmp_path / "gato_tasks").exists()
 
 
-def test_a_module_that_is_not_there_is_named_with_where_to_put_it(home, tmp_path):
+def test_a_missing_module_is_named_in_one_line(home, tmp_path):
     refused = run(tmp_path, "evaluate", str(home / "own.safetensors"), "--episodes", "2")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
     assert "module mine is not here: put it in the working directory or on PYTHONPATH" in refused.stderr
 
 
-def test_an_environment_that_changed_is_named(home, tmp_path):
+def test_an_environment_with_another_layout_is_named(home, tmp_path):
     (tmp_path / "mine.py").write_text(MODULE.replace("SIZE", "4"))
     refused = run(tmp_path, "evaluate", str(home / "own.safetensors"), "--episodes", "2")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
