@@ -262,7 +262,7 @@ class Coordinator:
     def _next_tasks(self) -> list[str]:
         """Those whose scores are oldest, as many as a round takes, and all that would be too old before the next."""
         settings, now = self._settings, time.monotonic()
-        count = math.ceil(settings.share * len(self._tasks) - 1e-9)  # a tenth of thirty is three
+        count = math.ceil(settings.task_fraction * len(self._tasks) - 1e-9)  # a tenth of thirty is three
         bound = math.inf if settings.stale_seconds is None else settings.stale_seconds - settings.every_seconds
         waited = {task: now - queued for task, queued in self._queued.items()}
         longest = sorted(self._tasks, key=lambda task: -waited[task])

@@ -210,7 +210,7 @@ def open_sinks(
                 tokenizer, config.tokens.length, task.window_steps, block + number, items, task.keep_repeats
             )
             writer = stack.enter_context(make_writer(source, should_stop))
-            least = config.relabel.self_return if source is Source.SELF else None
+            least = config.relabel.self_imitation_threshold if source is Source.SELF else None
             sinks[source] = Sink(packer, writer.write, imitable(task.name, least))
         yield sinks
 

@@ -81,9 +81,10 @@ class RunConfig(Section):
                 f"evaluation.prompt_tokens: {self.evaluation.prompt_tokens} is more than half of tokens.length "
                 f"{self.tokens.length}"
             )
-        if self.replay.min_size > min(self.replay.ahead, self.replay.size):
+        if self.replay.min_size > min(self.replay.max_sequences_ahead, self.replay.size):
             raise ValueError(
-                "replay.min_size must not exceed replay.ahead and replay.size: the learner would never start"
+                "replay.min_size must not exceed replay.max_sequences_ahead and replay.size: "
+                "the learner would never start"
             )
         self._check_cluster()
         return self

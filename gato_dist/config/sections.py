@@ -181,7 +181,7 @@ class LearnerConfig(Section):
     batch: Positive = Field(32, description="sequences in a global batch")
     learning_rate: float = Field(1e-3, gt=0, description="maximum, after warm-up")
     warmup_steps: NotNegative = 200
-    final_share: Share = Field(0.1, description="the cosine ends at this share of the maximum (paper: a tenth)")
+    final_lr_ratio: Share = Field(0.1, description="the cosine ends at this share of the maximum (paper: a tenth)")
     weight_decay: float = Field(0.1, ge=0)
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this global norm")
     target_spread: float = Field(
@@ -227,7 +227,9 @@ class ReplayConfig(Section):
     resources: Reserved = {}
     size: Positive = Field(4000, description="sequences that a table keeps; the oldest leave first")
     min_size: Positive = Field(8, description="sequences in every table before the learner starts")
-    ahead: Positive = Field(2000, description="sequences that experts may write before the first is sampled")
+    max_sequences_ahead: Positive = Field(
+        2000, description="sequences that experts may write before the first is sampled"
+    )
     samples_per_insert: float = Field(4.0, gt=0, description="samples that let an expert write one more sequence")
     checkpoints: bool = Field(
         True,
@@ -272,7 +274,7 @@ class ActorsConfig(Section):
     niceness: NotNegative = Field(
         10, le=19, description="how far expert actors give way to the learner on a busy machine"
     )
-    tries: Positive = Field(
+    max_failures: Positive = Field(
         5,
         description="starts of an actor that dies, fails or hangs before its task is quarantined; of evaluators, "
         "for each task; one of long ago counts no more",
@@ -303,16 +305,18 @@ class RelabelConfig(Section):
         0.1, description="progress at which Gato begins to act; never before the first weights are out"
     )
     until: Share = Field(0.4, description="progress at which both shares below are at their floors; linear from start")
-    expert_episodes: Share = Field(
+    min_beta: Share = Field(
         0.1, description="β's floor: share of Gato actors' episodes that the expert acts itself; it falls from 1"
     )
-    demonstrations: Share = Field(
+    min_demonstration_share: Share = Field(
         0.3, description="floor of demonstrations' share of a task's sequences; it falls from 1"
     )
-    self_return: float | None = Field(
+    self_imitation_threshold: float | None = Field(
         None, gt=0, description="expert-score fraction from which on Gato's episodes teach its own actions; none: off"
     )
-    self_share: Share = Field(0.25, description="share of such episodes in the sequences that are no demonstrations")
+    self_imitation_share: Share = Field(
+        0.25, description="share of such episodes in the sequences that are no demonstrations"
+    )
     niceness: NotNegative = Field(2, le=19, description="how far Gato actors give way to the learner on a busy machine")
 
     @model_validator(mode="after")
@@ -345,7 +349,7 @@ class EvaluationConfig(Section):
         0, description="tokens of an expert's demonstration that lead every episode; at most half of tokens.length"
     )
     every_seconds: float = Field(150.0, ge=0, description="least time between two versions that are scored")
-    share: float = Field(
+    task_fraction: float = Field(
         1.0,
         gt=0,
         le=1,

@@ -42,7 +42,7 @@ TUNED, SCRATCH = "fine-tuned", "from scratch"
 WAYS = (TUNED, SCRATCH)
 # Section 5.2: Adam at a constant 1e-5, batches of 64, dropout 0.1, 10,000 steps; configs/finetune.yaml has them too.
 PAPER = {
-    "steps": 10_000, "batch": 64, "learning_rate": 1e-5, "warmup_steps": 0, "final_share": 1.0, "weight_decay": 0.0,
+    "steps": 10_000, "batch": 64, "learning_rate": 1e-5, "warmup_steps": 0, "final_lr_ratio": 1.0, "weight_decay": 0.0,
 }  # fmt: skip
 DROPOUT = 0.1
 MINUTES = 1.0  # of each run, where the user says nothing else: what a laptop can do

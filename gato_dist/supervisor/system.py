@@ -83,7 +83,7 @@ class System:
         step: of the checkpoint that the learner goes on from, if there is one.
         """
         config, tokenizer = self._config, self.tokenizer
-        self.quarantine = Quarantine(self._folder.quarantine, config.actors.tries, config.actors.hang_seconds)
+        self.quarantine = Quarantine(self._folder.quarantine, config.actors.max_failures, config.actors.hang_seconds)
         self._shared_tokenizer = ray.put(tokenizer)
         names = [task.name for task in config.tasks]
         # Beside the run folder, and on the one node that outlives every other.
@@ -172,7 +172,7 @@ class System:
         return False
 
     def check(self, note: Note) -> None:
-        """Starts actors that died, failed or hang again, and quarantines their tasks after `actors.tries`.
+        """Starts actors that died, failed or hang again, and quarantines their tasks after `actors.max_failures`.
 
         And replay servers and the learner. Raises RunFailed, or InputError, for what cannot be mended, and where no
         task is left.
@@ -225,7 +225,7 @@ class System:
         task = worker.task or self._ask(self.coordinator.give_up_job.remote(worker.name))
         if task is None:
             # An evaluator without a job: no task is to blame.
-            if (tries := worker.failures.add()) == self._config.actors.tries:
+            if (tries := worker.failures.add()) == self._config.actors.max_failures:
                 raise RunFailed(f"{worker.name} {why}, {tries} tries")
             note(f"{worker.name} {why}; starting it again")
             worker.start()

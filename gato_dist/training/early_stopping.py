@@ -15,7 +15,7 @@ class Selection:
 
     def add(self, point: MeanPoint) -> bool:
         """Whether its version is the best now. A mean of several versions counts only where scores take turns."""
-        mixed = point.oldest < point.version and self._settings.share == 1
+        mixed = point.oldest < point.version and self._settings.task_fraction == 1
         if mixed or not point.even or point.version <= self._newest:
             return False
         self._newest = point.version

@@ -27,7 +27,7 @@ from replay.reverb.tables import import_tensorflow, part_of
 
 CONTENTS, DONE, ITEMS = "tables.json", "DONE", "items.tfrecord"
 READ = 1024  # items at a time
-LIMITS = ("size", "ahead", "min_size", "samples_per_insert")
+LIMITS = ("size", "max_sequences_ahead", "min_size", "samples_per_insert")
 
 
 @dataclass(frozen=True)

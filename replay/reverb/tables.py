@@ -82,7 +82,8 @@ def make_table(name: str, shape: SequenceShape, config: ReplayConfig) -> Any:
     """A uniform table of rows as bytes, that forgets its oldest.
 
     Sampling waits for `min_size` rows and never again: a slow expert must not hold up the mixture. Inserting waits
-    while rows·samples_per_insert − samples exceeds ahead·samples_per_insert: that is the experts' backpressure.
+    while rows·samples_per_insert − samples exceeds max_sequences_ahead·samples_per_insert: that is the experts'
+    backpressure.
     """
     reverb, tf = import_reverb(), import_tensorflow()
     # One array of bytes: Reverb spends on each array of an item what it spends on tens of thousands of its bytes.
@@ -91,7 +92,7 @@ def make_table(name: str, shape: SequenceShape, config: ReplayConfig) -> Any:
         samples_per_insert=config.samples_per_insert,
         min_size_to_sample=config.min_size,
         min_diff=-sys.float_info.max,
-        max_diff=config.ahead * config.samples_per_insert,
+        max_diff=config.max_sequences_ahead * config.samples_per_insert,
     )
     return reverb.Table(
         name, reverb.selectors.Uniform(), reverb.selectors.Fifo(), config.size, limiter, signature=signature
@@ -100,7 +101,7 @@ def make_table(name: str, shape: SequenceShape, config: ReplayConfig) -> Any:
 
 def part_of(config: ReplayConfig, share: float) -> ReplayConfig:
     """A table's limits where a server keeps this share of it, 0 … 1."""
-    limits = {key: math.ceil(getattr(config, key) * share) for key in ("size", "ahead", "min_size")}
+    limits = {key: math.ceil(getattr(config, key) * share) for key in ("size", "max_sequences_ahead", "min_size")}
     return config.model_copy(update=limits)
 
 

@@ -74,8 +74,8 @@ tasks: [{tasks}]
 model: {{width: 16, layers: 1, heads: 2, key_size: 8, feed_forward: 32, patch_channels: 8}}
 tokens: {{length: 16}}
 learner: {{steps: 150, batch: 6, warmup_steps: 5, publish_seconds: 1, checkpoint_seconds: 5}}
-replay: {{size: 100, ahead: 100, min_size: 4}}
-actors: {{tries: 2}}
+replay: {{size: 100, max_sequences_ahead: 100, min_size: 4}}
+actors: {{max_failures: 2}}
 evaluation: {{episodes: 2, final_episodes: 2, every_seconds: 1, final_actors: 1}}
 """
 

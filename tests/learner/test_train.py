@@ -115,7 +115,7 @@ def test_a_learner_learns_what_the_action_depends_on():
 
 
 def test_the_schedule_warms_up_and_ends_at_a_tenth():
-    config = LearnerConfig(learning_rate=1e-3, warmup_steps=10, final_share=0.1)
+    config = LearnerConfig(learning_rate=1e-3, warmup_steps=10, final_lr_ratio=0.1)
     assert learning_rate(config, 0, 0.0) == pytest.approx(1e-7)
     assert learning_rate(config, 5, 0.0) == pytest.approx((1e-7 + 1e-3) / 2)
     assert learning_rate(config, 10, 0.0) == pytest.approx(1e-3)

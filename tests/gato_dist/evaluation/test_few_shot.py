@@ -107,7 +107,7 @@ def test_runs_have_the_papers_settings_and_the_checkpoints_model():
     before = parse_config(preset.model_dump(mode="json") | {"learner": {"learning_rate": 3e-3}}, "test")
     request = Request("metaworld/reach-v3", Path("somewhere"), Path("out"), overrides=("learner.minutes=2",))
     tuned, scratch = (make_config(before, request, way) for way in (TUNED, SCRATCH))
-    for key in ("steps", "batch", "learning_rate", "warmup_steps", "final_share", "weight_decay"):
+    for key in ("steps", "batch", "learning_rate", "warmup_steps", "final_lr_ratio", "weight_decay"):
         assert getattr(tuned.learner, key) == getattr(preset.learner, key), key
     assert tuned.model == preset.model
     assert (tuned.learner.minutes, scratch.learner.minutes) == (2, 2)
