@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.config.sections import EvaluationConfig
+from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.sources import Guidance
 
 MOST_USES = 1000  # newest ones whose delays are kept

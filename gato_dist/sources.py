@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gato_dist.config.sections import RelabelConfig
+from gato_dist.config.training_sections import RelabelConfig
 
 
 class Source(StrEnum):

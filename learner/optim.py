@@ -5,7 +5,7 @@ from math import cos, pi
 import torch
 from torch import nn
 
-from gato_dist.config.sections import LearnerConfig
+from gato_dist.config.training_sections import LearnerConfig
 
 BETAS = (0.9, 0.95)
 EPSILON = 1e-8

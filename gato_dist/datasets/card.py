@@ -5,7 +5,7 @@ import shlex
 from typing import Any
 
 from gato_dist.datasets.card_edits import join_card
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from replay.dataset.dataset import Dataset
 from replay.dataset.summary import TaskSummary, summarize
 
@@ -39,7 +39,7 @@ def write_card(dataset: Dataset) -> None:
     path = dataset.root / CARD
     try:
         before = path.read_text() if path.exists() else ""
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path}: cannot be read ({brief(error)}); mend or delete it, then: dataset card") from error
     try:
         path.write_text(make_card(dataset, before))

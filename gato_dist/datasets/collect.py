@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from actors.experts.registry import check_expert, merged_options
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.datasets.card import write_card
 from gato_dist.datasets.collect_plan import Goal, Span, TaskPlan
 from gato_dist.datasets.collect_progress import CollectProgress
 from gato_dist.datasets.collect_shard import Job, make_shard
 from gato_dist.datasets.inspect import print_dataset
 from gato_dist.envs.registry import task_spec
-from gato_dist.errors import InputError
+from gato_dist.errors import InputError, brief
 from gato_dist.scores.references import load_reference
 from gato_dist.seeds import DATASET_SEEDS
 from gato_dist.supervisor.jobs import JobFailed, failure, run_jobs
@@ -105,7 +105,7 @@ class _Collection:
         try:
             self._settle()
         except OSError as error:
-            raise InputError(f"{self._request.out}: cannot be written to ({_brief(error)})") from error
+            raise InputError(f"{self._request.out}: cannot be written to ({brief(error)})") from error
 
     def check(self) -> dict[str, Any]:
         """How the dataset is made so far. Raises InputError where that is another way, or what is there is none."""
@@ -118,7 +118,7 @@ class _Collection:
                 _check_same(out, before, self._settings)
                 return before
         except OSError as error:
-            raise InputError(f"{out}: cannot be read ({_brief(error)})") from error
+            raise InputError(f"{out}: cannot be read ({brief(error)})") from error
         if taken:
             raise InputError(f"{out}: is there already and no dataset; give another --out")
         return {}
@@ -210,10 +210,6 @@ class _Collection:
                 (folder / f"{first:06d}.json").unlink()
                 (folder / f"{first:06d}.parquet").unlink()
             folder.sweep()
-
-
-def _brief(error: OSError) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _check_folders(root: Location, tasks: list[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from actors.evaluate import Evaluator
 from actors.experts.registry import make_demonstrator, policy_provenance
 from actors.rollout import episodes
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.datasets.collect_plan import Block, Span
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Episode

@@ -1,6 +1,5 @@
 """`gato-dist evaluate`: the scores of a checkpoint, the same at any time and on any number of workers."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
@@ -20,10 +19,11 @@ from gato_dist.scores.results import TaskResult, aggregates
 from gato_dist.scores.table import ScoreTable
 from gato_dist.specs import TaskSpec
 from gato_dist.supervisor.jobs import JobFailed, failure, run_jobs
-from gato_dist.tasks import choose, played_entry
+from gato_dist.tasks import playable_entry, select_tasks
 from gato_dist.tokens.fitting import check_prompt
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.utils.console import make_console
+from gato_dist.utils.files import atomic_path, write_text_atomically
 from gato_dist.utils.locks import hold_file
 from gato_dist.utils.typed_json import to_json
 from learner.checkpoint import Counters, content_hash, load_for_acting, read_references
@@ -114,30 +114,35 @@ def _check_new(path: Path) -> None:
 def _evaluate(request: Request) -> list[TaskResult]:
     content = content_hash(request.checkpoint) if request.checkpoint.is_dir() else ""
     player = load_player(request.checkpoint, content, request.manner)
-    tasks = choose([task.name for task in player.config.tasks], request.tasks, "the checkpoint")
+    tasks = select_tasks([task.name for task in player.config.tasks], request.tasks, "the checkpoint")
     references = {task: player.reference(task) for task in tasks}
     for task in tasks:
         _check_here(task, player.tokenizer.tasks[task].spec)
     played = _play_all(request, content, tasks)
     counters, results = player.counters, []
-    place = (counters.step, counters.weights_version, counters.tokens, counters.seconds)
     for task in tasks:
         outcomes = sorted(played[task], key=lambda outcome: outcome.seed)
         scores, successes = [each.score for each in outcomes], [each.success for each in outcomes]
-        results.append(TaskResult.of(place, task, scores, successes, references[task]))
+        result = TaskResult.of(
+            task, scores, successes, references[task],
+            step=counters.step, weights_version=counters.weights_version, tokens=counters.tokens,
+            seconds=counters.seconds,
+        )  # fmt: skip
+        results.append(result)
     CONSOLE.print(result_table(results))
     CONSOLE.print(aggregate_table(aggregates(results)))
     if request.table:
-        _write(request.table, lambda path: _write_rows(path, results))
+        with atomic_path(request.table) as partial:
+            _write_rows(partial, results)
     if request.details:
         details = _details(request, content, player, results)
-        _write(request.details, lambda path: path.write_text(to_json(details, indent=1) + "\n", "utf-8"))
+        write_text_atomically(request.details, to_json(details, indent=1) + "\n")
     return results
 
 
 def _check_here(task: str, trained: TaskSpec) -> None:
     """Raises InputError if a user's own environment cannot be made here, or is not the one that was trained on."""
-    if played_entry(task).own and task_spec(task) != trained:
+    if playable_entry(task).user_defined and task_spec(task) != trained:
         raise InputError(f"{task}: its environment has other observations or actions here than the checkpoint knows")
 
 
@@ -204,14 +209,3 @@ def _write_rows(path: Path, results: list[TaskResult]) -> None:
     table = ScoreTable(path)
     for result in results:
         table.append(result.row)
-
-
-def _write(path: Path, fill: Callable[[Path], Any]) -> None:
-    """Under a temporary name first: the file is whole or not there."""
-    partial_path = path.with_name(path.name + ".partial")
-    partial_path.unlink(missing_ok=True)
-    try:
-        fill(partial_path)
-        partial_path.rename(path)
-    finally:
-        partial_path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import numpy as np
 from rich.table import Table
 
 from actors.evaluate import evaluation_groups, play_expert
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.evaluation.checkpoint import Job, Manner, Player, load_player, play
@@ -97,9 +97,11 @@ def _play(checkpoint: Path, content: str, manner: Manner, task: str, episodes: i
     outcomes = [outcome for job in jobs for outcome in play(job)]
     player = load_player(checkpoint, content, manner)
     counters = player.counters
-    place = (counters.step, counters.weights_version, counters.tokens, counters.seconds)
     returns, successes = [each.score for each in outcomes], [each.success for each in outcomes]
-    return TaskResult.of(place, task, returns, successes, player.reference(task))
+    return TaskResult.of(
+        task, returns, successes, player.reference(task),
+        step=counters.step, weights_version=counters.weights_version, tokens=counters.tokens, seconds=counters.seconds,
+    )  # fmt: skip
 
 
 def _print(diagnosis: Diagnosis, action: ActionSpec, episodes: int) -> None:

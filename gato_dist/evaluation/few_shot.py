@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.config.run_config import RunConfig, dump_config, load_config, parse_config
-from gato_dist.config.sections import TaskConfig
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.plots.few_shot_chart import few_shot_svg
@@ -28,7 +28,7 @@ from gato_dist.tasks import task_entry
 from gato_dist.tokens.fitting import check_fit
 from gato_dist.utils.console import make_console
 from gato_dist.utils.file_names import task_file_name
-from gato_dist.utils.files import flush
+from gato_dist.utils.files import atomic_path, write_text_atomically
 from gato_dist.utils.locks import hold_folder, is_unused
 from gato_dist.utils.typed_json import to_json
 from replay.dataset.dataset import Dataset
@@ -130,7 +130,7 @@ class _Experiment:
         self._check_same()
         points = list(self._points())
         (self._request.out / "points").mkdir(parents=True, exist_ok=True)
-        _write(self._request.out / SETTINGS, to_json(self._settings, indent=1) + "\n")
+        write_text_atomically(self._request.out / SETTINGS, to_json(self._settings, indent=1) + "\n", durable=True)
         for number, point in enumerate(points, 1):
             if not self._file(point).is_file():
                 said = f"{number} of {len(points)}: series {point.series}, episodes {point.episodes}, {point.way}"
@@ -169,7 +169,7 @@ class _Experiment:
             # The settings first: a folder of an experiment must be known as one when it is stopped here.
             request.out.mkdir(parents=True, exist_ok=True)
             if not (request.out / SETTINGS).exists():
-                _write(request.out / SETTINGS, to_json(self._settings, indent=1) + "\n")
+                write_text_atomically(request.out / SETTINGS, to_json(self._settings, indent=1) + "\n", durable=True)
             collect(Wanted(self._configs[TUNED].tasks, Goal(most), where, seed=request.seed))
         else:
             where = Location.of(request.data)
@@ -204,7 +204,8 @@ class _Experiment:
         train_from_disk(config, folder, (folder.root / "config.yaml").exists(), str(subset))
         newest = max(path for path in folder.checkpoints.glob("step-*") if path.suffix != ".partial")
         (result,) = evaluate_checkpoint(Scored(newest, request.task, request.scores))
-        _write(self._file(point), to_json(asdict(point) | {"result": result.to_dict()}) + "\n")
+        record = to_json(asdict(point) | {"result": result.to_dict()}) + "\n"
+        write_text_atomically(self._file(point), record, durable=True)
         # Its figures stay; checkpoints of every point would fill a disk.
         shutil.rmtree(folder.root)
         if point.way == WAYS[-1]:
@@ -224,8 +225,7 @@ class _Experiment:
 
     def _draw(self, points: list[Point]) -> None:
         results, out = self._results(points), self._request.out
-        partial = out / f"{TABLE}.partial"
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        with atomic_path(out / TABLE) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             names = ["way", "episodes", "series", "task", "step", "scored_episodes", "random", "expert", "mean", "std"]
             writer = csv.writer(file)
             writer.writerow([*names, "fraction", "ci_low", "ci_high", "success", "tokens", "seconds"])
@@ -236,8 +236,7 @@ class _Experiment:
                     [point.way, point.episodes, point.series, row.task, row.step, row.episodes, *figures,
                      "" if result.success is None else result.success, result.tokens, round(result.seconds, 1)]
                 )  # fmt: skip
-        partial.rename(out / TABLE)
-        _write(out / PICTURE, few_shot_svg(self._request.task, fractions(results)))
+        write_text_atomically(out / PICTURE, few_shot_svg(self._request.task, fractions(results)), durable=True)
 
 
 def make_config(before: RunConfig, request: Request, way: str) -> RunConfig:
@@ -325,10 +324,3 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, "utf-8")
-    flush(partial)
-    partial.rename(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.plots.charts import interval_of, newest_rows
 from gato_dist.plots.compare_chart import side_by_side_svg
 from gato_dist.plots.drawing import Points, escape, number_text
@@ -19,7 +19,7 @@ from gato_dist.report.run_page import duration_text, estimate_text, page_html, r
 from gato_dist.scores.results import Aggregate, EpisodeLog, TaskResult, aggregate
 from gato_dist.scores.table import ScoreRow, mean_curve
 from gato_dist.utils.console import NamedTable, make_console
-from gato_dist.utils.files import replace_text, suffix_of
+from gato_dist.utils.files import lowercase_suffix, write_text_atomically
 
 COMMON = "common tasks"
 
@@ -39,7 +39,7 @@ class Run:
     def load(cls, folder: Path) -> "Run":
         """folder: of a run, or what `gato-dist evaluate --json` wrote. Raises InputError where it holds no scores, or a
         file cannot be read."""
-        if suffix_of(folder) == ".json" and folder.is_file():
+        if lowercase_suffix(folder) == ".json" and folder.is_file():
             return cls._evaluated(folder)
         rows = read_rows(folder)
         kept = EpisodeLog(RunFolder(folder).episodes).read()
@@ -52,7 +52,7 @@ class Run:
         try:
             results = [TaskResult.from_dict(each) for each in json.loads(path.read_text("utf-8"))["tasks"]]
             first = results[0]
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise InputError(f"{path}: not what `gato-dist evaluate --json` writes: {brief(error)}") from error
         places = {first.row.weights_version: (first.tokens, first.seconds)}
         cost = Cost(tokens=first.tokens, training_seconds=first.seconds)
@@ -81,7 +81,7 @@ def compare_runs(folders: list[Path], out: Path | None) -> None:
 
     Raises InputError where a folder holds no scores, or `out` exists already or ends neither in .html nor in .svg.
     """
-    if out and (out.exists() or suffix_of(out) not in (".html", ".svg") or not out.parent.is_dir()):
+    if out and (out.exists() or lowercase_suffix(out) not in (".html", ".svg") or not out.parent.is_dir()):
         raise InputError(f"{out}: give a new file that ends in .html or .svg, in a folder that is there")
     runs = [
         replace(Run.load(folder), name=name)
@@ -91,7 +91,9 @@ def compare_runs(folders: list[Path], out: Path | None) -> None:
     head, lines = comparison(runs, common)
     make_console().print(NamedTable(head, lines, "expert-score fraction of the newest weights"))
     if out:
-        replace_text(out, _page(runs, common, head, lines) if suffix_of(out) == ".html" else _picture(runs))
+        write_text_atomically(
+            out, _page(runs, common, head, lines) if lowercase_suffix(out) == ".html" else _picture(runs)
+        )
         print(out)
 
 

@@ -32,7 +32,7 @@ from gato_dist.scores.results import ALL_TASKS, EpisodeLog, TaskResult, aggregat
 from gato_dist.scores.table import ScoreRow, ScoreTable
 from gato_dist.sources import Source
 from gato_dist.supervisor.quarantine import Quarantined, read_quarantine
-from gato_dist.utils.files import replace_text
+from gato_dist.utils.files import write_text_atomically
 from gato_dist.utils.locks import hold_file
 from replay.usage import BINS, bin_name
 
@@ -75,7 +75,7 @@ def _write_report(run: Path) -> Path:
     scalars, cost = _read_scalars(folder.tensorboard), Cost.load(folder.cost)
     kept, usage = EpisodeLog(folder.episodes).read(), read_usage(folder.usage)
     page = _page(run.resolve().name, rows, kept, config, scalars, cost, usage, read_quarantine(folder.quarantine))
-    replace_text(run / "report.html", page)
+    write_text_atomically(run / "report.html", page)
     return run / "report.html"
 
 

@@ -63,7 +63,9 @@ def mean_curve_html(rows: list[ScoreRow], results: Sequence[TaskResult]) -> str:
     """Mean fraction over all tasks by tokens learned; nothing with fewer than two points. results: of all versions."""
     tokens = {result.row.weights_version: result.tokens for result in results}
     points: Points = [
-        (tokens[point.version], point.mean) for point in mean_curve(rows) if point.even and point.version in tokens
+        (tokens[point.version], point.mean)
+        for point in mean_curve(rows)
+        if point.equal_episodes and point.version in tokens
     ]
     if len(points) < 2:
         return ""

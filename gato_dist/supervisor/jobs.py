@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from gato_dist.config.sections import RayConfig
-from gato_dist.errors import InputError
+from gato_dist.config.process_sections import RayConfig
+from gato_dist.errors import InputError, brief
 from gato_dist.utils.signals import interrupt_on_terminate
 
 J = TypeVar("J")
@@ -77,7 +77,7 @@ def _in_ray(
                 if deaths < RETRIES:
                     again.append((job, deaths + 1))
                     continue
-                result = JobFailed(f"{job}: its process died {deaths + 1} times ({_brief(error)})")
+                result = JobFailed(f"{job}: its process died {deaths + 1} times ({brief(error, limit=300)})")
             yield job, result
     finally:
         ray.shutdown()
@@ -90,8 +90,4 @@ def _caught(work: Callable[[J], R], job: J) -> R | InputError | JobFailed:
         return error
     except Exception as error:
         # Days of others' work must not end with it.
-        return JobFailed(f"{job}: {type(error).__name__}: {_brief(error)}")
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+        return JobFailed(f"{job}: {type(error).__name__}: {brief(error, limit=300)}")

@@ -1,8 +1,8 @@
 """Which tasks of a run Gato actors play, and what sequences they have beside demonstrations."""
 
 from actors.experts.registry import find_kind
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import TaskConfig
 from gato_dist.sources import Source
 
 COORDINATOR_CALLS = 2500  # a second: about half a core of the coordinator's (tests/benchmarks/coordinator.py)

@@ -25,7 +25,7 @@ from gato_dist.supervisor.replay_servers import ReplayServers
 from gato_dist.supervisor.resource_errors import explain, store_news
 from gato_dist.supervisor.workers import Worker, mendable
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.utils.restarts import MAX_DEATHS, Deaths, Recoveries
+from gato_dist.utils.restarts import MAX_FAILURES, RecentFailures, RecoveryTimer
 from gato_dist.utils.signals import Interrupt
 from learner.ray_train import fit, give_back_places
 from replay.disk_sources import disk_shares, open_beside
@@ -56,7 +56,7 @@ class System:
         self._poll_scale = poll_interval_scale(config)
         self._workers: list[Worker] = []
         self._learner: Any = None
-        self._learner_deaths, self._recoveries = Deaths(), Recoveries()
+        self._learner_deaths, self._recoveries = RecentFailures(), RecoveryTimer()
 
     def connect(self) -> list[str]:
         """What is worth knowing of the machine, or of the cluster.
@@ -193,9 +193,9 @@ class System:
         if self._learner_crashed:
             if not self.learning:
                 return
-            if (deaths := self._learner_deaths.add()) > MAX_DEATHS:
+            if (deaths := self._learner_deaths.add()) > MAX_FAILURES:
                 raise RunFailed(f"the learner's driver died {deaths} times")
-            note(f"the learner's driver died; starting it again ({deaths} of {MAX_DEATHS})")
+            note(f"the learner's driver died; starting it again ({deaths} of {MAX_FAILURES})")
             self._recoveries.died("learner", "learner")
             give_back_places()
             self._start_learner()
@@ -217,7 +217,7 @@ class System:
 
     def look(self, metrics: dict[str, dict[str, float]], note: Note) -> None:
         """Tells of what works again. figures: the newest of every process."""
-        self._recoveries.look(metrics, note)
+        self._recoveries.update(metrics, note)
 
     def _mend(self, worker: Worker, why: str, note: Note) -> None:
         self.coordinator.forget.remote(worker.name)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import SequenceShape, sequence_bytes
 from gato_dist.sources import Source
 from gato_dist.utils.missing_packages import reverb_advice
-from gato_dist.utils.port_filter import answer_only
+from gato_dist.utils.port_filter import restrict_port
 
 ROW = "row"
 TRIES = 5  # free ports that somebody else may take first
@@ -169,7 +169,7 @@ def admit(server: Any, networks: Sequence[str]) -> None:
     Raises RuntimeError, and stops the server, if the kernel does not keep the others out.
     """
     try:
-        answer_only(server.port, networks)
+        restrict_port(server.port, networks)
     except RuntimeError as error:
         server.stop()
         raise RuntimeError(f"replay: {error}") from error

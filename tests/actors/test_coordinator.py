@@ -6,7 +6,7 @@ import pytest
 
 import actors.coordinator
 from actors.coordinator import Coordinator, EvaluationJob, EvaluationResult
-from gato_dist.config.sections import EvaluationConfig
+from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.sources import Guidance
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from actors.rollout import EpisodeRecorder, Transition, rollout
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Episode, Gathering, Observations, Provenance, join_steps
 from gato_dist.ports import Info, VectorEnv

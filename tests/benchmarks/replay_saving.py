@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import Sequences, SequenceShape, sequence_bytes
 from replay.reverb.sampler import table_sequences
 from replay.reverb.server import Disk, ReplayServer

@@ -87,7 +87,12 @@ def write_run(folder: Path, **policies: str) -> Path:
     references.mkdir(parents=True)
     lines = []
     for name, policy in policies.items():
-        low, high = (Score(mean, 1.0, 10, 0, kind, kind, None, "2026-11-21") for mean, kind in ((0.0, "r"), (9.0, "e")))
+        low, high = (
+            Score(
+                mean=mean, std=1.0, episodes=10, seed=0, policy=kind, policy_hash=kind, success=None, date="2026-11-21"
+            )
+            for mean, kind in ((0.0, "r"), (9.0, "e"))
+        )
         text = json.dumps(asdict(Reference(low, high, {})))
         (references / f"{task_file_name(f'gymnasium/mine:{name}')}.json").write_text(text)
         options = f'{{policy: "mine:{policy}"}}'

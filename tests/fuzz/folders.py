@@ -15,7 +15,7 @@ import yaml
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from gato_dist.config.sections import CorpusConfig
+from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer

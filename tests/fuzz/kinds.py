@@ -50,7 +50,9 @@ class Makings:
         from gato_dist.records.cost import Cost
         from gato_dist.scores.results import EpisodeLog, TaskResult
 
-        EpisodeLog(self.run / "episodes.jsonl").append(TaskResult(row, (1.0, 2.0), (True, False), 10, 1.0))
+        EpisodeLog(self.run / "episodes.jsonl").append(
+            TaskResult(row=row, returns=(1.0, 2.0), successes=(True, False), tokens=10, seconds=1.0)
+        )
         Cost(1, 2, 3, 4.0, 5.0, "a", {"b": "c"}).save(self.run / "cost.json")
 
 

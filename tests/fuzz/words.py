@@ -159,8 +159,8 @@ def bad_reference(draw: Draw, folder: Path) -> Act:
 def _used(reference: Any) -> None:
     from gato_dist.scores.table import ScoreRow
 
-    ScoreRow.of(1, 1, "gymnasium/Mine-v0", [1.0, 2.0], reference)
-    if not reference.random_alone:
+    ScoreRow.of("gymnasium/Mine-v0", [1.0, 2.0], reference, step=1, weights_version=1)
+    if not reference.expert_is_random:
         str(reference.moments)
 
 

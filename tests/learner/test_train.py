@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from gato_dist.config.run_config import parse_config
-from gato_dist.config.sections import LearnerConfig
+from gato_dist.config.training_sections import LearnerConfig
 from gato_dist.model.inputs import Inputs, Targets
 from gato_dist.sequence import Batch, collate
 from gato_dist.specs import Modality

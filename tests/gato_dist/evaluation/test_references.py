@@ -42,6 +42,6 @@ def test_random_alone_is_played_once_and_is_no_expert(elsewhere):
     score_experts([task], 10, seed=3, kind="random")
     expert, random = without_date(task)
     assert expert == random
-    assert load_reference(task).random_alone
+    assert load_reference(task).expert_is_random
     assert random.episodes == 50
     assert load_reference(task).moments["state"].count == pytest.approx(50 * random.mean)  # a point for every step

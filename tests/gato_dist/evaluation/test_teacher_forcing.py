@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.episode import Episode, Provenance
 from gato_dist.evaluation.teacher_forcing import Forced, agreement, following, force
 from gato_dist.model.gato import Gato

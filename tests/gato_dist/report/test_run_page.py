@@ -22,7 +22,20 @@ HOSTILE = 'ale/<script>alert("x")</script>&amp;'
 
 def row(task: str = "ale/boxing", fraction: float | None = 0.5, spread: float = 0.1, step: int = 100) -> ScoreRow:
     low, high = (None, None) if fraction is None else (fraction - spread, fraction + spread)
-    return ScoreRow(step, step // 100, task, task.split("/")[0], 8, 0.0, 10.0, 5.0, 1.0, fraction, low, high)
+    return ScoreRow(
+        step=step,
+        weights_version=step // 100,
+        task=task,
+        suite=task.split("/")[0],
+        episodes=8,
+        random=0.0,
+        expert=10.0,
+        mean=5.0,
+        std=1.0,
+        fraction=fraction,
+        ci_low=low,
+        ci_high=high,
+    )
 
 
 def make_run(folder: Path, rows: list[ScoreRow], config: str = "name: small\nseed: 0\n") -> Path:
@@ -209,7 +222,15 @@ def keep_episodes(folder: Path, rows: list[ScoreRow], success: bool | None = Non
     log = EpisodeLog(folder / "episodes.jsonl")
     for each in rows:
         returns = (each.mean,) * each.episodes
-        log.append(TaskResult(each, returns, None if success is None else (success,) * each.episodes, 100, 2.0))
+        log.append(
+            TaskResult(
+                row=each,
+                returns=returns,
+                successes=None if success is None else (success,) * each.episodes,
+                tokens=100,
+                seconds=2.0,
+            )
+        )
 
 
 def test_aggregates_count_the_episodes_of_the_newest_lines(tmp_path: Path) -> None:
@@ -247,7 +268,9 @@ def test_the_page_says_at_a_glance_how_well_it_plays_and_how_that_was_measured(t
     rows = [row("ale/boxing", 0.9, step=300), row("ale/none", None, step=300), row("ale/pong", 0.3, step=200)]
     run = make_run(tmp_path, rows, config)
     for each in rows:
-        EpisodeLog(run / "episodes.jsonl").append(TaskResult(each, (4.0, 6.0), None, 700, 3.0))
+        EpisodeLog(run / "episodes.jsonl").append(
+            TaskResult(row=each, returns=(4.0, 6.0), successes=None, tokens=700, seconds=3.0)
+        )
     CostMeter(run / "cost.json").write(5400.0, 281_244, {"tokens": 1.26e9, "seconds": 40.0}, None)
     page = page_of(run).replace("\n", " ")
     tiles = re.findall(r"<div><b>(.*?)</b><span>(.*?)</span></div>", page)
@@ -267,7 +290,10 @@ def test_a_damaged_cost_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_profile_steps_down_at_each_tasks_fraction() -> None:
-    results = [TaskResult(row(f"ale/{n}"), (10 * n / 4,) * 2, None, 0, 0.0) for n in (1, 2, 3)]
+    results = [
+        TaskResult(row=row(f"ale/{n}"), returns=(10 * n / 4,) * 2, successes=None, tokens=0, seconds=0.0)
+        for n in (1, 2, 3)
+    ]
     svg = profile_svg([("ale", results)])
     drawn = max((line for line in lines(svg, "") if len(line) > 2), key=len)
     heights = sorted({y for _, y in drawn})

@@ -11,7 +11,9 @@ from gato_dist.scores.table import ScoreRow, ScoreTable, expert_score_fraction
 
 def reference(random: float, expert: float) -> Reference:
     def score(mean: float) -> Score:
-        return Score(mean, 0.0, 10, 0, "p", "h", None, "2026-01-01")
+        return Score(
+            mean=mean, std=0.0, episodes=10, seed=0, policy="p", policy_hash="h", success=None, date="2026-01-01"
+        )
 
     return Reference(score(random), score(expert), {})
 
@@ -24,16 +26,16 @@ def test_the_fraction_is_zero_at_random_and_one_at_the_expert():
 
 def test_the_fraction_is_undefined_where_the_expert_is_no_better_than_random():
     assert expert_score_fraction(5, random=3, expert=3) is None
-    row = ScoreRow.of(1, 1, "a/b", [5.0, 6.0], reference(3, 3))
+    row = ScoreRow.of("a/b", [5.0, 6.0], reference(3, 3), step=1, weights_version=1)
     assert (row.fraction, row.ci_low, row.ci_high) == (None, None, None)
 
 
 def test_rows_come_back_from_the_file_as_they_were(tmp_path):
     table = ScoreTable(tmp_path / "scores.csv")
     rows = [
-        ScoreRow.of(5, 1, "a/b", [1.0, 2.0], reference(0, 2)),
-        ScoreRow.of(9, 2, "a/b", [2.0, 2.0], reference(0, 2)),
-        ScoreRow.of(9, 2, "a/c", [2.0], reference(2, 2)),
+        ScoreRow.of("a/b", [1.0, 2.0], reference(0, 2), step=5, weights_version=1),
+        ScoreRow.of("a/b", [2.0, 2.0], reference(0, 2), step=9, weights_version=2),
+        ScoreRow.of("a/c", [2.0], reference(2, 2), step=9, weights_version=2),
     ]
     for row in rows:
         table.append(row)
@@ -48,7 +50,7 @@ def test_rows_come_back_from_the_file_as_they_were(tmp_path):
 def test_a_run_that_is_taken_up_drops_the_line_that_its_machine_left_torn(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.open(RunConfig(name="x", tasks=({"name": "babyai/go-to-local"},)))
-    whole = ScoreRow.of(5, 1, "a/b", [1.0, 2.0], reference(0, 2))
+    whole = ScoreRow.of("a/b", [1.0, 2.0], reference(0, 2), step=5, weights_version=1)
     for _ in range(2):
         ScoreTable(run.scores).append(whole)
     run.scores.write_bytes(run.scores.read_bytes()[:-7])

@@ -12,13 +12,19 @@ from gato_dist.scores.table import mean_curve
 
 
 def reference(random: float, expert: float) -> Reference:
-    first, second = (Score(mean, 0.0, 10, 0, "p", "h", None, "2026-01-01") for mean in (random, expert))
+    first, second = (
+        Score(mean=mean, std=0.0, episodes=10, seed=0, policy="p", policy_hash="h", success=None, date="2026-01-01")
+        for mean in (random, expert)
+    )
     return Reference(first, second, {})
 
 
 def result(task: str, returns: list[float], successes=None, expert: float = 10.0, version: int = 2) -> TaskResult:
-    told = successes or [None] * len(returns)
-    return TaskResult.of((5 * version, version, 70, 1.5), task, returns, told, reference(0.0, expert))
+    reported = successes or [None] * len(returns)
+    return TaskResult.of(
+        task, returns, reported, reference(0.0, expert),
+        step=5 * version, weights_version=version, tokens=70, seconds=1.5,
+    )  # fmt: skip
 
 
 def test_a_suite_by_hand():
@@ -90,7 +96,7 @@ def rows(*entries: tuple[int, str, float]):
 
 
 def curve(some, tasks=None) -> list[tuple[int, int, float]]:
-    return [(point.version, point.oldest, pytest.approx(point.mean)) for point in mean_curve(some, tasks)]
+    return [(point.version, point.oldest_version, pytest.approx(point.mean)) for point in mean_curve(some, tasks)]
 
 
 def test_a_mean_waits_until_every_task_is_scored_with_one_version():

@@ -2,14 +2,32 @@
 
 import pytest
 
-from gato_dist.config.sections import EvaluationConfig
+from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.scores.table import MeanPoint, ScoreRow
 from gato_dist.training.early_stopping import Selection
 
 
 def point(version: int, mean: float, oldest: int | None = None, episodes: tuple[int, ...] = (8, 8)) -> MeanPoint:
-    rows = tuple(ScoreRow(0, version, "a/x", "a", n, 0.0, 1.0, mean, 0.0, mean, mean, mean) for n in episodes)
-    return MeanPoint(version, 10 * version, version if oldest is None else oldest, mean, rows)
+    rows = tuple(
+        ScoreRow(
+            step=0,
+            weights_version=version,
+            task="a/x",
+            suite="a",
+            episodes=n,
+            random=0.0,
+            expert=1.0,
+            mean=mean,
+            std=0.0,
+            fraction=mean,
+            ci_low=mean,
+            ci_high=mean,
+        )
+        for n in episodes
+    )
+    return MeanPoint(
+        version=version, step=10 * version, oldest_version=version if oldest is None else oldest, mean=mean, rows=rows
+    )
 
 
 def selection(best: float = float("-inf"), **keys) -> Selection:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
 from replay.reverb.checkpoints import ReplayCheckpoints
 from replay.reverb.server import NEWEST, Disk, ReplayServer

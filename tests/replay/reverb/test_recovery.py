@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.seeds import first_sequence
 from gato_dist.sequence import SequenceShape
 from replay.reverb.checkpoints import newest_rows, stored_sequences
@@ -30,7 +30,7 @@ SIZE = 100_000  # nothing is forgotten
 SERVER = f"""
 import sys
 from pathlib import Path
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
 from replay.reverb.server import Disk, ReplayServer
 root, step = Path(sys.argv[1]), int(sys.argv[2])

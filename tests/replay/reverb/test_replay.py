@@ -10,7 +10,7 @@ import numpy as np
 import portpicker
 import pytest
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Sequences, SequenceShape
 from gato_dist.sources import Guidance, Source

@@ -6,8 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.config.run_config import parse_config
-from gato_dist.config.sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import SequenceShape
 from replay.reverb.sampler import SequenceStream

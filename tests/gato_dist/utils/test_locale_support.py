@@ -10,7 +10,7 @@ import pytest
 
 from gato_dist.cli.main import main
 from gato_dist.errors import InputError
-from gato_dist.utils.encodings import check_name
+from gato_dist.utils.locale_support import check_path_encoding
 from replay.dataset.dataset import SETTINGS
 from replay.dataset.storage import Location
 from replay.dataset.writing import Source, write_dataset
@@ -84,11 +84,11 @@ def test_a_name_that_libraries_would_not_find_is_refused_in_a_line(tmp_path):
 def test_a_name_that_is_not_utf_8_is_refused(tmp_path, capsys):
     name = os.fsdecode(bytes(tmp_path) + b"/n\xf6")
     with pytest.raises(InputError, match="is not UTF-8"):
-        check_name(name)
+        check_path_encoding(name)
     assert main(["dataset", "info", name]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     Path(name).touch()
     (tmp_path / SETTINGS).write_text("{}", "utf-8")
     with pytest.raises(InputError, match="a name that is not UTF-8"):
         Location.of(tmp_path).glob("*")
-    check_name(tmp_path / "größe")
+    check_path_encoding(tmp_path / "größe")
