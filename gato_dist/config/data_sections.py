@@ -60,7 +60,9 @@ class TaskConfig(Section):
 class CorpusConfig(Section):
     """Text, image captions, or questions about images from files: another part of the mixture."""
 
-    name: str = Field(pattern=r"^[\w.-]+$", description="name of the corpus in losses and logs")
+    name: str = Field(
+        pattern=r"^[\w.-]+$", description="name of the corpus in losses and logs: letters, digits, `_`, `.` and `-`"
+    )
     kind: Literal["text", "caption", "vqa"] = Field(
         description="text: text alone; caption: images with captions; vqa: images with questions and answers"
     )
@@ -147,7 +149,8 @@ class DataConfig(Section):
     lanes: Processes | None = Field(
         None,
         description="parts of a batch, each of which reads its own episodes, so that batches do not depend on the "
-        "number of workers; null: the largest divisor of learner.batch up to 8, or as many as workers",
+        "number of workers; null: the largest multiple of `learner.workers` up to 8 that divides `learner.batch`, or "
+        "`learner.workers` if that is larger",
     )
     loaders: OptionalProcesses = Field(
         1,

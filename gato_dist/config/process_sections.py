@@ -121,7 +121,7 @@ class EvaluationConfig(Section):
         "in addition; 0: no videos",
     )
     final_actors: Processes = Field(2, description="evaluators after training has ended")
-    threads: Threads = Field(1, description="CPU threads of each evaluator")
+    threads: Threads = Field(1, description="threads of each evaluator, for environments and for the model")
     niceness: Niceness = Field(5, description="Unix niceness of evaluators, so that the learner goes first")
     resources: CustomResources = Field({})
 

@@ -26,7 +26,8 @@ class RunConfig(Section):
     """The whole configuration of `gato-dist train`."""
 
     name: str = Field(
-        pattern=r"^[\w.-]+$", description="name of the run; its folder is runs/NAME unless `--run` says otherwise"
+        pattern=r"^[\w.-]+$",
+        description="name of the run: letters, digits, `_`, `.` and `-`; its folder is runs/NAME unless `--run` is given",
     )
     seed: Seed = Field(0, description="seed of all random numbers of the run")
     tasks: tuple[TaskConfig, ...] = Field((), description="tasks of the mixture, a list")
