@@ -3,13 +3,13 @@
 Usage: python -m gato_dist.config.reference > docs/reference/configuration.md
 """
 
-import json
 import sys
 from inspect import cleandoc
 from typing import Any
 
 from gato_dist.config.field_types import MAX_INT32
 from gato_dist.config.run_config import RunConfig
+from gato_dist.utils.typed_json import to_json
 
 INTRODUCTION = """\
 # Configuration reference
@@ -68,14 +68,15 @@ def _type(schema: Schema) -> str:
     if schema["type"] == "object":
         values = schema.get("additionalProperties")
         return f"mapping of names to {_type(values)}" if isinstance(values, dict) else "mapping of names to values"
-    return TYPE_NAMES.get(schema["type"], schema["type"])
+    name: str = schema["type"]
+    return TYPE_NAMES.get(name, name)
 
 
 def _default(schema: Schema) -> str:
     if "default" not in schema:
         return "required"
     value = schema["default"]
-    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
+    return f"`{value if isinstance(value, str) else to_json(value)}`"
 
 
 def _bounds(schema: Schema) -> list[str]:

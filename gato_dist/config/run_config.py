@@ -27,7 +27,8 @@ class RunConfig(Section):
 
     name: str = Field(
         pattern=r"^[\w.-]+$",
-        description="name of the run: letters, digits, `_`, `.` and `-`; its folder is runs/NAME unless `--run` is given",
+        description="name of the run: letters, digits, `_`, `.` and `-`; its folder is runs/NAME "
+        "unless `--run` is given",
     )
     seed: Seed = Field(0, description="seed of all random numbers of the run")
     tasks: tuple[TaskConfig, ...] = Field((), description="tasks of the mixture, a list")

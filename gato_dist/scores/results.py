@@ -11,6 +11,7 @@ import numpy as np
 from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.scores.bootstrap import (
     Estimate,
+    Floats,
     interquartile_mean,
     mean_of_tasks,
     performance_profile,
@@ -82,9 +83,10 @@ class TaskResult:
         )
 
     @property
-    def fractions(self) -> np.ndarray:
+    def fractions(self) -> Floats:
         """Returns the expert-score fraction of each episode, float64 [n]. The task must have a valid expert."""
-        return (np.array(self.returns) - self.row.random) / (self.row.expert - self.row.random)
+        returns = np.array(self.returns, np.float64)
+        return (returns - self.row.random) / (self.row.expert - self.row.random)
 
     @property
     def success(self) -> float | None:
@@ -230,7 +232,7 @@ def aggregates(results: Sequence[TaskResult]) -> list[Aggregate]:
     return [*found, aggregate(ALL_TASKS, results)] if len(suites) > 1 else found
 
 
-def profile(results: Sequence[TaskResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def profile(results: Sequence[TaskResult]) -> tuple[Floats, Floats, Floats]:
     """Returns the performance profile of the tasks with a valid expert, as `performance_profile` at `THRESHOLDS`.
 
     Raises:

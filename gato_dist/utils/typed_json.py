@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 T = TypeVar("T")
@@ -45,16 +46,16 @@ def read_as(kind: type[T], data: Any) -> T:
     Raises:
         ValueError: if a key is missing or a value has the wrong type.
     """
-    adapter: TypeAdapter = _adapter(kind)  # type: ignore[arg-type]  # classes are hashable
+    adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type]  # classes are hashable
     return adapter.validate_python(data)
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def as_numbers(values: np.ndarray, dtype: Any = None) -> np.ndarray:
+def as_numbers(values: NDArray[Any], dtype: Any = None) -> NDArray[Any]:
     """Returns an array of numbers as another dtype.
 
     Args:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gato_dist.errors import InputError
 from gato_dist.utils.files import lowercase_suffix
 from gato_dist.utils.locks import hold_file
+
+Picture = NDArray[np.uint8]  # [H, W, 3]
 
 SUFFIXES = (".mp4", ".gif")
 MIN_WIDTH, MIN_HEIGHT = 320, 256
@@ -21,7 +24,7 @@ MIN_HUNDREDTHS = 2
 
 
 class _Writer(Protocol):
-    def append(self, frame: np.ndarray) -> None: ...
+    def append(self, frame: Picture) -> None: ...
 
     def finish(self) -> None: ...
 
@@ -44,7 +47,7 @@ class Film:
         self._part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         self._writer: _Writer | None = None
 
-    def add(self, picture: np.ndarray, lines: list[str]) -> None:
+    def add(self, picture: Picture, lines: list[str]) -> None:
         """Adds a frame.
 
         Args:
@@ -134,14 +137,14 @@ def check_video(path: Path) -> None:
         raise InputError(f"{path}: videos need another library: pip install 'gato-dist[video]' ({error})") from error
 
 
-def enlarged(picture: np.ndarray) -> np.ndarray:
+def enlarged(picture: Picture) -> Picture:
     """Returns a picture uint8 [H, W, 3], with each pixel repeated until the picture is large enough to watch."""
     height, width = picture.shape[:2]
     factor = max(-(-MIN_WIDTH // width), -(-MIN_HEIGHT // height))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def captioned(picture: np.ndarray, lines: list[str]) -> np.ndarray:
+def captioned(picture: Picture, lines: list[str]) -> Picture:
     """Returns a picture with lines of text below it; lines that are too long are cut.
 
     Args:
@@ -190,7 +193,7 @@ class _Mp4:
         )
         self._ffmpeg.send(None)
 
-    def append(self, frame: np.ndarray) -> None:
+    def append(self, frame: Picture) -> None:
         try:
             self._ffmpeg.send(np.ascontiguousarray(frame))
         except OSError as error:
@@ -221,7 +224,7 @@ class _Gif:
         self._path, self._milliseconds = path, 10 * _hundredths(fps)
         self._frames: list[Any] = []
 
-    def append(self, frame: np.ndarray) -> None:
+    def append(self, frame: Picture) -> None:
         from PIL import Image
 
         self._frames.append(Image.fromarray(frame).quantize(256))

@@ -1,4 +1,4 @@
-"""Seeds never meet."""
+"""Seeds of different purposes never overlap."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ from gato_dist.seeds import (
     st.integers(1, 500),
     st.integers(0, 100),
 )
-def test_experts_never_see_a_world_that_is_scored(run, block, count, episodes, seed):
+def test_experts_never_act_on_evaluation_or_reference_seeds(run, block, count, episodes, seed):
     experts = set(expert_seeds(run, block, count))
     assert not experts & set(evaluation_seeds(episodes))
     assert not experts & set(reference_seeds(episodes, seed))
@@ -33,6 +33,6 @@ def test_experts_never_see_a_world_that_is_scored(run, block, count, episodes, s
 
 
 @given(st.integers(0, 1000), st.sets(st.integers(0, 100_000), min_size=2, max_size=2))
-def test_blocks_of_a_run_do_not_overlap(run, blocks):
+def test_seed_blocks_of_a_run_do_not_overlap(run, blocks):
     first, second = (set(expert_seeds(run, block, SEEDS_PER_BLOCK)) for block in blocks)
     assert not first & second

@@ -1,4 +1,4 @@
-"""Scores by hand."""
+"""Expert-score fractions, scores.csv, and references of tasks."""
 
 import pytest
 
@@ -24,13 +24,13 @@ def test_the_fraction_is_zero_at_random_and_one_at_the_expert():
     assert expert_score_fraction(-3.5, random=-21, expert=14) == pytest.approx(0.5)
 
 
-def test_the_fraction_is_undefined_where_the_expert_is_no_better_than_random():
+def test_the_fraction_is_undefined_if_the_expert_is_no_better_than_random():
     assert expert_score_fraction(5, random=3, expert=3) is None
     row = ScoreRow.of("a/b", [5.0, 6.0], reference(3, 3), step=1, weights_version=1)
     assert (row.fraction, row.ci_low, row.ci_high) == (None, None, None)
 
 
-def test_rows_come_back_from_the_file_as_they_were(tmp_path):
+def test_rows_are_read_from_the_file_as_they_were_written(tmp_path):
     table = ScoreTable(tmp_path / "scores.csv")
     rows = [
         ScoreRow.of("a/b", [1.0, 2.0], reference(0, 2), step=5, weights_version=1),
@@ -47,7 +47,7 @@ def test_rows_come_back_from_the_file_as_they_were(tmp_path):
     )
 
 
-def test_a_run_that_is_taken_up_drops_the_line_that_its_machine_left_torn(tmp_path):
+def test_a_resumed_run_removes_a_partial_last_line(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.open(RunConfig(name="x", tasks=({"name": "babyai/go-to-local"},)))
     whole = ScoreRow.of("a/b", [1.0, 2.0], reference(0, 2), step=5, weights_version=1)
@@ -60,13 +60,13 @@ def test_a_run_that_is_taken_up_drops_the_line_that_its_machine_left_torn(tmp_pa
     assert not run.episodes.exists()
 
 
-def test_a_file_that_is_no_score_table_is_refused(tmp_path):
+def test_a_file_that_is_not_a_score_table_is_refused(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"scores\.csv"):
         ScoreTable(path)
 
 
-def test_a_task_without_reference_says_how_to_measure_it():
+def test_the_error_of_a_missing_reference_says_how_to_measure_it():
     with pytest.raises(InputError, match="gato-dist experts score 'ale_extended/video-chess'"):
         load_reference("ale_extended/video-chess")
