@@ -1,4 +1,4 @@
-"""Every kind of input that a user may have been given: how it is made bad, and what reads it."""
+"""All kinds of input: how each is damaged, and what reads it."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from tests.fuzz.kinds_types import Kind
 
 
 class Makings:
-    """Good things to be made bad, made once. root: a folder for them."""
+    """Valid inputs that are made once and damaged later. root: a folder for them."""
 
     def __init__(self, root: Path) -> None:
         from gato_dist.scores.table import ScoreTable
@@ -57,7 +57,7 @@ class Makings:
 
 
 def kinds(makings: Makings) -> dict[str, Kind]:
-    """Name → what draws one input, writes it into a folder and returns what reads it."""
+    """Returns for each kind a function that draws an input, writes it to a folder and returns its reader."""
     return {
         "config": words.bad_config, "override": words.bad_override, "arguments": words.bad_arguments, "task glob": words.bad_glob, "task file": words.bad_task_file,
         "reference": words.bad_reference, "url": words.bad_url, "tokenizer": words.bad_tokenizer,

@@ -1,4 +1,4 @@
-"""Bad words: configurations, overrides, arguments, names of tasks and what stands in a user's own files of them."""
+"""Bad text: configurations, overrides, arguments, names of tasks, and users' own files of tasks."""
 
 import json
 from pathlib import Path
