@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.episode import Episode, Observations, Provenance
-from gato_dist.errors import PlayError
+from gato_dist.errors import InvalidStepError
 from gato_dist.ports import Policy, VectorEnv
 from gato_dist.value_checks import episode_faults
 
@@ -70,7 +70,7 @@ class EpisodeRecorder:
         self._began = [time.monotonic()] * len(env.seeds)
 
     def add(self, step: Transition) -> list[Episode]:
-        """Episodes that end with this step. Raises PlayError if one holds a value that its task does not allow."""
+        """Episodes that end with this step. Raises InvalidStepError if one holds a value that is not allowed."""
         active = step.active
         now = self._history.add(step)
         self._first[active & (self._first < 0)] = now
@@ -111,7 +111,7 @@ class EpisodeRecorder:
             provenance,
         )
         if faults := episode_faults(self._spec, episode):
-            raise PlayError(f"{source.task}, {faults[0]}")
+            raise InvalidStepError(f"{source.task}, {faults[0]}")
         return episode
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from gato_dist.config.run_config import RunConfig
-from gato_dist.errors import DAMAGED
+from gato_dist.errors import READ_ERRORS
 from gato_dist.ports import State
 from gato_dist.scores.references import Reference
 from gato_dist.scores.table import MeanPoint
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.utils.files import replace_text
+from gato_dist.utils.files import write_text_atomically
 from gato_dist.utils.typed_json import read_as, to_json
 from learner.checkpoint import Counters
 from learner.export import write_file
@@ -36,7 +36,7 @@ def best_note(root: Path) -> BestNote | None:
     try:
         note = read_as(BestNote, json.loads((root / BEST).read_text("utf-8")))
         inside = Path(note.checkpoint).name == note.checkpoint and (root / note.checkpoint).is_file()
-    except DAMAGED:
+    except READ_ERRORS:
         return None
     return note if inside else None
 
@@ -65,8 +65,8 @@ class BestWeights:
         if not path.exists():
             tensors = {name: torch.tensor(array) for name, array in weights.items()}
             write_file(path, self._config, self._tokenizer, asdict(counters), self._references, tensors)
-        note = BestNote(path.name, counters.step, counters.weights_version, point.oldest, point.mean)
-        replace_text(self._root / BEST, to_json(asdict(note), indent=1) + "\n")
+        note = BestNote(path.name, counters.step, counters.weights_version, point.oldest_version, point.mean)
+        write_text_atomically(self._root / BEST, to_json(asdict(note), indent=1) + "\n")
         for other in self._root.glob("best-v*.safetensors"):
             if other != path:
                 other.unlink()

@@ -5,7 +5,7 @@ from math import cos, pi
 import torch
 from torch import nn
 
-from gato_dist.config.sections import LearnerConfig
+from gato_dist.config.training_sections import LearnerConfig
 
 BETAS = (0.9, 0.95)
 EPSILON = 1e-8
@@ -27,12 +27,12 @@ def make_optimizer(model: nn.Module, config: LearnerConfig) -> torch.optim.AdamW
 
 
 def learning_rate(config: LearnerConfig, step: int, progress: float) -> float:
-    """Linear warm-up from 1e-7, then a cosine to `final_share` of the maximum (paper, section C.4).
+    """Linear warm-up from 1e-7, then a cosine to `final_lr_ratio` of the maximum (paper, section C.4).
 
     progress: share of the run that is done, in [0, 1].
     """
     peak = config.learning_rate
     if step < config.warmup_steps:
         return FIRST_RATE + (peak - FIRST_RATE) * step / config.warmup_steps
-    floor = config.final_share * peak
+    floor = config.final_lr_ratio * peak
     return floor + (peak - floor) * (1 + cos(pi * min(progress, 1.0))) / 2

@@ -10,9 +10,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gato_dist.config.sections import LearnerConfig
+from gato_dist.config.training_sections import LearnerConfig
 from gato_dist.errors import InputError
-from gato_dist.utils.port_filter import answer_only
+from gato_dist.utils.port_filter import restrict_port
 from learner.loss import LossModel
 
 # Counts and wishes go over gloo, from host to host: asked of the GPU, they would make the host wait for it.
@@ -78,7 +78,7 @@ def keep_off_network() -> None:
     """
     alone = os.environ.get("MASTER_ADDR") == "127.0.0.1"
     if alone and rank() == 0 and world_size() > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        answer_only(int(os.environ["MASTER_PORT"]))
+        restrict_port(int(os.environ["MASTER_PORT"]))
 
 
 def is_first() -> bool:

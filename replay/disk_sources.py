@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from functools import partial
 
+from gato_dist.config.data_sections import TaskConfig, TokensConfig
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import TaskConfig, TokensConfig
 from gato_dist.errors import InputError
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import TaskTokenizer

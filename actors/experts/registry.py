@@ -11,12 +11,12 @@ import numpy as np
 
 from actors.experts.noise import NoisyExpert
 from actors.experts.random import RandomPolicy
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Provenance
 from gato_dist.errors import InputError
 from gato_dist.ports import Policy, VectorEnv
-from gato_dist.tasks import TaskEntry, played_entry, task_entry
+from gato_dist.tasks import TaskEntry, playable_entry, task_entry
 from gato_dist.utils.typed_json import to_json
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Dem
 
 def find_kind(task: str, kind: str | None) -> ExpertKind:
     """This kind of expert for this task. Raises InputError that lists the kinds there are."""
-    entry = played_entry(task)
+    entry = playable_entry(task)
     chosen = kind or entry.expert
     found = _KINDS.get((chosen, entry.family)) or _KINDS.get((chosen, "*"))
     if found is None:

@@ -12,8 +12,8 @@ from gato_dist.cli.checkpoint import add_checkpoint
 from gato_dist.cli.dataset import add_dataset
 from gato_dist.cli.experiment import add_experiment
 from gato_dist.cli.scores import add_scores
-from gato_dist.errors import InputError
-from gato_dist.utils.encodings import check_names, replace_what_stdout_lacks
+from gato_dist.errors import InputError, brief
+from gato_dist.utils.locale_support import check_option_paths, make_stdout_lossy
 from gato_dist.utils.signals import interrupt_on_terminate
 
 # What no file can be called: the user's mistake, whichever argument it was.
@@ -25,10 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     # Set before torch or TensorFlow are loaded: later they no longer listen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     interrupt_on_terminate()
-    replace_what_stdout_lacks()
+    make_stdout_lossy()
     options = _parse(arguments)
     try:
-        check_names(vars(options))
+        check_option_paths(vars(options))
         return options.command(options) or 0
     except InputError as error:
         print(f"gato-dist: {error}", file=sys.stderr)
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("gato-dist: interrupted", file=sys.stderr)
         return 130
     except (RuntimeError, OSError, MemoryError) as error:
-        print(f"gato-dist: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"gato-dist: {brief(error, limit=None)}", file=sys.stderr)
         return 2 if getattr(error, "errno", None) in NO_PATH else 1
 
 
@@ -296,14 +296,14 @@ def _doctor(options: argparse.Namespace) -> int | None:
 
 
 def _collect(options: argparse.Namespace) -> int | None:
+    from gato_dist.config.data_sections import TaskConfig
     from gato_dist.config.run_config import load_config
-    from gato_dist.config.sections import TaskConfig
-    from gato_dist.tasks import choose, match_tasks
+    from gato_dist.tasks import match_tasks, select_tasks
 
     if options.config:
         tasks = load_config(options.config).tasks
         if options.tasks:
-            chosen = choose([task.name for task in tasks], options.tasks, options.config)
+            chosen = select_tasks([task.name for task in tasks], options.tasks, options.config)
             tasks = tuple(task for task in tasks if task.name in chosen)
     elif options.tasks:
         tasks = tuple(TaskConfig(name=name) for name in match_tasks(options.tasks))

@@ -5,7 +5,7 @@ from typing import Any
 from gato_dist.datasets.card_edits import join_card
 from gato_dist.datasets.card_licences import licences
 from gato_dist.datasets.card_sections import inline, loading, making, opening, row_layout, task_table
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from replay.dataset.dataset import Dataset
 from replay.dataset.summary import TaskSummary, summarize
 
@@ -28,7 +28,7 @@ def write_card(dataset: Dataset) -> None:
     remedy = "fix or delete it, then run: gato-dist dataset card"
     try:
         before = path.read_text() if path.exists() else ""
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path}: cannot be read ({brief(error)}); {remedy}") from error
     try:
         path.write_text(make_card(dataset, before))

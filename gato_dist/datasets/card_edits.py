@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gato_dist.errors import DAMAGED, brief
+from gato_dist.errors import READ_ERRORS, brief
 from gato_dist.utils.typed_json import to_json
 
 SECTION = re.compile(r"<!-- gato_dist: (\w+) ([0-9a-f]{8}); .*? -->\n(.*?)\n<!-- gato_dist: end of \1 -->", re.DOTALL)
@@ -93,7 +93,7 @@ def _parse(text: str) -> dict[str, Any]:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise ValueError("aliases (*name) are not supported")
         values = yaml.safe_load(text)
-    except (yaml.YAMLError, *DAMAGED) as error:
+    except (yaml.YAMLError, *READ_ERRORS) as error:
         raise ValueError(f"its header, between two lines of ---, is not YAML ({brief(error)})") from error
     if values is not None and not isinstance(values, dict):
         raise ValueError("its header, between two lines of ---, must hold keys and values")

@@ -7,7 +7,7 @@ it. Therefore a killed collection continues with the missing shards, and two col
 
 from collections.abc import Iterator
 
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.datasets.card import write_card
 from gato_dist.datasets.collect_folder import CollectionFolder, collection_settings
 from gato_dist.datasets.collect_plan import CollectionGoal, TaskPlan
@@ -58,7 +58,7 @@ class _Collection:
     def run(self) -> None:
         """Plays until every task has reached its goal or failed, and deletes what no goal needs."""
         self._folder.check()
-        self._folder.check_names(list(self._tasks))
+        self._folder.check_option_paths(list(self._tasks))
         self._make_plans()
         played = sum(plan.played for plan in self._plans.values())
         CONSOLE.print(f"{self._request.out}: {played:,} episodes exist already", soft_wrap=True)

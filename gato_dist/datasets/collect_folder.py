@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from actors.experts.registry import check_expert, merged_options
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.datasets.collect_plan import CollectionGoal, ShardSummary
 from gato_dist.datasets.collect_request import CollectionPolicy, CollectionRequest
 from gato_dist.errors import InputError, brief
@@ -83,7 +83,7 @@ class CollectionFolder:
             raise InputError(f"{self._out}: exists already and is not a dataset; give another --out")
         return {}
 
-    def check_names(self, tasks: list[str]) -> None:
+    def check_option_paths(self, tasks: list[str]) -> None:
         """Checks the names of the tasks' folders, which an older version or the user may have chosen otherwise.
 
         Raises:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.datasets.collect_plan import CollectionGoal
 from gato_dist.errors import InputError
 from gato_dist.evaluation.players import CheckpointRef, EvaluationOverrides, load_player

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from actors.experts.registry import make_demonstrator
 from actors.rollout import episodes
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.datasets.collect_plan import EpisodeRange, ShardSummary
 from gato_dist.envs.registry import task_spec
 from gato_dist.episode import Episode

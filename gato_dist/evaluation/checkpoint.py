@@ -15,9 +15,9 @@ from gato_dist.scores.results import TaskResult, aggregates
 from gato_dist.scores.table import ScoreTable
 from gato_dist.specs import TaskSpec
 from gato_dist.supervisor.task_jobs import TaskFailures, run_episode_jobs
-from gato_dist.tasks import choose, played_entry
+from gato_dist.tasks import playable_entry, select_tasks
 from gato_dist.utils.console import make_console
-from gato_dist.utils.files import replace_text
+from gato_dist.utils.files import write_text_atomically
 from gato_dist.utils.locks import hold_file
 from gato_dist.utils.typed_json import to_json
 
@@ -88,7 +88,7 @@ def _check_new(path: Path) -> None:
 def _evaluate(request: EvaluationRequest) -> list[TaskResult]:
     checkpoint = CheckpointRef.of(request.checkpoint)
     player = load_player(checkpoint, request.overrides)
-    tasks = choose([task.name for task in player.config.tasks], request.tasks, "the checkpoint")
+    tasks = select_tasks([task.name for task in player.config.tasks], request.tasks, "the checkpoint")
     for task in tasks:
         player.reference(task)
         _check_environment(task, player.tokenizer.tasks[task].spec)
@@ -100,13 +100,13 @@ def _evaluate(request: EvaluationRequest) -> list[TaskResult]:
         _write_table(request.table, results)
     if request.details:
         details = _details(request, checkpoint, player, results)
-        replace_text(request.details, to_json(details, indent=1) + "\n")
+        write_text_atomically(request.details, to_json(details, indent=1) + "\n")
     return results
 
 
 def _check_environment(task: str, trained: TaskSpec) -> None:
     """Raises InputError if a user's own environment is missing here or differs from the one that was trained on."""
-    if played_entry(task).own and task_spec(task) != trained:
+    if playable_entry(task).user_defined and task_spec(task) != trained:
         raise InputError(f"{task}: its environment has other observations or actions here than the checkpoint knows")
 
 

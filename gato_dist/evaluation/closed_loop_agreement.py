@@ -9,7 +9,7 @@ from actors.evaluate import Evaluator
 from actors.experts.registry import find_kind, make_expert, policy_provenance
 from actors.labelled import LabelledPolicy
 from actors.rollout import episodes
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.episode import Episode
 from gato_dist.evaluation.teacher_forced_agreement import action_tolerance
 from gato_dist.model.gato import Gato

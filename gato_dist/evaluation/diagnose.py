@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from actors.evaluate import evaluation_groups, play_expert
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
 from gato_dist.evaluation.closed_loop_agreement import agreement_by_distance, play_labelled_episodes

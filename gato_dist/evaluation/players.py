@@ -98,9 +98,17 @@ class CheckpointPlayer:
         """Returns the checkpoint's result on a task from the scores of its episodes, in any order."""
         in_order = sorted(scores, key=lambda score: score.seed)
         counters = self.counters
-        position = (counters.step, counters.weights_version, counters.tokens, counters.seconds)
         returns, successes = [each.episode_return for each in in_order], [each.success for each in in_order]
-        return TaskResult.of(position, task, returns, successes, self.reference(task))
+        return TaskResult.of(
+            task,
+            returns,
+            successes,
+            self.reference(task),
+            step=counters.step,
+            weights_version=counters.weights_version,
+            tokens=counters.tokens,
+            seconds=counters.seconds,
+        )
 
 
 @lru_cache(maxsize=1)

@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import TaskConfig
 from gato_dist.datasets.collect import collect
 from gato_dist.datasets.collect_plan import CollectionGoal
 from gato_dist.datasets.collect_request import CollectionRequest

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.config.run_config import RunConfig, dump_config, load_config, parse_config
-from gato_dist.config.sections import TaskConfig
 from gato_dist.errors import InputError
 
 FINE_TUNED, FROM_SCRATCH = "fine-tuned", "from scratch"
 VARIANTS = (FINE_TUNED, FROM_SCRATCH)
 # Section 5.2: Adam at a constant 1e-5, batches of 64, dropout 0.1, 10,000 steps. configs/finetune.yaml has the same.
 PAPER_LEARNER = {
-    "steps": 10_000, "batch": 64, "learning_rate": 1e-5, "warmup_steps": 0, "final_share": 1.0, "weight_decay": 0.0,
+    "steps": 10_000, "batch": 64, "learning_rate": 1e-5, "warmup_steps": 0, "final_lr_ratio": 1.0, "weight_decay": 0.0,
 }  # fmt: skip
 PAPER_DROPOUT = 0.1
 DEFAULT_MINUTES = 1.0  # of each run, unless the user overrides it: what a laptop can do

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from gato_dist.errors import DAMAGED, InputError
+from gato_dist.errors import READ_ERRORS, InputError
 from gato_dist.experiments.few_shot_plan import VARIANTS, FewShotRun
 from gato_dist.plots.curves import draw_few_shot
 from gato_dist.plots.figure import to_svg
 from gato_dist.scores.results import TaskResult
-from gato_dist.utils.files import flush
+from gato_dist.utils.files import fsync
 from gato_dist.utils.locks import is_unused
 from gato_dist.utils.typed_json import to_json
 
@@ -56,7 +56,7 @@ class ExperimentFolder:
             return
         try:
             before = _flat(json.loads(self._settings.read_text("utf-8")))
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise InputError(f"{self._settings}: damaged ({type(error).__name__}); give another --out") from error
         now = _flat(json.loads(to_json(settings)))
         for key in sorted(before.keys() | now.keys()):
@@ -154,7 +154,7 @@ def _write_table(path: Path, results: Sequence[RunResult]) -> None:
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, "utf-8")
-    flush(partial)
+    fsync(partial)
     partial.rename(path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.plots.curves import draw_mean_curves
 from gato_dist.plots.figure import Points, to_svg
 from gato_dist.plots.fraction_bars import RunScores, draw_comparison
@@ -23,7 +23,7 @@ from gato_dist.report.run_tables import duration_text, estimate_text
 from gato_dist.scores.results import Aggregate, EpisodeLog, TaskResult, aggregate
 from gato_dist.scores.table import MeanPoint, ScoreRow, mean_curve
 from gato_dist.utils.console import NamedTable, make_console
-from gato_dist.utils.files import replace_text, suffix_of
+from gato_dist.utils.files import lowercase_suffix, write_text_atomically
 
 COMMON = "common tasks"
 
@@ -56,7 +56,7 @@ class ComparedRun:
         Raises:
             InputError: if the folder holds no scores, or a file cannot be read.
         """
-        if suffix_of(path) == ".json" and path.is_file():
+        if lowercase_suffix(path) == ".json" and path.is_file():
             return cls._load_evaluation(path)
         rows = read_rows(path)
         results = EpisodeLog(RunFolder(path).episodes).read()
@@ -73,7 +73,7 @@ class ComparedRun:
         try:
             results = [TaskResult.from_dict(task) for task in json.loads(path.read_text("utf-8"))["tasks"]]
             first = results[0]
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise InputError(f"{path}: not what `gato-dist evaluate --json` writes: {brief(error)}") from error
         return cls(
             name=path.resolve().stem,
@@ -130,7 +130,7 @@ def compare_runs(paths: list[Path], out: Path | None) -> None:
     Raises:
         InputError: if a folder holds no scores, or `out` exists already or has another suffix.
     """
-    if out and (out.exists() or suffix_of(out) not in (".html", ".svg") or not out.parent.is_dir()):
+    if out and (out.exists() or lowercase_suffix(out) not in (".html", ".svg") or not out.parent.is_dir()):
         raise InputError(f"{out}: give a new file that ends in .html or .svg, in an existing folder")
     names = _distinct_names([path.resolve() for path in paths])
     runs = [replace(ComparedRun.load(path), name=name) for path, name in zip(paths, names, strict=True)]
@@ -139,7 +139,7 @@ def compare_runs(paths: list[Path], out: Path | None) -> None:
     make_console().print(NamedTable(table.head, table.rows, "expert-score fraction of the newest weights"))
     if out:
         picture = draw_comparison([run.scores for run in runs])
-        replace_text(out, _page(runs, common, table) if suffix_of(out) == ".html" else to_svg(picture))
+        write_text_atomically(out, _page(runs, common, table) if lowercase_suffix(out) == ".html" else to_svg(picture))
         print(out)
 
 

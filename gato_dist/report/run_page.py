@@ -18,7 +18,7 @@ from gato_dist.report.run_summary import Tile, measurement_sentence, summary_sen
 from gato_dist.report.run_tables import aggregate_table, cost_table, replay_histograms, score_table, source_table
 from gato_dist.scores.results import ALL_TASKS, TaskResult, human_sources
 from gato_dist.scores.table import mean_curve
-from gato_dist.utils.files import replace_text
+from gato_dist.utils.files import write_text_atomically
 from gato_dist.utils.locks import hold_file
 
 
@@ -111,7 +111,7 @@ def write_report(run: Path, patience: float = 0.0) -> Path:
     path = run / "report.html"
     with hold_file(path, patience):
         page = RunPage.of(RunRecords.load(run))
-        replace_text(path, render_page("run.html", title=page.title, kind="report", page=page))
+        write_text_atomically(path, render_page("run.html", title=page.title, kind="report", page=page))
     return path
 
 
@@ -141,7 +141,7 @@ def _mean_curve(records: RunRecords) -> Markup | None:
     points = [
         (tokens[point.version], point.mean)
         for point in mean_curve(list(records.rows))
-        if point.even and point.version in tokens
+        if point.equal_episodes and point.version in tokens
     ]
     return chart_markup(draw_mean_curves([(ALL_TASKS, points)], "tokens learned")) if len(points) > 1 else None
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from gato_dist.config.sections import RayConfig
+from gato_dist.config.process_sections import RayConfig
 from gato_dist.errors import InputError, brief
 from gato_dist.utils.signals import interrupt_on_terminate
 

@@ -17,7 +17,7 @@ from gato_dist.supervisor.planning import gato_sources
 from gato_dist.supervisor.ray_init import RunFailed, last_line
 from gato_dist.tokens.packing import sequence_shape
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.utils.restarts import MAX_DEATHS, Deaths
+from gato_dist.utils.restarts import MAX_FAILURES, RecentFailures
 from replay.reverb.server import NEWEST, Disk
 from replay.reverb.shards import shard_of, start_shard, sum_metrics
 from replay.reverb.tables import ServerAddress, table_name
@@ -51,7 +51,7 @@ class _Server:
     answered: float = 0.0
     asked_at: float = 0.0
     died: float | None = None
-    deaths: Deaths = field(default_factory=Deaths)
+    deaths: RecentFailures = field(default_factory=RecentFailures)
 
     @property
     def counted(self) -> dict[str, dict[str, int]]:
@@ -197,9 +197,9 @@ class ReplayServers:
 
     def _replace(self, server: _Server, why: str, note: Note) -> None:
         deaths = server.deaths.add()
-        if deaths > MAX_DEATHS:
+        if deaths > MAX_FAILURES:
             raise RunFailed(f"replay server {server.shard} {why}, {deaths} times")
-        note(f"replay server {server.shard} {why}; starting it again ({deaths} of {MAX_DEATHS})")
+        note(f"replay server {server.shard} {why}; starting it again ({deaths} of {MAX_FAILURES})")
         if server.saving is not None:
             note(f"replay: server {server.shard} has no checkpoint of step {self._saving}")
         ray.kill(server.actor)

@@ -19,7 +19,7 @@ from gato_dist.tokens.fitting import fitting_tokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.training.driver import Loop
 from gato_dist.training.status import View
-from gato_dist.utils.files import naming
+from gato_dist.utils.files import explain_full_disk
 from gato_dist.utils.signals import Interrupt
 from learner.best import BestWeights
 from learner.checkpoint import read_counters
@@ -77,7 +77,7 @@ def _turn(
     news: list[str],
 ) -> list[ScoreRow]:
     # TensorBoard's writer does not name its files.
-    with View(folder.log) as view, naming(folder.root), quiet_threads():
+    with View(folder.log) as view, explain_full_disk(folder.root), quiet_threads():
         for line in news:
             view.note(line)
         if tasks := without_labels(config):

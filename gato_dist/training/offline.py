@@ -11,7 +11,7 @@ from gato_dist.config.run_config import RunConfig, parse_config
 from gato_dist.errors import InputError
 from gato_dist.ports import State
 from gato_dist.records.run_folder import RunFolder
-from gato_dist.scores.references import known_references, load_reference
+from gato_dist.scores.references import available_references, load_reference
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.fitting import fitting_tokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
@@ -86,7 +86,7 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
             folder.check(config, resume)
         dataset, corpora, tokenizer = _open(config, data)
         torch.set_num_threads(config.learner.threads)
-        references = known_references([task.name for task in config.tasks])
+        references = available_references([task.name for task in config.tasks])
         checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints, references)
         newest = checkpoints.newest_whole(config, tokenizer)
         if config.learner.init and not newest:

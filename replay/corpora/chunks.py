@@ -9,13 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
+from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import CorpusConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Sequences
 from gato_dist.tokens.documents import Document, DocumentTokenizer, DocumentTokens, document_shape, pack_documents
-from gato_dist.utils.encodings import check_name
-from gato_dist.utils.files import suffix_of
+from gato_dist.utils.files import lowercase_suffix
+from gato_dist.utils.locale_support import check_path_encoding
 from replay.corpora.damage import DamageCount, Damaged, attempt
 from replay.corpora.lines import BLOCK_BYTES, IMAGES, LineFile, WholeTextFile
 from replay.corpora.rows import OPEN_GROUPS, ParquetRows
@@ -180,7 +180,7 @@ def open_corpus(config: CorpusConfig) -> Corpus:
     for pattern in config.paths:
         found = sorted(glob(pattern, recursive=True)) or [pattern]
         for path in (Path(name).absolute() for name in found):
-            check_name(path)
+            check_path_encoding(path)
             if not path.is_file():
                 raise InputError(f"corpora.{config.name}.paths: there is no file {path}")
             try:
@@ -191,7 +191,7 @@ def open_corpus(config: CorpusConfig) -> Corpus:
 
 
 def _open_file(path: Path, config: CorpusConfig) -> CorpusFile:
-    suffix = suffix_of(path)
+    suffix = lowercase_suffix(path)
     if suffix == ".txt" and config.kind == "text":
         return WholeTextFile(path, config) if config.split == "files" else LineFile(path, config)
     formats: dict[str, Callable[[Path, CorpusConfig], CorpusFile]] = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gato_dist.config.sections import CorpusConfig
+from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.errors import DamagedDocument
 from gato_dist.tokens.documents import Document
 

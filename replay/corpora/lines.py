@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gato_dist.config.sections import CorpusConfig
+from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.errors import DamagedDocument, brief
 from gato_dist.tokens.documents import Document
-from gato_dist.utils.files import suffix_of
+from gato_dist.utils.files import lowercase_suffix
 from replay.corpora.damage import Damaged, attempt
 from replay.corpora.fields import read_document
 
@@ -31,7 +31,7 @@ class LineFile:
 
     def __init__(self, path: Path, config: CorpusConfig) -> None:
         self.path, self.size, self._config = path, path.stat().st_size, config
-        self._paragraphs = suffix_of(path) == ".txt" and config.split == "paragraphs"
+        self._paragraphs = lowercase_suffix(path) == ".txt" and config.split == "paragraphs"
         text = config.kind == "text"
         starts: list[int] = []
         lines: list[int] = []
@@ -63,7 +63,7 @@ class LineFile:
     def _document(self, data: bytes, line: int) -> Document:
         where = f"{self.path}, line {line}"
         text = _decoded(data, where)
-        if suffix_of(self.path) == ".txt":
+        if lowercase_suffix(self.path) == ".txt":
             return Document(where, (text.rstrip("\r\n"),))
         try:
             record = json.loads(text.strip())

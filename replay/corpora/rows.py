@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gato_dist.config.sections import CorpusConfig
-from gato_dist.errors import DAMAGED, DamagedDocument, InputError, brief
+from gato_dist.config.data_sections import CorpusConfig
+from gato_dist.errors import READ_ERRORS, DamagedDocument, InputError, brief
 from gato_dist.tokens.documents import Document
 from replay.corpora.damage import Damaged, attempt
 from replay.corpora.fields import field_names, read_document
@@ -26,7 +26,7 @@ class ParquetRows:
         self.path, self._config = path, config
         try:
             metadata = pq.read_metadata(path)
-        except (*DAMAGED, pa.ArrowException) as error:
+        except (*READ_ERRORS, pa.ArrowException) as error:
             raise InputError(f"{path}: not a Parquet file, or damaged ({brief(error)})") from error
         columns = metadata.schema.to_arrow_schema().names
         for key in field_names(config):
@@ -76,7 +76,7 @@ class ParquetRows:
             try:
                 with pq.ParquetFile(self.path) as file:
                     self._tables[group] = file.read_row_group(group, columns=self._columns)
-            except (*DAMAGED, pa.ArrowException) as error:
+            except (*READ_ERRORS, pa.ArrowException) as error:
                 raise DamagedDocument(f"{self.path}: row group {group} cannot be read ({brief(error)})") from error
         self._tables.move_to_end(group)
         if len(self._tables) > OPEN_GROUPS:

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gato_dist.config.sections import CorpusConfig
-from gato_dist.errors import DAMAGED, DamagedDocument, InputError, brief
+from gato_dist.config.data_sections import CorpusConfig
+from gato_dist.errors import READ_ERRORS, DamagedDocument, InputError, brief
 from gato_dist.tokens.documents import Document
 from replay.corpora.damage import Damaged, attempt
 from replay.corpora.fields import read_document
@@ -77,7 +77,7 @@ class TarSamples:
                 file.seek(end)
                 if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                     raise tarfile.ReadError(f"no file begins at byte {end}, and the rest cannot be read")
-        except (*DAMAGED, tarfile.TarError) as error:
+        except (*READ_ERRORS, tarfile.TarError) as error:
             if not (members and self._config.skip_damaged):
                 raise InputError(f"{self.path}: not an uncompressed tar file, or damaged ({brief(error)})") from error
         if members:
@@ -91,7 +91,7 @@ def _record(config: CorpusConfig, fields: dict[str, bytes], where: str) -> dict[
         if extension == "json":
             try:
                 record = json.loads(data) | record
-            except DAMAGED as error:
+            except READ_ERRORS as error:
                 raise DamagedDocument(f"{where}: its .json is not a JSON object ({brief(error)})") from error
         elif extension in IMAGE_EXTENSIONS:
             record[extension] = data

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.sequence import Sequences
 from gato_dist.specs import TaskSpec
 from gato_dist.tokens.layout import TaskTokenizer
@@ -85,7 +85,7 @@ def read_settings(where: str | Path | Location) -> dict[str, Any]:
         settings["checkpoint"] = read_as(dict[str, Any] | None, settings.get("checkpoint"))  # type: ignore[arg-type]
         settings["min_fraction"] = read_as(float | None, settings.get("min_fraction"))  # type: ignore[arg-type]
         return DEFAULTS | settings
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{root}: no dataset there: {SETTINGS} is missing or damaged ({brief(error)})") from error
 
 
@@ -154,7 +154,7 @@ class EpisodeChunks:
             at += int(lengths.sum())
         try:
             everything = self._tokenizer.encode(*decode_steps(self._tokenizer.spec, pa.concat_tables(tables)))
-        except (*DAMAGED, pa.ArrowException) as error:
+        except (*READ_ERRORS, pa.ArrowException) as error:
             names = ", ".join(str(self._parquets[shard]) for shard in np.unique(segments["shard"]))
             raise InputError(f"{names}: its steps are not its task's: {brief(error)}") from error
         return [

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gato_dist.episode import Episode, Observations, Provenance
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
-from gato_dist.utils.files import digest
+from gato_dist.utils.files import sha256_of
 from gato_dist.utils.typed_json import as_numbers, read_as, to_json
 from replay.dataset.storage import Location
 
@@ -83,7 +83,7 @@ class Manifest:
                 if min(entry.index, entry.first_group, entry.end_group - entry.first_group, entry.steps - 1) < 0:
                     raise ValueError(f"episode {entry.index} has no place in a file")
             return replace(found, spec=TaskSpec.from_dict(data["spec"]))
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise InputError(f"{path}: not a manifest of a shard ({brief(error)})") from error
 
 
@@ -102,7 +102,7 @@ def write_shard(
     if episodes:
         with path.with_suffix(".parquet").replace() as partial:
             entries = _write_steps(partial, spec, episodes)
-            sha256, size = digest(partial), partial.stat().st_size
+            sha256, size = sha256_of(partial), partial.stat().st_size
     manifest = Manifest(spec, sha256, size, tuple(entries), tuple(sorted(dropped, key=lambda each: each.index)))
     path.with_suffix(".json").write_text(manifest.to_json())
     return manifest
@@ -142,7 +142,7 @@ class Shard:
         rows = read_groups(self.parquet, range(entry.first_group, entry.end_group))
         try:
             return decode_episode(self.manifest.spec, entry, rows)
-        except (*DAMAGED, pa.ArrowException) as error:
+        except (*READ_ERRORS, pa.ArrowException) as error:
             raise InputError(f"{self.parquet}: episode {entry.index} is not its task's: {brief(error)}") from error
 
     def window(self, entry: Entry, first: int, end: int) -> pa.Table:
@@ -156,7 +156,7 @@ def read_groups(parquet: Location, groups: Iterable[int]) -> pa.Table:
     try:
         with parquet.open() as source, pq.ParquetFile(source) as file:
             return file.read_row_groups(list(groups), use_threads=False)
-    except (*DAMAGED, pa.ArrowException) as error:
+    except (*READ_ERRORS, pa.ArrowException) as error:
         raise InputError(f"{parquet}: cannot be read ({brief(error)})") from error
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.value_checks import episode_faults
 from replay.dataset.episodes import EPISODE, GROUP, STEP, Entry, Shard, decode_episode
 
@@ -28,7 +28,7 @@ def shard_faults(shard: Shard) -> list[str]:
     except FileNotFoundError:
         return [f"{path}: missing"]
     except (OSError, pa.ArrowException) as error:
-        return [f"{path}: cannot be read ({' '.join(str(error).split())[:120]})"]
+        return [f"{path}: cannot be read ({brief(error, limit=120)})"]
     for entry in manifest.entries:
         found += [f"{path}: episode {entry.index}: {fault}" for fault in _entry_faults(shard, entry)]
     return found
@@ -60,7 +60,7 @@ def _entry_faults(shard: Shard, entry: Entry) -> list[str]:
         rows = shard.window(entry, 0, GROUP * (entry.end_group - entry.first_group))
         numbers, steps = rows.column(EPISODE).to_pylist(), rows.column(STEP).to_numpy()
         episode = decode_episode(spec, entry, rows)
-    except (*DAMAGED, pa.ArrowException, InputError) as error:
+    except (*READ_ERRORS, pa.ArrowException, InputError) as error:
         return [*found, f"cannot be read as its task's: {brief(error)}"]
     if len(rows) != entry.steps:
         found.append(f"has {len(rows)} steps, not {entry.steps}")

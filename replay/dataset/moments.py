@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 
 from gato_dist.episode import Episode
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.tokens.tokenizer import Moments
 from gato_dist.utils.typed_json import read_as, to_json
@@ -23,7 +23,7 @@ def load_moments(root: Location) -> dict[str, TaskMoments]:
         return {}
     try:
         return read_as(dict[str, TaskMoments], json.loads(path.read_text()))
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path}: not a file of moments ({brief(error)})") from error
 
 

@@ -20,9 +20,9 @@ from urllib.parse import unquote
 import pyarrow as pa
 from pyarrow import fs
 
-from gato_dist.errors import InputError
-from gato_dist.utils.encodings import check_name
-from gato_dist.utils.files import flush, naming
+from gato_dist.errors import InputError, brief
+from gato_dist.utils.files import explain_full_disk, fsync
+from gato_dist.utils.locale_support import check_path_encoding
 
 # Where a file is seen once it is whole, and a rename would copy it.
 OBJECT_STORES = ("s3", "gcs", "abfs")
@@ -41,19 +41,19 @@ class Location:
 
     @classmethod
     def of(cls, where: "str | os.PathLike | Location") -> "Location":
-        """Raises InputError for a file URL that names another machine, and as `check_name`."""
+        """Raises InputError for a file URL that names another machine, and as `check_path_encoding`."""
         if isinstance(where, Location):
             return where
         text = os.fspath(where)
         scheme, sign, rest = text.partition("://")
         if not sign:
-            check_name(text)
+            check_path_encoding(text)
             return cls(text)
         if scheme not in ("file", "local"):
             return cls(text)
         if not rest.startswith("/"):
             raise InputError(f"{text}: a path of this machine has three slashes: {scheme}:///{rest}")
-        check_name(unquote(rest))
+        check_path_encoding(unquote(rest))
         return cls(unquote(rest))
 
     def __str__(self) -> str:
@@ -130,11 +130,11 @@ class Location:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(name)
         try:
-            with naming(path):
+            with explain_full_disk(path):
                 yield partial
-                flush(partial)
+                fsync(partial)
                 partial.rename(path)
-                flush(path.parent)
+                fsync(path.parent)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -210,9 +210,9 @@ def _connect(url: str) -> tuple[fs.FileSystem, str]:
     except pa.ArrowInvalid as error:
         # Of a scheme that pyarrow knows, fsspec may know less of what is wrong.
         if "Unrecognized filesystem" not in str(error):
-            raise InputError(f"{url}: {' '.join(str(error).split())}") from error
+            raise InputError(f"{url}: {brief(error, limit=None)}") from error
     except OSError as error:
-        raise InputError(f"{url}: cannot be reached ({' '.join(str(error).split())[:200]})") from error
+        raise InputError(f"{url}: cannot be reached ({brief(error)})") from error
     import fsspec
 
     try:
@@ -225,7 +225,7 @@ def _connect(url: str) -> tuple[fs.FileSystem, str]:
             f"{url}: neither pyarrow nor fsspec knows {scheme}://, or what it leads to ({error})"
         ) from error
     except OSError as error:
-        raise InputError(f"{url}: cannot be reached ({' '.join(str(error).split())[:200]})") from error
+        raise InputError(f"{url}: cannot be reached ({brief(error)})") from error
     return fs.PyFileSystem(fs.FSSpecHandler(system)), path
 
 

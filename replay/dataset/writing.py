@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_dist.episode import Episode
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import is_imported
 from gato_dist.utils.file_names import task_file_name
@@ -93,7 +93,7 @@ def naming(where: Path, episodes: Iterator[Episode]) -> Iterator[Episode]:
     """The same episodes; what a library says of damaged files becomes an InputError that names the place."""
     try:
         yield from episodes
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{where}: cannot be read: {brief(error)}") from error
 
 

@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gato_dist.episode import Episode, Observations, Provenance
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.images import fit_frames
 from gato_dist.tokens.pictures import decode_channels, decode_picture, encode_png
 from gato_dist.tokens.values import BINS
 from gato_dist.utils.file_names import task_file_name
-from gato_dist.utils.files import suffix_of
+from gato_dist.utils.files import lowercase_suffix
 from gato_dist.utils.typed_json import as_numbers, read_as, to_json
 from replay.dataset.dataset import Dataset
 from replay.dataset.episodes import Shard
@@ -76,7 +76,7 @@ def jat_sources(source: str) -> Iterator[Source]:
     root = Path(source)
     folders: dict[Path, list[Path]] = {}
     for path in sorted(root.rglob("*")):
-        if suffix_of(path) == ".parquet" and not path.name.startswith("test"):
+        if lowercase_suffix(path) == ".parquet" and not path.name.startswith("test"):
             folders.setdefault(path.parent, []).append(path)
     if not folders:
         raise InputError(f"{source}: no folder with Parquet files in JAT's layout (a row an episode)")
@@ -175,7 +175,7 @@ def _source(name: str, files: list[Path]) -> Source:
         else:
             spec = _survey(f"jat/{name}", files)
         return Source(spec, naming(files[0].parent, _episodes(spec, files)))
-    except (*DAMAGED, pa.ArrowException) as error:
+    except (*READ_ERRORS, pa.ArrowException) as error:
         raise InputError(f"{files[0].parent}: not in JAT's layout: {brief(error)}") from error
 
 

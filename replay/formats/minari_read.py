@@ -13,7 +13,7 @@ import numpy as np
 from gato_dist.envs.python_vector import SUCCESS
 from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
 from gato_dist.episode import Episode, Observations, Provenance
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.specs import ActionSpec, Modality, TaskSpec
 from gato_dist.utils.typed_json import as_numbers, read_as
 from replay.dataset.writing import Source, naming
@@ -51,7 +51,7 @@ def _data_paths(source: str) -> list[Path]:
 def _metadata(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text("utf-8"))
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path}: cannot be read ({brief(error)})") from error
     return data if isinstance(data, dict) else {}
 
@@ -67,7 +67,7 @@ def _source(path: Path) -> Source:
     try:
         found = MinariStorage.read(path)
         spec = _spec(found, metadata)
-    except (*DAMAGED, InputError) as error:
+    except (*READ_ERRORS, InputError) as error:
         raise InputError(f"{path}: not a Minari dataset that can be read: {brief(error)}") from error
     return Source(spec, naming(path, _episodes(found, spec, metadata)))
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.episode import Episode, Provenance
-from gato_dist.errors import InputError
+from gato_dist.errors import InputError, brief
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from gato_dist.utils.locks import hold_file
 from gato_dist.utils.typed_json import to_json
@@ -64,7 +64,7 @@ def _export_whole(task: str, name: str, shards: list[Shard], out: Path) -> None:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         partial.rename(out / name)
     except (ValueError, OSError) as error:
-        raise InputError(f"{task}: cannot be written by Minari: {' '.join(str(error).split())}") from error
+        raise InputError(f"{task}: cannot be written by Minari: {brief(error, limit=None)}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     for parent in (out / name).parents[: name.count("/")]:

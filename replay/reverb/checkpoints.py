@@ -16,18 +16,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gato_dist.config.sections import ReplayConfig
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.config.process_sections import ReplayConfig
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.seeds import sequence_block
 from gato_dist.sequence import SequenceShape, sequence_bytes
-from gato_dist.utils.files import flush
+from gato_dist.utils.files import fsync
 from gato_dist.utils.manifest import seal, verify
 from gato_dist.utils.typed_json import read_as, to_json
 from replay.reverb.tables import import_tensorflow, part_of
 
 CONTENTS, DONE, ITEMS = "tables.json", "DONE", "items.tfrecord"
 READ = 1024  # items at a time
-LIMITS = ("size", "ahead", "min_size", "samples_per_insert")
+LIMITS = ("size", "max_sequences_ahead", "min_size", "samples_per_insert")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def save(client: Any, tables: Tables, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(place, ignore_errors=True)
         written.rename(place)
-        flush(place.parent)
+        fsync(place.parent)
     finally:
         shutil.rmtree(written, ignore_errors=True)
 
@@ -134,7 +134,7 @@ def check(place: Path, tables: Tables) -> None:
     path = place / CONTENTS
     try:
         before = read_as(Tables, json.loads(path.read_text("utf-8")))
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path}: damaged: {brief(error)}") from error
     if before.tokenizer != tables.tokenizer:
         raise InputError(f"{place}: its tokenizer is not this run's")

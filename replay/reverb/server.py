@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.errors import InputError, brief
 from gato_dist.sequence import SequenceShape
 from replay.reverb.checkpoints import ReplayCheckpoints, Tables, check, newest_rows, save

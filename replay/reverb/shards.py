@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import Sequences, SequenceShape
 from replay.reverb.sampler import table_sequences
 from replay.reverb.server import Disk, ReplayServer

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import SequenceShape, sequence_bytes
 from gato_dist.sources import Source
 from gato_dist.utils.missing_packages import reverb_advice
-from gato_dist.utils.port_filter import answer_only
+from gato_dist.utils.port_filter import restrict_port
 
 ROW = "row"
 TRIES = 5  # free ports that somebody else may take first
@@ -82,7 +82,8 @@ def make_table(name: str, shape: SequenceShape, config: ReplayConfig) -> Any:
     """A uniform table of rows as bytes, that forgets its oldest.
 
     Sampling waits for `min_size` rows and never again: a slow expert must not hold up the mixture. Inserting waits
-    while rows·samples_per_insert − samples exceeds ahead·samples_per_insert: that is the experts' backpressure.
+    while rows·samples_per_insert − samples exceeds max_sequences_ahead·samples_per_insert: that is the experts'
+    backpressure.
     """
     reverb, tf = import_reverb(), import_tensorflow()
     # One array of bytes: Reverb spends on each array of an item what it spends on tens of thousands of its bytes.
@@ -91,7 +92,7 @@ def make_table(name: str, shape: SequenceShape, config: ReplayConfig) -> Any:
         samples_per_insert=config.samples_per_insert,
         min_size_to_sample=config.min_size,
         min_diff=-sys.float_info.max,
-        max_diff=config.ahead * config.samples_per_insert,
+        max_diff=config.max_sequences_ahead * config.samples_per_insert,
     )
     return reverb.Table(
         name, reverb.selectors.Uniform(), reverb.selectors.Fifo(), config.size, limiter, signature=signature
@@ -100,7 +101,7 @@ def make_table(name: str, shape: SequenceShape, config: ReplayConfig) -> Any:
 
 def part_of(config: ReplayConfig, share: float) -> ReplayConfig:
     """A table's limits where a server keeps this share of it, 0 … 1."""
-    limits = {key: math.ceil(getattr(config, key) * share) for key in ("size", "ahead", "min_size")}
+    limits = {key: math.ceil(getattr(config, key) * share) for key in ("size", "max_sequences_ahead", "min_size")}
     return config.model_copy(update=limits)
 
 
@@ -168,7 +169,7 @@ def admit(server: Any, networks: Sequence[str]) -> None:
     Raises RuntimeError, and stops the server, if the kernel does not keep the others out.
     """
     try:
-        answer_only(server.port, networks)
+        restrict_port(server.port, networks)
     except RuntimeError as error:
         server.stop()
         raise RuntimeError(f"replay: {error}") from error

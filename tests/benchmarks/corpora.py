@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from gato_dist.config.sections import CorpusConfig
+from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer

@@ -106,7 +106,7 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
     fractions = {}
     for name in TASKS:
         returns = [episode.episode_return for episode in evaluator.play(learner.model, name, 8, 0)]
-        fractions[name] = ScoreRow.of(0, 0, name, returns, references[name]).fraction or 0.0
+        fractions[name] = ScoreRow.of(name, returns, references[name], step=0, weights_version=0).fraction or 0.0
     return fractions
 
 

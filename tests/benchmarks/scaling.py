@@ -84,7 +84,7 @@ def server(config: RunConfig, shape: SequenceShape, **settings: float) -> Iterat
     """host:port and process of a replay server with the first task's table that never makes anybody wait."""
     context, name = multiprocessing.get_context("spawn"), config.tasks[0].name
     ours, theirs = context.Pipe()
-    roomy = config.replay.model_copy(update={"size": 4000, "ahead": 10**6, "min_size": 1} | settings)
+    roomy = config.replay.model_copy(update={"size": 4000, "max_sequences_ahead": 10**6, "min_size": 1} | settings)
     process = context.Process(target=serve, args=({name: shape}, roomy, theirs), daemon=True)
     process.start()
     try:

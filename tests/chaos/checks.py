@@ -8,7 +8,7 @@ import numpy as np
 from gato_dist.config.run_config import load_config
 from gato_dist.scores.references import load_reference
 from gato_dist.scores.table import ScoreTable
-from gato_dist.seeds import BLOCK_SEQUENCES, sequence_block
+from gato_dist.seeds import SEQUENCES_PER_BLOCK, sequence_block
 from gato_dist.sequence import Sequences, SequenceShape
 from gato_dist.tokens.packing import sequence_shape
 from learner.checkpoint import read_counters
@@ -116,7 +116,7 @@ def row_fault(rows: list[int], seen: set[int], size: int) -> str | None:
         if held != list(range(held[0], held[-1] + 1)):
             return f"rows of block {block} between {held[0]} and {held[-1]} are gone"
         # A source's rows are numbered from the block's beginning or its middle.
-        if (len(rows) < size or block != min(blocks)) and held[0] % (BLOCK_SEQUENCES // 2):
+        if (len(rows) < size or block != min(blocks)) and held[0] % (SEQUENCES_PER_BLOCK // 2):
             return f"the first rows of block {block} are gone"
     last = max({*blocks, *map(sequence_block, seen)}, default=0)
     gone = [row for row in seen if sequence_block(row) == last and row > max(blocks.get(last, [-1]))]

@@ -29,8 +29,8 @@ tasks:
 model: {width: 32, layers: 1, heads: 2, key_size: 16, feed_forward: 64, patch_channels: 8}
 learner: {steps: 10000000, batch: 6, warmup_steps: 5, publish_seconds: 2, checkpoint_seconds: 8}
 tokens: {length: 64}
-replay: {size: 1000, ahead: 200, min_size: 4, samples_per_insert: 1}
-actors: {tries: 1000000, niceness: 19}
+replay: {size: 1000, max_sequences_ahead: 200, min_size: 4, samples_per_insert: 1}
+actors: {max_failures: 1000000, niceness: 19}
 relabel: {actors: 1, start: 0.0, until: 0.0, niceness: 19}
 evaluation: {episodes: 2, final_episodes: 2, every_seconds: 2, final_actors: 1, niceness: 19}
 """

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gato_dist.seeds import BLOCK_SEQUENCES
+from gato_dist.seeds import SEQUENCES_PER_BLOCK
 from tests.chaos.checks import Items, check_checkpoints, check_scores, row_fault
 from tests.chaos.faults import FAULTS, inject
 from tests.chaos.running import Running
@@ -58,12 +58,12 @@ def test_a_run_outlives_a_node(tmp_path_factory):
         ([0, 1, 1], set(), "a row lies there twice"),
         ([0, 1, 3], set(), "rows of block 0 between 0 and 3 are gone"),
         ([0, 1, 2], {3}, "row 3 of block 0 is gone, which goes on"),
-        ([0, 1, BLOCK_SEQUENCES], {2, BLOCK_SEQUENCES}, None),
+        ([0, 1, SEQUENCES_PER_BLOCK], {2, SEQUENCES_PER_BLOCK}, None),
         ([5], set(), "the first rows of block 0 are gone"),
-        ([4, 5, BLOCK_SEQUENCES + 1], set(), "the first rows of block 1 are gone"),
-        ([0, 1], {BLOCK_SEQUENCES}, f"row {BLOCK_SEQUENCES} of block 1 is gone, which goes on"),
+        ([4, 5, SEQUENCES_PER_BLOCK + 1], set(), "the first rows of block 1 are gone"),
+        ([0, 1], {SEQUENCES_PER_BLOCK}, f"row {SEQUENCES_PER_BLOCK} of block 1 is gone, which goes on"),
         ([], {7}, "row 7 of block 0 is gone, which goes on"),
-        ([BLOCK_SEQUENCES // 2, BLOCK_SEQUENCES // 2 + 1], set(), None),
+        ([SEQUENCES_PER_BLOCK // 2, SEQUENCES_PER_BLOCK // 2 + 1], set(), None),
     ],
 )
 def test_what_chaos_takes_for_lost(rows, seen, fault):

@@ -1,4 +1,4 @@
-"""Bad files and folders: checkpoints, datasets, runs, other people's formats and corpora."""
+"""Bad files and folders: checkpoints, datasets, runs, foreign formats and corpora."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ import yaml
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from gato_dist.config.sections import CorpusConfig
+from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer
@@ -60,7 +60,7 @@ def bad_checkpoint(draw: Draw, folder: Path, good: Path) -> Act:
 
 
 def _spoil(draw: Draw, path: Path, folder: Path) -> None:
-    """Makes one file bad, as its kind is read."""
+    """Damages one file in a way that suits its format."""
     kind = draw(st.integers(0, 11))
     if kind == 0:
         path.unlink()
@@ -96,7 +96,7 @@ def bad_weights(draw: Draw, folder: Path, good: Path) -> Act:
 
 
 def _forge(draw: Draw, good: Path, path: Path) -> None:
-    """An exported file whose sum fits what was put into it."""
+    """Writes an exported file with changed contents and a matching checksum."""
     from safetensors import safe_open
 
     from learner.export import _sum

@@ -65,7 +65,7 @@ def test_a_last_checkpoint_that_finds_no_room_is_no_success(tmp_path):
 
 
 def point(version: int, mean: float) -> MeanPoint:
-    return MeanPoint(version, version, version, mean, ())
+    return MeanPoint(version=version, step=version, oldest_version=version, mean=mean, rows=())
 
 
 def test_best_weights_that_find_no_room_leave_those_before(tmp_path):

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Batch, DataPosition, Sequences, join_batches
 from gato_dist.tokens.packing import Packer, Prompting, sequence_shape

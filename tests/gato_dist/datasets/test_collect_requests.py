@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from actors.evaluate import play_expert
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.config.run_config import parse_config
-from gato_dist.config.sections import TaskConfig
 from gato_dist.datasets.collect import collect
 from gato_dist.datasets.collect_plan import CollectionGoal
 from gato_dist.datasets.collect_request import CollectionRequest

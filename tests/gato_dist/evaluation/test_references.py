@@ -42,7 +42,7 @@ def test_the_random_policy_alone_is_played_once_and_does_not_count_as_an_expert(
     score_experts(ReferenceRequest(tasks=[task], episodes=10, seed=3, kind="random"))
     expert, random = without_date(task)
     assert expert == random
-    assert load_reference(task).random_alone
+    assert load_reference(task).expert_is_random
     assert random.episodes == 50
     assert load_reference(task).moments["state"].count == pytest.approx(
         50 * random.mean

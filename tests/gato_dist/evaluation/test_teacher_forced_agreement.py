@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.episode import Episode, Provenance
 from gato_dist.evaluation.teacher_forced_agreement import (
     TeacherForcedPredictions,

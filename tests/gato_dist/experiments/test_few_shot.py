@@ -114,7 +114,7 @@ def test_configurations_have_the_papers_optimisation_and_the_checkpoints_model()
         task="metaworld/reach-v3", checkpoint=Path("somewhere"), out=Path("out"), overrides=("learner.minutes=2",)
     )
     tuned, scratch = (make_config(before, request, variant) for variant in (FINE_TUNED, FROM_SCRATCH))
-    for key in ("steps", "batch", "learning_rate", "warmup_steps", "final_share", "weight_decay"):
+    for key in ("steps", "batch", "learning_rate", "warmup_steps", "final_lr_ratio", "weight_decay"):
         assert getattr(tuned.learner, key) == getattr(preset.learner, key), key
     assert tuned.model == preset.model
     assert (tuned.learner.minutes, scratch.learner.minutes) == (2, 2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.model.decode import ActionDecoder, Decoding
 from gato_dist.model.gato import Gato
 from gato_dist.model.inputs import Inputs

@@ -28,10 +28,15 @@ def make_run(folder: Path, fractions: dict[str, list[float]], kept: bool = True)
     table, log = ScoreTable(folder / "scores.csv"), EpisodeLog(folder / "episodes.jsonl")
     for task, values in fractions.items():
         expert = 0.0 if task.endswith("none") else 10.0
-        first, second = (Score(mean, 0.0, 9, 0, "p", "h", None, "2026-01-01") for mean in (0.0, expert))
+        first, second = (
+            Score(mean=mean, std=0.0, episodes=9, seed=0, policy="p", policy_hash="h", success=None, date="2026-01-01")
+            for mean in (0.0, expert)
+        )
         for version, value in enumerate(values, 1):
-            place = (100 * version, version, 5000 * version, 60.0 * version)
-            result = TaskResult.of(place, task, [10 * value] * 4, [None] * 4, Reference(first, second, {}))
+            result = TaskResult.of(
+                task, [10 * value] * 4, [None] * 4, Reference(first, second, {}),
+                step=100 * version, weights_version=version, tokens=5000 * version, seconds=60.0 * version,
+            )  # fmt: skip
             table.append(result.row)
             if kept:
                 log.append(result)
@@ -132,9 +137,11 @@ def test_the_success_rate_is_shown_with_the_fraction(tmp_path):
 
 def test_an_evaluated_checkpoint_is_compared_like_a_run(tmp_path, runs, capsys):
     details = tmp_path / "alone.json"
-    score = Score(0.0, 0.0, 9, 0, "p", "h", None, "2026-01-01")
+    score = Score(mean=0.0, std=0.0, episodes=9, seed=0, policy="p", policy_hash="h", success=None, date="2026-01-01")
     reference = Reference(score, replace(score, mean=10.0), {})
-    result = TaskResult.of((7, 3, 900, 60.0), "a/x", [4.0, 6.0], [True, False], reference)
+    result = TaskResult.of(
+        "a/x", [4.0, 6.0], [True, False], reference, step=7, weights_version=3, tokens=900, seconds=60.0
+    )
     details.write_text(json.dumps({"tasks": [result.to_dict()]}))
     loaded = ComparedRun.load(details)
     assert (loaded.name, loaded.scores.successes, loaded.cost.tokens) == ("alone", {"a/x": 0.5}, 900)

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.config.run_config import parse_config
-from gato_dist.config.sections import CorpusConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Kind, Sequences
 from gato_dist.tokens.documents import DocumentTokenizer

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from gato_dist.cli.main import main
+from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.config.run_config import parse_config
-from gato_dist.config.sections import CorpusConfig
 from gato_dist.errors import InputError
 from gato_dist.records.usage import UsageLog, damaged_documents
 from gato_dist.tokens.documents import Document

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
 from replay.reverb.checkpoints import ReplayCheckpoints
 from replay.reverb.server import NEWEST, Disk, ReplayServer
@@ -15,7 +15,7 @@ from replay.reverb.writer import SequenceWriter
 from tests.replay.reverb.test_replay import make_rows, never
 
 SHAPE = SequenceShape(16, 0, 2, 3)
-CONFIG = ReplayConfig(size=64, ahead=40, min_size=4)
+CONFIG = ReplayConfig(size=64, max_sequences_ahead=40, min_size=4)
 
 
 def serve(root: Path, step: int | None = None, config: ReplayConfig = CONFIG, tokenizer: str = "t") -> ReplayServer:

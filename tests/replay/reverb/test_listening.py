@@ -12,10 +12,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
 from gato_dist.utils import port_filter as listening
-from gato_dist.utils.port_filter import PASS, Barrier, answer_only, filter_program, parse_networks
+from gato_dist.utils.port_filter import PASS, Restriction, filter_program, parse_networks, restrict_port
 from replay.reverb.tables import admit, start_server
 from tests.support.ordinary_user import OrdinaryUser, ordinary_user
 
@@ -99,7 +99,7 @@ def test_a_connection_from_before_the_port_was_closed_is_ended(other_machine):
         client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         accepted, _ = server.accept()
         with accepted, socket.create_connection(("127.0.0.1", port)) as own:
-            answer_only(port)
+            restrict_port(port)
             assert client.communicate(timeout=60)[0].strip() == "ended"
             own.sendall(b"x")
             assert server.accept()[0].recv(1) == b"x"
@@ -108,7 +108,7 @@ def test_a_connection_from_before_the_port_was_closed_is_ended(other_machine):
 # Each prints its port once it is closed to others, and ends with its input.
 REPLAY_SERVER = """
 import sys
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
 from replay.reverb.tables import start_server
 server = start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig(), sys.argv[1:])
@@ -166,7 +166,7 @@ def test_no_other_machine_reaches_what_an_ordinary_user_serves(other_machine, co
 
 def test_a_server_of_a_cluster_that_admits_nobody_answers_its_own_machine_at_every_address(other_machine):
     with socket.create_server((HERE, 0)) as server:
-        assert answer_only(port := server.getsockname()[1], ["127.0.0.0/8"]) is Barrier.FILTER
+        assert restrict_port(port := server.getsockname()[1], ["127.0.0.0/8"]) is Restriction.FILTER
         assert knock(None, HERE, port, 0.2) == knock(other_machine, HERE, port) == "silence"
         server.accept()[0].close()
         server.settimeout(0.2)
@@ -176,14 +176,14 @@ def test_a_server_of_a_cluster_that_admits_nobody_answers_its_own_machine_at_eve
 
 def test_a_server_of_a_cluster_is_not_bound_to_loopback_so_that_nodes_may_join():
     with socket.create_server(("", 0)) as server:
-        answer_only(server.getsockname()[1], [THERE])
+        restrict_port(server.getsockname()[1], [THERE])
         assert server.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16) == b""
 
 
 def test_if_the_kernel_refuses_the_device_a_filter_stands_in(monkeypatch):
     monkeypatch.setattr(listening, "SO_BINDTODEVICE", 9999)
     with socket.create_server(("", 0)) as server:
-        assert answer_only(server.getsockname()[1]) is Barrier.FILTER
+        assert restrict_port(server.getsockname()[1]) is Restriction.FILTER
 
 
 def test_if_the_kernel_refuses_both_a_server_starts_only_if_everybody_is_admitted(monkeypatch):
@@ -202,18 +202,18 @@ def test_an_ordinary_user_cannot_open_again_what_is_bound_to_loopback():
     """So a server that is to answer others must not be bound to it first."""
     code = """
 import socket
-from gato_dist.utils.port_filter import PortStaysOpen, answer_only
+from gato_dist.utils.port_filter import PortRestrictionFailed, restrict_port
 with socket.create_server(("", 0)) as server:
     port = server.getsockname()[1]
-    print(answer_only(port), answer_only(port))
+    print(restrict_port(port), restrict_port(port))
     try:
-        answer_only(port, ["192.0.2.1"])
-    except PortStaysOpen as error:
+        restrict_port(port, ["192.0.2.1"])
+    except PortRestrictionFailed as error:
         print(error)
 """
     with ordinary_user() as user:
         _, output = user.run(sys.executable, "-c", code, timeout=60)
-        assert output.count(Barrier.DEVICE) == 2
+        assert output.count(Restriction.DEVICE) == 2
         assert "run as root (CAP_NET_ADMIN)" in output
 
 
@@ -221,7 +221,7 @@ def test_a_port_that_nobody_here_listens_on_is_an_error():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(RuntimeError, match="listens"):
-            answer_only(taken.getsockname()[1])
+            restrict_port(taken.getsockname()[1])
 
 
 def passes(networks: list[str], source: str, interface: int) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.seeds import first_sequence
 from gato_dist.sequence import SequenceShape
 from replay.reverb.checkpoints import newest_rows, stored_sequences
@@ -30,12 +30,13 @@ SIZE = 100_000  # nothing is forgotten
 SERVER = f"""
 import sys
 from pathlib import Path
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
 from replay.reverb.server import Disk, ReplayServer
 root, step = Path(sys.argv[1]), int(sys.argv[2])
-config = ReplayConfig(size={SIZE}, ahead={SIZE}, min_size=4, checkpoints=True)
-server = ReplayServer({{"a": SequenceShape(16, 0, 2, 3)}}, config, disk=Disk(root, 0, 2, "t", None if step < -1 else step))
+config = ReplayConfig(size={SIZE}, max_sequences_ahead={SIZE}, min_size=4, checkpoints=True)
+disk = Disk(root, 0, 2, "t", None if step < -1 else step)
+server = ReplayServer({{"a": SequenceShape(16, 0, 2, 3)}}, config, disk=disk)
 print(server.port, flush=True)
 for line in sys.stdin:
     server.save(int(line))

@@ -10,7 +10,7 @@ import numpy as np
 import portpicker
 import pytest
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Sequences, SequenceShape
 from gato_dist.sources import Guidance, Source
@@ -22,7 +22,7 @@ from replay.reverb.writer import SequenceWriter
 from replay.usage import Usage, bin_name, bins_of
 
 SHAPES = {"a/state": SequenceShape(16, 0, 2, 3), "b/image": SequenceShape(16, 4, 0, 0)}
-CONFIG = ReplayConfig(size=64, ahead=20, min_size=4, samples_per_insert=2.0)
+CONFIG = ReplayConfig(size=64, max_sequences_ahead=20, min_size=4, samples_per_insert=2.0)
 
 
 def make_rows(shape: SequenceShape, count: int, first: int = 0) -> Sequences:
@@ -134,7 +134,7 @@ def test_a_writer_waits_for_the_reader(server):
     thread.start()
     time.sleep(2)
     held = inserted(server, "a/state")
-    assert held == CONFIG.ahead
+    assert held == CONFIG.max_sequences_ahead
     stream = SequenceStream(table_sequences(address(server), "a/state", SHAPES["a/state"], block=4))
     stream.take(16)
     time.sleep(2)

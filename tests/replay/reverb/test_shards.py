@@ -6,8 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.config.run_config import parse_config
-from gato_dist.config.sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import SequenceShape
 from replay.reverb.sampler import SequenceStream
@@ -53,7 +53,7 @@ def test_placement_without_a_cluster_is_refused_by_name():
 
 
 def test_two_real_servers_hold_one_table_and_every_row_is_as_likely():
-    config = ReplayConfig(shards=2, size=400, ahead=300, min_size=20, samples_per_insert=100.0)
+    config = ReplayConfig(shards=2, size=400, max_sequences_ahead=300, min_size=20, samples_per_insert=100.0)
     copies = 4
     servers = [start_shard(shard, {"a/state": SHAPES["a/state"]}, config, copies) for shard in range(2)]
     addresses = [address(server) for server in servers]

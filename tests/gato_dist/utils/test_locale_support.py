@@ -1,4 +1,4 @@
-"""Locales that are not UTF-8: commands work there, and names that libraries would not find are refused in a line."""
+"""Locales that are not UTF-8: commands work, and file names that native libraries would not find are refused."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import pytest
 
 from gato_dist.cli.main import main
 from gato_dist.errors import InputError
-from gato_dist.utils.encodings import check_name
+from gato_dist.utils.locale_support import check_path_encoding
 from replay.dataset.dataset import SETTINGS
 from replay.dataset.storage import Location
 from replay.dataset.writing import Source, write_dataset
@@ -63,7 +63,7 @@ def check_commands(environment: dict[str, str], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("environment", [PLAIN, {"PYTHONIOENCODING": "ascii"}], ids=["locale", "stdout"])
-def test_commands_work_where_characters_are_ascii(environment, tmp_path):
+def test_commands_work_in_an_ascii_locale(environment, tmp_path):
     check_commands(environment, tmp_path)
     said = run(environment, "tasks", "metaworld/reach-v3").stdout
     assert b"772.54 ? " in said
@@ -74,21 +74,21 @@ def test_commands_work_in_a_latin_1_locale(latin, tmp_path):
     assert b"772.54 \xb1 " in run(latin, "tasks", "metaworld/reach-v3").stdout
 
 
-def test_a_name_that_libraries_would_not_find_is_refused_in_a_line(tmp_path):
+def test_a_file_name_that_libraries_would_not_find_is_refused(tmp_path):
     done = run(PLAIN, "dataset", "info", str(tmp_path / "größe"))
     assert done.returncode == 2
     assert b"names are ascii here; set LC_ALL=C.UTF-8" in done.stderr
     assert done.stderr.count(b"\n") == 1
 
 
-def test_a_name_that_is_not_utf_8_is_refused(tmp_path, capsys):
+def test_a_file_name_that_is_not_utf_8_is_refused(tmp_path, capsys):
     name = os.fsdecode(bytes(tmp_path) + b"/n\xf6")
     with pytest.raises(InputError, match="is not UTF-8"):
-        check_name(name)
+        check_path_encoding(name)
     assert main(["dataset", "info", name]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     Path(name).touch()
     (tmp_path / SETTINGS).write_text("{}", "utf-8")
     with pytest.raises(InputError, match="a name that is not UTF-8"):
         Location.of(tmp_path).glob("*")
-    check_name(tmp_path / "größe")
+    check_path_encoding(tmp_path / "größe")
