@@ -72,7 +72,7 @@ def inline(text: object) -> str:
 
 
 def _front_matter(name: str, tasks: list[TaskSummary]) -> dict[str, Any]:
-    steps = sum(task.figures.steps for task in tasks)
+    steps = sum(task.statistics.steps for task in tasks)
     return {
         "pretty_name": name,
         "license": "other",
@@ -97,8 +97,8 @@ def _has(tasks: list[TaskSummary], action: str) -> bool:
 
 
 def _opening(tasks: list[TaskSummary]) -> str:
-    episodes, steps = (sum(getattr(task.figures, name) for task in tasks) for name in ("episodes", "steps"))
-    size = sum(task.figures.bytes for task in tasks) / 1e6
+    episodes, steps = (sum(getattr(task.statistics, name) for task in tasks) for name in ("episodes", "steps"))
+    size = sum(task.statistics.bytes for task in tasks) / 1e6
     return (
         f"{episodes:,} episodes, {steps:,} steps of {len(tasks)} task{'s' * (len(tasks) != 1)} ({size:,.1f} MB): raw "
         "observations, actions and rewards, with where each episode came from. Made by gato_dist, after “A Generalist "
@@ -110,7 +110,7 @@ def _task_table(tasks: list[TaskSummary]) -> str:
     head = ("task", "episodes", "steps", "return, mean ± std", "from … to", "success", "bytes/step", "policy", "hash")
     lines = [_row(head), _row(["---"] * len(head))]
     for task in tasks:
-        known = task.figures
+        known = task.statistics
         cells = (
             inline(task.spec.name), f"{known.episodes:,}", f"{known.steps:,}",
             f"{known.return_mean:.2f} ± {known.return_std:.2f}", f"{known.return_min:.2f} … {known.return_max:.2f}",

@@ -28,7 +28,7 @@ from gato_dist.utils.console import make_console
 from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.typed_json import to_json
 from replay.dataset.dataset import FORMAT, SETTINGS, Dataset, read_settings, read_shards
-from replay.dataset.episodes import Manifest
+from replay.dataset.shards import Manifest
 from replay.dataset.storage import Location
 
 CONSOLE = make_console()
@@ -209,7 +209,7 @@ class _Collection:
                 # The manifest first: without it, there is no shard.
                 (folder / f"{first:06d}.json").unlink()
                 (folder / f"{first:06d}.parquet").unlink()
-            folder.sweep()
+            folder.delete_stale_partials()
 
 
 def _brief(error: OSError) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from gato_dist.seeds import DATASET_SEEDS
-from replay.dataset.episodes import Manifest
+from replay.dataset.shards import Manifest
 
 SHARD = 16  # episodes: as many environments play at once
 HOPELESS = 10 * SHARD  # episodes in a row of which none was good enough

@@ -17,7 +17,7 @@ from gato_dist.episode import Episode
 from gato_dist.model.gato import Gato
 from gato_dist.seeds import dataset_seeds
 from gato_dist.utils.file_names import task_file_name
-from replay.dataset.episodes import Dropped, Manifest, write_shard
+from replay.dataset.shards import DroppedEpisode, Manifest, write_shard
 from replay.dataset.storage import Location
 
 
@@ -55,7 +55,7 @@ def make_shard(job: Job) -> Made:
     by_seed = {episode.provenance.seed: episode for episode in _played(job, seeds)}
     played = {job.block.first + i: by_seed[seed] for i, seed in enumerate(seeds)}
     low = job.min_return
-    dropped = [Dropped(i, each.episode_return) for i, each in played.items() if _too_low(each, low)]
+    dropped = [DroppedEpisode(i, each.episode_return) for i, each in played.items() if _too_low(each, low)]
     kept = {i: episode for i, episode in played.items() if not _too_low(episode, low)}
     manifest = path.with_suffix(".json")
     # Another collection into this folder may have been here; what is there stays.

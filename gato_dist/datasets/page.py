@@ -20,8 +20,8 @@ def write_page(dataset: Dataset, file: Path) -> None:
 
 
 def make_page(name: str, tasks: list[TaskSummary]) -> str:
-    episodes, steps = sum(task.figures.episodes for task in tasks), sum(task.figures.steps for task in tasks)
-    said = f"{episodes:,} episodes, {steps:,} steps, {sum(task.figures.bytes for task in tasks) / 1e6:,.1f} MB"
+    episodes, steps = sum(task.statistics.episodes for task in tasks), sum(task.statistics.steps for task in tasks)
+    said = f"{episodes:,} episodes, {steps:,} steps, {sum(task.statistics.bytes for task in tasks) / 1e6:,.1f} MB"
     charts = distributions_svg([(task.spec.name, task.returns, task.lengths) for task in tasks])
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
@@ -38,7 +38,7 @@ def _table(tasks: list[TaskSummary]) -> str:
     head = ("Task", "Policy", "Episodes", "Steps", "Return, mean ± std", "From … to", "Success", "Bytes a step")
     lines = ["<tr>" + "".join(f"<th>{name}</th>" for name in head) + "</tr>"]
     for task in tasks:
-        known = task.figures
+        known = task.statistics
         cells = (
             task.spec.name, ", ".join(task.policies), f"{known.episodes:,}", f"{known.steps:,}",
             f"{score_text(known.return_mean)} ± {score_text(known.return_std)}",

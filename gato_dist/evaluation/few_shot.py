@@ -32,10 +32,10 @@ from gato_dist.utils.files import flush
 from gato_dist.utils.locks import hold_folder, is_unused
 from gato_dist.utils.typed_json import to_json
 from replay.dataset.dataset import Dataset
-from replay.dataset.episodes import Entry, Shard, write_shard
-from replay.dataset.moments import load_moments, save_moments
+from replay.dataset.observation_moments import load_moments, save_moments
+from replay.dataset.shards import EpisodeEntry, Shard, write_shard
 from replay.dataset.storage import Location
-from replay.dataset.writing import whole_folder, write_settings
+from replay.dataset.writing import atomic_folder, write_settings
 
 CONSOLE = make_console()
 TUNED, SCRATCH = "fine-tuned", "from scratch"
@@ -268,7 +268,7 @@ def write_subset(dataset: Dataset, task: str, point: Point, seed: int, out: Path
     """Writes the first episodes of a series' order as a dataset of their own; it appears whole."""
     entries = _entries(dataset, task)
     order = np.random.default_rng([seed, point.series]).permutation(len(entries))[: point.episodes]
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         episodes = {}
         for index in sorted(order.tolist()):
             shard, entry = entries[index]
@@ -290,7 +290,7 @@ def fractions(results: list[tuple[Point, TaskResult]]) -> dict[str, dict[int, li
     return found
 
 
-def _entries(dataset: Dataset, task: str) -> list[tuple[Shard, Entry]]:
+def _entries(dataset: Dataset, task: str) -> list[tuple[Shard, EpisodeEntry]]:
     return [(shard, entry) for shard in dataset.shards[task] for entry in shard.manifest.entries]
 
 

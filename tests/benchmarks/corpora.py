@@ -16,7 +16,8 @@ from gato_dist.config.sections import CorpusConfig
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer
-from replay.corpora.chunks import CorpusChunks, open_corpus
+from replay.corpora.chunks import CorpusChunks
+from replay.corpora.corpus import open_corpus
 
 TEXT = TextTokenizer.load()
 LENGTH, SECONDS = 1024, 8.0
@@ -41,7 +42,8 @@ def measure(name: str, paths: Path, kind: str) -> None:
     begin = time.perf_counter()
     corpus = open_corpus(CorpusConfig(name="c", kind=kind, paths=str(paths)))
     indexed = time.perf_counter() - begin
-    chunks = CorpusChunks(corpus, DocumentTokenizer(TEXT, Vocabulary(TEXT.size, "disjoint"), (224, 224)), LENGTH, 0)
+    tokenizer = DocumentTokenizer(TEXT, Vocabulary(TEXT.size, "disjoint"), (224, 224))
+    chunks = CorpusChunks(corpus, tokenizer, length=LENGTH, seed=0)
     begin, tokens, room, number = time.perf_counter(), 0, 0, 0
     while time.perf_counter() - begin < SECONDS:
         rows = chunks(number)

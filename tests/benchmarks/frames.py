@@ -10,7 +10,7 @@ from PIL import Image
 from actors.evaluate import play_expert
 from gato_dist.envs.registry import task_spec
 from gato_dist.seeds import reference_seeds
-from replay.dataset.episodes import Shard, write_shard
+from replay.dataset.shards import Shard, write_shard
 
 TASKS = ("ale/pong", "ale/ms-pacman", "procgen/coinrun")
 

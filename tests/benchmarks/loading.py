@@ -31,7 +31,7 @@ def collect(root: Path, task: str) -> None:
     from actors.evaluate import play_expert
     from gato_dist.envs.registry import task_spec
     from gato_dist.seeds import reference_seeds
-    from replay.dataset.episodes import write_shard
+    from replay.dataset.shards import write_shard
 
     played = list(islice(play_expert(task, reference_seeds(EPISODES), "random"), EPISODES))
     for first in range(0, EPISODES, 16):
@@ -60,7 +60,7 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
     from gato_dist.training.live import make_tokenizer
     from learner.train import Learner
     from replay.dataset.dataset import Dataset
-    from replay.dataset.episodes import Shard
+    from replay.dataset.shards import Shard
     from replay.disk_sources import disk_sources
     from replay.loader import load_batches
 

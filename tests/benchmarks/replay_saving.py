@@ -15,7 +15,7 @@ import numpy as np
 from gato_dist.config.sections import ReplayConfig
 from gato_dist.sequence import Sequences, SequenceShape, sequence_bytes
 from replay.reverb.sampler import table_sequences
-from replay.reverb.server import Disk, ReplayServer
+from replay.reverb.server import CheckpointSettings, ReplayServer
 from replay.reverb.writer import SequenceWriter
 
 SHAPE = SequenceShape(128, 128, 0, 0)  # a row of 128 tokens and 128 image patches
@@ -24,7 +24,7 @@ SHAPE = SequenceShape(128, 128, 0, 0)  # a row of 128 tokens and 128 image patch
 def serve(pipe: Connection, root: Path, size: int) -> None:
     """Saves whenever it is told a step, and tells the seconds that it took; ends with None."""
     config = ReplayConfig(size=size, ahead=size, min_size=8, samples_per_insert=1000.0)
-    server = ReplayServer({"a": SHAPE}, config, disk=Disk(root, 0, 1, "none"))
+    server = ReplayServer({"a": SHAPE}, config, disk=CheckpointSettings(root, 0, 1, "none"))
     pipe.send(server.port)
     while (step := pipe.recv()) is not None:
         began = time.monotonic()

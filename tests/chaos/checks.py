@@ -12,8 +12,9 @@ from gato_dist.seeds import BLOCK_SEQUENCES, sequence_block
 from gato_dist.sequence import Sequences, SequenceShape
 from gato_dist.tokens.packing import sequence_shape
 from learner.checkpoint import read_counters
-from replay.reverb.checkpoints import stored_sequences
-from replay.reverb.tables import import_reverb, table_metrics, table_task
+from replay.reverb.checkpoints import stored_item_ids
+from replay.reverb.libraries import import_reverb
+from replay.reverb.tables import table_metrics, table_task
 from tests.chaos.running import Running
 
 SAMPLES = 400
@@ -78,7 +79,7 @@ class Items:
         # The first one may have been begun before rows were drawn that it lacks.
         self._running.replay_saved()
         saved = self._running.replay_saved()
-        stored = stored_sequences(saved)
+        stored = stored_item_ids(saved)
         for table in {*stored, *self._seen}:
             fault = row_fault(stored.get(table, []), self._seen.get(table, set()), self._size)
             assert fault is None, f"{saved}: {table}: {fault}"

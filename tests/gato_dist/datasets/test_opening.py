@@ -19,7 +19,7 @@ from gato_dist.plots.charts import distributions_svg
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from replay.dataset.dataset import Dataset
 from replay.dataset.summary import summarize
-from replay.dataset.writing import Source, write_dataset
+from replay.dataset.writing import EpisodeStream, write_dataset
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "datasets.md"
@@ -64,7 +64,7 @@ def made(spec: TaskSpec, seed: int) -> Episode:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("opening") / "DATA"
-    write_dataset(root, [Source(spec, [made(spec, i) for i in range(20)]) for spec in TASKS], "expert", "")
+    write_dataset(root, [EpisodeStream(spec, [made(spec, i) for i in range(20)]) for spec in TASKS], "expert", "")
     write_card(Dataset.open(root))
     return root
 
@@ -102,7 +102,7 @@ def test_the_card_opens_its_own_dataset_with_each_library_that_it_names(data, tm
 @pytest.mark.parametrize("name", ["gymnasium/seek:make", "gymnasium/Große.Übung+x:make", "con/x"])
 def test_the_card_opens_a_dataset_of_a_task_with_an_odd_name(name, tmp_path):
     spec = replace(TASKS[1], name=name)
-    write_dataset(tmp_path / "DATA", [Source(spec, [made(spec, i) for i in range(20)])], "expert", "")
+    write_dataset(tmp_path / "DATA", [EpisodeStream(spec, [made(spec, i) for i in range(20)])], "expert", "")
     dataset = Dataset.open(tmp_path / "DATA")
     write_card(dataset)
     assert list(dataset.shards) == [name]
@@ -133,7 +133,7 @@ def test_a_card_and_a_page_show_what_a_spec_says_and_never_obey_it(tmp_path):
     press = np.array([0, 1])
     source = Provenance("toy/arm", 0, spiteful, spiteful, versions={spiteful: spiteful})
     episode = Episode(seen, press, press, np.ones(2, np.float32), True, None, source)
-    write_dataset(tmp_path / "a<b>`c", [Source(spec, [episode])], spiteful, spiteful)
+    write_dataset(tmp_path / "a<b>`c", [EpisodeStream(spec, [episode])], spiteful, spiteful)
     dataset = Dataset.open(tmp_path / "a<b>`c")
     card = make_card(dataset)
     assert "<script" not in card

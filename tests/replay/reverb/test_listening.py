@@ -16,7 +16,7 @@ from gato_dist.config.sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
 from gato_dist.utils import port_filter as listening
 from gato_dist.utils.port_filter import PASS, Barrier, answer_only, filter_program, parse_networks
-from replay.reverb.tables import admit, start_server
+from replay.reverb.starting import admit, start_server
 from tests.support.ordinary_user import OrdinaryUser, ordinary_user
 
 HERE, THERE, HERE_6, THERE_6 = "10.231.7.1", "10.231.7.2", "fd73:7::1", "fd73:7::2"
@@ -110,7 +110,7 @@ REPLAY_SERVER = """
 import sys
 from gato_dist.config.sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
-from replay.reverb.tables import start_server
+from replay.reverb.starting import start_server
 server = start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig(), sys.argv[1:])
 print("port", server.port, flush=True)
 sys.stdin.read()
