@@ -4,13 +4,12 @@ import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from replay.dataset.merge_datasets import merge_datasets
-
 from gato_dist.datasets.card import write_card
 from gato_dist.datasets.page import write_page
 from gato_dist.errors import InputError
 from gato_dist.utils.console import make_console
 from replay.dataset.dataset import Dataset
+from replay.dataset.merge import merge
 from replay.dataset.storage import Location
 from replay.dataset.writing import EpisodeStream, shards_with_episodes, write_dataset
 from replay.formats.jat_export import export_jat

@@ -13,8 +13,6 @@ class Makings:
     """Good things to be made bad, made once. root: a folder for them."""
 
     def __init__(self, root: Path) -> None:
-        from tests.support.episodes import arm, buttons
-
         from gato_dist.scores.table import ScoreTable
         from learner.checkpoint import export
         from replay.dataset.writing import EpisodeStream, write_dataset
@@ -22,6 +20,7 @@ class Makings:
         from replay.formats.minari_export import export_minari
         from tests.gato_dist.report.test_run_page import row
         from tests.learner.test_checkpoint import small_folder
+        from tests.support.episodes import arm, buttons
         from tests.support.fakes import ARM, BUTTONS
 
         # Whatever libraries do as they are loaded is none of an input's doing.

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from tests.support.episodes import episode
 
 from gato_dist.cli.main import main
 from gato_dist.config.run_config import load_config, parse_config
@@ -40,6 +39,7 @@ from replay.dataset.writing import EpisodeStream, write_dataset
 from replay.formats.minari_export import export_minari
 from tests.gato_dist.report.test_run_page import make_run, page_of, row
 from tests.learner.test_checkpoint import small_folder
+from tests.support.episodes import episode
 from tests.support.fakes import ARM
 
 BEST = {"checkpoint": "w", "step": 1, "weights_version": 1, "oldest_version": 1, "fraction": 0.5}

@@ -2,7 +2,6 @@
 
 import pytest
 import yaml
-from tests.support.episodes import arm, buttons
 
 from gato_dist.cli.main import main
 from gato_dist.datasets.card import CARD, write_card
@@ -10,6 +9,7 @@ from gato_dist.datasets.card_edits import join_card
 from gato_dist.errors import InputError
 from replay.dataset.dataset import Dataset
 from replay.dataset.writing import EpisodeStream, write_dataset
+from tests.support.episodes import arm, buttons
 from tests.support.fakes import ARM, BUTTONS
 
 HEADER = {"license": "other", "license_name": "to-be-chosen", "size": "small", "configs": [{"config_name": "a"}]}

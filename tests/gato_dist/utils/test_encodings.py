@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.episodes import buttons
 
 from gato_dist.cli.main import main
 from gato_dist.errors import InputError
@@ -15,6 +14,7 @@ from gato_dist.utils.encodings import check_name
 from replay.dataset.dataset import SETTINGS
 from replay.dataset.storage import Location
 from replay.dataset.writing import EpisodeStream, write_dataset
+from tests.support.episodes import buttons
 from tests.support.fakes import BUTTONS
 from tests.support.paths import ROOT
 
