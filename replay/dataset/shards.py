@@ -1,4 +1,4 @@
-"""Shards: raw episodes of one task on disk, as a Parquet file of steps and a JSON manifest beside it.
+"""Shards: raw episodes of one task on disk, as a Parquet file of steps and a JSON manifest.
 
 Plain pyarrow, pandas or polars can read the steps, and a change of tokens never requires a new collection. The manifest
 is written last, and a shard without a manifest does not exist: an interrupted collection leaves no incomplete shard.

@@ -11,7 +11,7 @@ import pyarrow as pa
 from gato_dist.specs import Modality, TaskSpec
 
 OUR_METADATA = b"gato_dist"  # key in the footers of our own files: layout, dtypes and provenance
-ACTION_DTYPE = " action"  # key beside the names of parts, which contain no space
+ACTION_DTYPE = " action"  # key among the names of parts, which never contain a space
 REWARDS = "rewards"
 TEXTS, IMAGES = "text_observations", "image_observations"
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -23,7 +23,7 @@ from replay.dataset.shards import Shard
 from replay.dataset.writing import check_unique_names, shards_with_episodes
 
 OUR_METADATA = "gato_dist"  # key of our own data in Minari's metadata
-ACTION_DTYPE = " action"  # key beside the names of parts, which contain no space
+ACTION_DTYPE = " action"  # key among the names of parts, which never contain a space
 
 
 def require_minari() -> None:

@@ -10,8 +10,8 @@ class ServerAddress:
 
     Attributes:
         address: host:port.
-        generation: how many servers have been started for this shard, this one included. It tells a server from its
-            predecessor at the same address.
+        generation: how many servers have been started for this shard, this one included. It distinguishes a server
+            from its predecessor at the same address.
         covered: table → seed block → item id of the newest sequence that the server's newest checkpoint holds
             (`replay.reverb.checkpoints.newest_item_ids`).
     """

@@ -1,10 +1,10 @@
-"""Checkpoints of replay servers: written by Reverb, sealed with checksums, and kept beside the learner's checkpoints.
+"""Checkpoints of replay servers: written by Reverb, sealed with checksums, and kept alongside the learner's.
 
 The priority of a Reverb item is the item id of its sequence. So Reverb's list of items, which is much smaller than
 their data, shows which sequences a checkpoint holds.
 
 Reverb deletes everything else in the folder that it writes to, and takes a table's limits and the size of its
-sequences from the checkpoint, whatever the server was started with. So Reverb writes to a folder of its own; the
+sequences from the checkpoint, even if the server was started with others. So Reverb writes to a separate folder; the
 result is then moved, described in `tables.json` and sealed.
 """
 

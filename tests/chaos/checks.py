@@ -36,7 +36,7 @@ def check_scores(run: Path) -> int:
 
 
 def check_checkpoints(run: Path) -> None:
-    """Checks that steps and versions of the learner's checkpoints increase, and that replay keeps no more of its own."""
+    """Checks that steps and versions of the learner's checkpoints increase, and that replay keeps no more."""
     found = sorted(run.glob("checkpoints/step-????????"))
     counters = [read_counters(path) for path in found]
     assert [each.step for each in counters] == [int(path.name.removeprefix("step-")) for path in found]

@@ -164,10 +164,11 @@ def test_no_other_machine_reaches_the_servers_of_an_ordinary_user(other_machine,
         assert REFUSED not in {connect(None, address, port, 0.2) for address in OWN}
 
 
-def test_a_cluster_server_that_admits_only_loopback_is_silent_at_other_addresses(other_machine):
+def test_a_cluster_server_that_admits_nobody_still_accepts_its_own_machine_at_every_address(other_machine):
     with socket.create_server((HERE, 0)) as server:
         assert answer_only(port := server.getsockname()[1], ["127.0.0.0/8"]) is Barrier.FILTER
         assert connect(None, HERE, port, 0.2) == connect(other_machine, HERE, port) == "silence"
+        # Only the connection of this machine was accepted.
         server.accept()[0].close()
         server.settimeout(0.2)
         with pytest.raises(TimeoutError):
