@@ -19,7 +19,7 @@ from gato_dist.ports import State
 from gato_dist.seeds import expert_seeds, first_sequence
 from gato_dist.sources import Guidance, Source
 from gato_dist.tokens.tokenizer import Tokenizer
-from replay.reverb.tables import ServerAddress
+from replay.reverb.addresses import ServerAddress
 
 if TYPE_CHECKING:
     from actors.relabel import Rollouts, Round

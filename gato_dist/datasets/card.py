@@ -60,7 +60,7 @@ def make_card(dataset: Dataset, before: str = "") -> str:
 
 def _header(name: str, tasks: list[TaskSummary]) -> dict[str, Any]:
     """The card's YAML header, which the Hub reads."""
-    steps = sum(task.figures.steps for task in tasks)
+    steps = sum(task.statistics.steps for task in tasks)
     continuous = any(task.spec.action.modality == "continuous" for task in tasks)
     suites = sorted({task.spec.suite for task in tasks})
     return {

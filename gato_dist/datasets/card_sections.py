@@ -33,8 +33,8 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def opening(tasks: list[TaskSummary]) -> str:
     """Returns the first paragraph: how much the dataset holds, and where it comes from."""
-    episodes, steps = (sum(getattr(task.figures, name) for task in tasks) for name in ("episodes", "steps"))
-    megabytes = sum(task.figures.bytes for task in tasks) / 1e6
+    episodes, steps = (sum(getattr(task.statistics, name) for task in tasks) for name in ("episodes", "steps"))
+    megabytes = sum(task.statistics.bytes for task in tasks) / 1e6
     return (
         f"{episodes:,} episodes, {steps:,} steps of {len(tasks)} task{'s' * (len(tasks) != 1)} ({megabytes:,.1f} MB): "
         "raw observations, actions and rewards, with the provenance of each episode. Made by gato_dist, after “A "
@@ -47,7 +47,7 @@ def task_table(tasks: list[TaskSummary]) -> str:
     head = ("task", "episodes", "steps", "return, mean ± std", "from … to", "success", "bytes/step", "policy", "hash")
     rows = []
     for task in tasks:
-        known = task.figures
+        known = task.statistics
         rows.append((
             inline(task.spec.name), f"{known.episodes:,}", f"{known.steps:,}",
             f"{known.return_mean:.2f} ± {known.return_std:.2f}", f"{known.return_min:.2f} … {known.return_max:.2f}",

@@ -12,7 +12,7 @@ from gato_dist.tasks import task_entry
 from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.typed_json import to_json
 from replay.dataset.dataset import FORMAT, SETTINGS, read_settings, read_shards
-from replay.dataset.episodes import Manifest
+from replay.dataset.shards import Manifest
 from replay.dataset.storage import Location
 
 PER_TASK = ("experts", "min_returns")
@@ -137,7 +137,7 @@ class CollectionFolder:
             # The manifest first: without its manifest, a shard does not exist.
             (folder / f"{first:06d}.json").unlink()
             (folder / f"{first:06d}.parquet").unlink()
-        folder.sweep()
+        folder.delete_stale_partials()
 
     def _folder(self, task: str) -> Location:
         return self.root / task_file_name(task)

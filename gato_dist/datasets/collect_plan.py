@@ -8,7 +8,7 @@ in advance: the goal needs the first shards that reach it. Several workers may p
 from dataclasses import dataclass
 
 from gato_dist.seeds import DATASET_SEEDS
-from replay.dataset.episodes import Manifest
+from replay.dataset.shards import Manifest
 
 SHARD_EPISODES = 16  # as many environments play at once
 MAX_REJECTED = 10 * SHARD_EPISODES  # successive episodes that were all dropped, after which a collection gives up

@@ -13,7 +13,7 @@ from gato_dist.episode import Episode
 from gato_dist.evaluation.players import CheckpointRef, EvaluationOverrides, load_player
 from gato_dist.seeds import dataset_seeds
 from gato_dist.utils.file_names import task_file_name
-from replay.dataset.episodes import Dropped, Manifest, write_shard
+from replay.dataset.shards import DroppedEpisode, Manifest, write_shard
 from replay.dataset.storage import Location
 
 POLICY_HASH_LENGTH = 16
@@ -76,7 +76,7 @@ def make_shard(job: ShardJob) -> ShardResult:
         # Another collection into this folder has written the shard in the meantime. It stays.
         manifest = Manifest.load(manifest_path)
     else:
-        rejected = [Dropped(i, played[i].episode_return) for i in sorted(dropped)]
+        rejected = [DroppedEpisode(i, played[i].episode_return) for i in sorted(dropped)]
         manifest = write_shard(path, task_spec(job.task), kept, rejected)
     return ShardResult(ShardSummary.of(manifest), time.monotonic() - start)
 

@@ -11,14 +11,15 @@ from gato_dist.utils.console import make_console
 from replay.dataset.dataset import Dataset
 from replay.dataset.merge import merge
 from replay.dataset.storage import Location
-from replay.dataset.writing import Source, kept_shards, write_dataset
-from replay.formats.jat import export_jat, jat_sources
-from replay.formats.minari_read import minari_sources
-from replay.formats.minari_write import export_minari
+from replay.dataset.writing import EpisodeStream, shards_with_episodes, write_dataset
+from replay.formats.jat_export import export_jat
+from replay.formats.jat_import import read_jat
+from replay.formats.minari_export import export_minari
+from replay.formats.minari_import import read_minari
 
 CONSOLE = make_console()
 _EXPORTERS: dict[str, Callable[[Dataset, Path], list[str]]] = {"minari": export_minari, "jat": export_jat}
-_IMPORTERS: dict[str, Callable[[str], Iterator[Source]]] = {"minari": minari_sources, "jat": jat_sources}
+_IMPORTERS: dict[str, Callable[[str], Iterator[EpisodeStream]]] = {"minari": read_minari, "jat": read_jat}
 
 
 def merge_datasets(roots: list[Location], out: Path) -> None:
@@ -60,7 +61,7 @@ def export_dataset(root: Location, kind: str, out: Path) -> None:
         InputError: if the dataset is empty, the format cannot hold a task, or `out` exists already.
     """
     dataset = Dataset.open(root)
-    if not kept_shards(dataset):
+    if not shards_with_episodes(dataset):
         raise InputError(f"{root}: holds no episode to export")
     names = _EXPORTERS[kind](dataset, out)
     CONSOLE.print(f"{out}: {', '.join(names)}", markup=False, highlight=False)

@@ -8,10 +8,10 @@ from rich.progress import track
 from gato_dist.errors import InputError
 from gato_dist.utils.console import NamedTable, make_console
 from replay.dataset.dataset import Dataset, read_settings
-from replay.dataset.episodes import Manifest, Shard
-from replay.dataset.faults import shard_faults
-from replay.dataset.statistics import TaskStatistics
+from replay.dataset.shards import Manifest, Shard
 from replay.dataset.storage import Location
+from replay.dataset.summary import TaskStatistics
+from replay.dataset.validation import shard_faults
 
 CONSOLE = make_console(200)
 BARS = " ▁▂▃▄▅▆▇█"

@@ -35,8 +35,8 @@ def make_page(name: str, tasks: Sequence[TaskSummary]) -> str:
         name: the dataset's name.
         tasks: summaries of its tasks, at least one.
     """
-    episodes, steps = sum(task.figures.episodes for task in tasks), sum(task.figures.steps for task in tasks)
-    megabytes = sum(task.figures.bytes for task in tasks) / 1e6
+    episodes, steps = sum(task.statistics.episodes for task in tasks), sum(task.statistics.steps for task in tasks)
+    megabytes = sum(task.statistics.bytes for task in tasks) / 1e6
     return render_page(
         "dataset.html",
         title=name,
@@ -51,7 +51,7 @@ def _task_table(tasks: Sequence[TaskSummary]) -> Table:
     head = ["Task", "Policy", "Episodes", "Steps", "Return, mean ± std", "From … to", "Success", "Bytes per step"]
     rows = []
     for task in tasks:
-        known = task.figures
+        known = task.statistics
         rows.append([
             task.spec.name, ", ".join(task.policies), f"{known.episodes:,}", f"{known.steps:,}",
             f"{score_text(known.return_mean)} ± {score_text(known.return_std)}",

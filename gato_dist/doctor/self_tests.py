@@ -99,7 +99,7 @@ def write_and_read() -> str:
     from gato_dist.config.process_sections import ReplayConfig
     from gato_dist.sequence import Sequences, SequenceShape
     from replay.reverb.sampler import table_sequences
-    from replay.reverb.tables import start_server
+    from replay.reverb.starting import start_server
     from replay.reverb.writer import SequenceWriter
 
     shape = SequenceShape(16, 0, 0, 0)

@@ -12,10 +12,10 @@ from gato_dist.errors import InputError
 from gato_dist.experiments.few_shot_plan import FewShotRun
 from gato_dist.utils.file_names import task_file_name
 from replay.dataset.dataset import Dataset
-from replay.dataset.episodes import Entry, Shard, write_shard
-from replay.dataset.moments import load_moments, save_moments
+from replay.dataset.observation_moments import load_moments, save_moments
+from replay.dataset.shards import EpisodeEntry, Shard, write_shard
 from replay.dataset.storage import Location
-from replay.dataset.writing import whole_folder, write_settings
+from replay.dataset.writing import atomic_folder, write_settings
 
 
 def check_size(dataset: Dataset, task: str, episodes: int) -> None:
@@ -38,7 +38,7 @@ def write_subset(dataset: Dataset, task: str, run: FewShotRun, seed: int, out: P
     """
     entries = _entries(dataset, task)
     order = np.random.default_rng([seed, run.series]).permutation(len(entries))[: run.episodes]
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         episodes = {}
         for index in sorted(order.tolist()):
             shard, entry = entries[index]
@@ -51,5 +51,5 @@ def write_subset(dataset: Dataset, task: str, run: FewShotRun, seed: int, out: P
         write_settings(folder, {"policy": dataset.settings["policy"], "episodes": {task: len(order)}})
 
 
-def _entries(dataset: Dataset, task: str) -> list[tuple[Shard, Entry]]:
+def _entries(dataset: Dataset, task: str) -> list[tuple[Shard, EpisodeEntry]]:
     return [(shard, entry) for shard in dataset.shards[task] for entry in shard.manifest.entries]

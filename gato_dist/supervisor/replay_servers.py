@@ -18,9 +18,10 @@ from gato_dist.supervisor.ray_init import RunFailed, last_line
 from gato_dist.tokens.packing import sequence_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.utils.restarts import MAX_FAILURES, RecentFailures
-from replay.reverb.server import NEWEST, Disk
-from replay.reverb.shards import shard_of, start_shard, sum_metrics
-from replay.reverb.tables import ServerAddress, table_name
+from replay.reverb.addresses import ServerAddress
+from replay.reverb.server import NEWEST, CheckpointSettings
+from replay.reverb.sharding import shard_of, start_shard, sum_metrics
+from replay.reverb.tables import table_name
 
 ASK_SECONDS = 0.9
 HANG_SECONDS = 60.0  # without an answer
@@ -142,9 +143,17 @@ class ReplayServers:
     def _start(self, server: _Server, step: int | None) -> None:
         config, shard, kept = self._config.replay, server.shard, self._whole(server.shard)
         keep = self._config.learner.keep_checkpoints
-        disk = Disk(self._root, shard, keep, self._tokenizer.fingerprint, step) if config.checkpoints else None
+        checkpoints = CheckpointSettings(self._root, shard, keep, self._tokenizer.fingerprint, step)
         make = partial(
-            start_shard, shard, self._shapes, config, self._copies, self._admitted, kept, server.starts > 0, disk
+            start_shard,
+            shard,
+            self._shapes,
+            config,
+            copies=self._copies,
+            networks=self._admitted,
+            unsharded=kept,
+            replacement=server.starts > 0,
+            checkpoints=checkpoints if config.checkpoints else None,
         )
         server.starts += 1
         actor: Any = ReplayActor

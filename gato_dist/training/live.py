@@ -26,8 +26,8 @@ from learner.checkpoint import read_counters
 from learner.checkpoint_folder import CheckpointFolder
 from learner.initial import initial_weights
 from learner.parallel import check_gpus
-from replay.corpora.chunks import open_corpora
-from replay.reverb.tables import check_port
+from replay.corpora.corpus import open_corpora
+from replay.reverb.starting import check_port
 
 GRACE_SECONDS = 6.0
 REPORT_SECONDS = 60.0  # a `gato-dist report` of the same folder may just be writing

@@ -61,7 +61,7 @@ class Drawn:
 
 def serve(shape: Any, config: ReplayConfig, port: Any) -> None:
     """Runs in a process of its own."""
-    from replay.reverb.tables import start_server
+    from replay.reverb.starting import start_server
 
     server = start_server(shape, config)
     port.send(server.port)

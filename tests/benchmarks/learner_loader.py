@@ -23,7 +23,7 @@ from gato_dist.utils.file_names import task_file_name
 from learner.feed import Feed, feeds
 from learner.train import Learner
 from replay.dataset.dataset import Dataset
-from replay.dataset.episodes import Shard, write_shard
+from replay.dataset.shards import Shard, write_shard
 from replay.dataset.storage import Location
 from replay.disk_sources import disk_sources
 from replay.loader import load_batches
@@ -81,7 +81,14 @@ def run(options: argparse.Namespace, preset: str, rows: int, began: float) -> No
     with TemporaryDirectory() as folder:
         sources = disk_sources(config, tokenizer, make_dataset(Path(folder)), [], 0)
         position = DataPosition.start("", 0, config.lanes, len(SPECS))
-        batches = load_batches(sources, rows, config.lanes, tokenizer.tensor_size, position, 0, 1, options.loaders)
+        batches = load_batches(
+            sources,
+            batch=rows,
+            lanes=config.lanes,
+            tensor_size=tokenizer.tensor_size,
+            position=position,
+            loaders=options.loaders,
+        )
         held = feeds(cycle(held_batches(batches)), learner.feed, device)
         live = feeds(batches, learner.feed, device)
         rates: dict[str, list[float]] = {"held": [], "live": []}

@@ -22,7 +22,8 @@ from gato_dist.tokens.text import TextTokenizer
 from gato_dist.utils.manifest import seal
 from learner.best import best_note
 from learner.checkpoint import load_for_acting
-from replay.corpora.chunks import CorpusChunks, open_corpus
+from replay.corpora.chunks import CorpusChunks
+from replay.corpora.corpus import open_corpus
 from replay.dataset.dataset import Dataset
 from replay.dataset.storage import Location
 from tests.fuzz.harness import command, hostile_pickle
@@ -238,7 +239,7 @@ def bad_corpus(draw: Draw, folder: Path) -> Act:
     def act() -> None:
         corpus = open_corpus(config)
         documents = DocumentTokenizer(TEXT, Vocabulary(TEXT.size, "disjoint"), (16, 16))
-        CorpusChunks(corpus, documents, 64, 0)(0)
+        CorpusChunks(corpus, documents, length=64, seed=0)(0)
 
     return act
 

@@ -15,12 +15,12 @@ class Makings:
     def __init__(self, root: Path) -> None:
         from gato_dist.scores.table import ScoreTable
         from learner.checkpoint import export
-        from replay.dataset.writing import Source, write_dataset
-        from replay.formats.jat import export_jat
-        from replay.formats.minari_write import export_minari
+        from replay.dataset.writing import EpisodeStream, write_dataset
+        from replay.formats.jat_export import export_jat
+        from replay.formats.minari_export import export_minari
         from tests.gato_dist.report.test_run_page import row
         from tests.learner.test_checkpoint import small_folder
-        from tests.replay.formats.test_interop import arm, buttons
+        from tests.support.episodes import arm, buttons
         from tests.support.fakes import ARM, BUTTONS
 
         # Whatever libraries do as they are loaded is none of an input's doing.
@@ -33,7 +33,7 @@ class Makings:
         self.dataset = root / "set"
         write_dataset(
             self.dataset,
-            [Source(ARM, [arm(5, i) for i in range(3)]), Source(BUTTONS, [buttons(5, i) for i in range(3)])],
+            [EpisodeStream(ARM, [arm(5, i) for i in range(3)]), EpisodeStream(BUTTONS, [buttons(5, i) for i in range(3)])],
             "fake", "by hand",
         )  # fmt: skip
         export_jat(Dataset.open(self.dataset), root / "jat")

@@ -33,13 +33,13 @@ from learner.best import best_note
 from learner.checkpoint import export, read_contents
 from learner.export import _sum, read_file
 from replay.dataset.dataset import Dataset, read_settings
-from replay.dataset.episodes import Shard, write_shard
-from replay.dataset.faults import _entry_faults
-from replay.dataset.writing import Source, write_dataset
-from replay.formats.minari_write import export_minari
+from replay.dataset.shards import Shard, write_shard
+from replay.dataset.validation import _entry_faults
+from replay.dataset.writing import EpisodeStream, write_dataset
+from replay.formats.minari_export import export_minari
 from tests.gato_dist.report.test_run_page import make_run, page_of, row
 from tests.learner.test_checkpoint import small_folder
-from tests.replay.dataset.test_episodes import episode
+from tests.support.episodes import episode
 from tests.support.fakes import ARM
 
 BEST = {"checkpoint": "w", "step": 1, "weights_version": 1, "oldest_version": 1, "fraction": 0.5}
@@ -280,14 +280,14 @@ def test_a_preset_that_is_not_a_name_is_refused():
     ("key", "value"), [("episodes", [1]), ("steps", {"a": "x"}), ("checkpoint", 3), ("experts", 7)]
 )
 def test_settings_of_a_dataset_of_wrong_types_are_refused(tmp_path, key, value):
-    write_dataset(tmp_path / "set", [Source(ARM, [episode(5, 0)])], "fake", "by hand")
+    write_dataset(tmp_path / "set", [EpisodeStream(ARM, [episode(5, 0)])], "fake", "by hand")
     change(tmp_path / "set/dataset.json", key, to=value)
     with pytest.raises(InputError, match=r"dataset\.json"):
         read_settings(tmp_path / "set")
 
 
 def test_a_dataset_with_an_absolute_path_as_a_task_is_not_exported_there(tmp_path):
-    write_dataset(tmp_path / "set", [Source(ARM, [episode(5, 0)])], "fake", "by hand")
+    write_dataset(tmp_path / "set", [EpisodeStream(ARM, [episode(5, 0)])], "fake", "by hand")
     (manifest,) = (tmp_path / "set/toy.arm").glob("*.json")
     change(manifest, "spec", "name", to=f"{tmp_path}/escaped")
     with pytest.raises(InputError, match="no name of a task"):
@@ -296,7 +296,7 @@ def test_a_dataset_with_an_absolute_path_as_a_task_is_not_exported_there(tmp_pat
 
 
 def test_names_in_datasets_and_runs_are_not_interpreted_as_markup(tmp_path):
-    write_dataset(tmp_path / "set", [Source(ARM, [episode(5, 0)])], SCRIPT, SCRIPT)
+    write_dataset(tmp_path / "set", [EpisodeStream(ARM, [episode(5, 0)])], SCRIPT, SCRIPT)
     (manifest,) = (tmp_path / "set/toy.arm").glob("*.json")
     change(manifest, "spec", "name", to=f"toy/{SCRIPT}")
     change(manifest, "spec", "observations", 0, "name", to=SCRIPT)

@@ -8,8 +8,8 @@ from gato_dist.datasets.card import CARD, write_card
 from gato_dist.datasets.card_edits import join_card
 from gato_dist.errors import InputError
 from replay.dataset.dataset import Dataset
-from replay.dataset.writing import Source, write_dataset
-from tests.replay.formats.test_interop import arm, buttons
+from replay.dataset.writing import EpisodeStream, write_dataset
+from tests.support.episodes import arm, buttons
 from tests.support.fakes import ARM, BUTTONS
 
 HEADER = {"license": "other", "license_name": "to-be-chosen", "size": "small", "configs": [{"config_name": "a"}]}
@@ -73,7 +73,7 @@ def test_a_readme_that_was_not_generated_is_kept_and_the_card_is_added(before):
 
 @pytest.mark.parametrize("header", ["a: [", "- a", "a: &x 1\nb: *x", "[" * 9999], ids=["open", "list", "alias", "deep"])
 def test_an_unreadable_header_is_refused_in_one_line_and_kept(header, tmp_path):
-    write_dataset(tmp_path / "set", [Source(BUTTONS, [buttons(3, 0)])], "fake", "")
+    write_dataset(tmp_path / "set", [EpisodeStream(BUTTONS, [buttons(3, 0)])], "fake", "")
     path = tmp_path / "set" / CARD
     path.write_text(f"---\n{header}\n---\nMine.\n", "utf-8")
     with pytest.raises(InputError, match=r"README.md: its header, .*; fix or delete it") as caught:
@@ -83,7 +83,9 @@ def test_an_unreadable_header_is_refused_in_one_line_and_kept(header, tmp_path):
 
 
 def test_the_card_command_keeps_edits(tmp_path):
-    write_dataset(tmp_path / "set", [Source(BUTTONS, [buttons(3, 0)]), Source(ARM, [arm(3, 0)])], "fake", "")
+    write_dataset(
+        tmp_path / "set", [EpisodeStream(BUTTONS, [buttons(3, 0)]), EpisodeStream(ARM, [arm(3, 0)])], "fake", ""
+    )
     path = tmp_path / "set" / CARD
     write_card(Dataset.open(tmp_path / "set"))
     edited = path.read_text("utf-8").replace("license: other", "license: cc-by-4.0") + "\nA note.\n"

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from replay.dataset.episodes import Manifest, Shard
+from replay.dataset.shards import Manifest, Shard
 
 COMMAND = Path(sys.executable).parent / "gato-dist"
 TASKS = "babyai/go-to-local,procgen/maze"

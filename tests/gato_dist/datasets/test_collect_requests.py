@@ -23,7 +23,7 @@ from gato_dist.utils.manifest import seal
 from learner.checkpoint import Counters, Snapshot, build_model, content_hash
 from learner.checkpoint_folder import CheckpointFolder
 from replay.dataset.dataset import Dataset, read_settings
-from replay.dataset.episodes import Entry, write_shard
+from replay.dataset.shards import EpisodeEntry, write_shard
 from replay.dataset.storage import Location
 
 TASK = "babyai/go-to-local"
@@ -35,7 +35,7 @@ def request(out, tasks=(TASK,), episodes: int = 0, steps: int = 0, **others) -> 
     return CollectionRequest(tasks=configs, goal=CollectionGoal(episodes, steps), out=Location.of(out), **others)
 
 
-def entries(root) -> list[Entry]:
+def entries(root) -> list[EpisodeEntry]:
     """The episodes of a valid dataset, in the order of their indices."""
     validate_dataset(Location.of(root))
     manifests = Dataset.open(root).manifests(TASK)

@@ -13,7 +13,7 @@ from gato_dist.cli.main import main
 from gato_dist.envs.registry import make_env
 from gato_dist.errors import InputError
 from gato_dist.scores.references import load_reference
-from tests.replay.formats.test_interop import foreign_minari
+from tests.support.foreign_datasets import foreign_minari
 from tests.support.paths import ROOT
 
 CONFIG = """
@@ -81,7 +81,7 @@ def test_exported_datasets_are_the_same_after_import_and_mistakes_are_one_line(t
     for arguments, message in (
         (["merge", "A", "A", "--out", "C"], "jat/balance: episode 0 of A is also episode 0 of A (the same steps)"),
         (["merge", "A", "--out", "C"], "two datasets"),
-        (["import", "jat", "--format", "jat", "--out", "A"], "A: is there already"),
+        (["import", "jat", "--format", "jat", "--out", "A"], "A: exists already"),
         (["import", "nowhere", "--format", "jat", "--out", "C"], "nowhere: no folder with Parquet files"),
         (["import", "A", "--format", "minari", "--out", "C"], "A: neither a folder of Minari datasets"),
         (["export", "jat", "--format", "jat", "--out", "C"], "jat: no dataset there"),

@@ -17,7 +17,7 @@ from gato_dist.episode import Episode, Provenance
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from replay.dataset.dataset import Dataset
 from replay.dataset.summary import summarize
-from replay.dataset.writing import Source, write_dataset
+from replay.dataset.writing import EpisodeStream, write_dataset
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "datasets.md"
@@ -62,7 +62,7 @@ def made(spec: TaskSpec, seed: int) -> Episode:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("opening") / "DATA"
-    write_dataset(root, [Source(spec, [made(spec, i) for i in range(20)]) for spec in TASKS], "expert", "")
+    write_dataset(root, [EpisodeStream(spec, [made(spec, i) for i in range(20)]) for spec in TASKS], "expert", "")
     write_card(Dataset.open(root))
     return root
 
@@ -100,7 +100,7 @@ def test_the_code_in_the_card_opens_its_dataset_with_each_library(data, tmp_path
 @pytest.mark.parametrize("name", ["gymnasium/seek:make", "gymnasium/Große.Übung+x:make", "con/x"])
 def test_the_code_in_the_card_opens_a_task_with_an_unusual_name(name, tmp_path):
     spec = replace(TASKS[1], name=name)
-    write_dataset(tmp_path / "DATA", [Source(spec, [made(spec, i) for i in range(20)])], "expert", "")
+    write_dataset(tmp_path / "DATA", [EpisodeStream(spec, [made(spec, i) for i in range(20)])], "expert", "")
     dataset = Dataset.open(tmp_path / "DATA")
     write_card(dataset)
     assert list(dataset.shards) == [name]
@@ -131,7 +131,7 @@ def test_cards_and_pages_show_hostile_names_as_plain_text(tmp_path):
     press = np.array([0, 1])
     source = Provenance(task="toy/arm", seed=0, policy=hostile, policy_hash=hostile, versions={hostile: hostile})
     episode = Episode(seen, press, press, np.ones(2, np.float32), True, None, source)
-    write_dataset(tmp_path / "a<b>`c", [Source(spec, [episode])], hostile, hostile)
+    write_dataset(tmp_path / "a<b>`c", [EpisodeStream(spec, [episode])], hostile, hostile)
     dataset = Dataset.open(tmp_path / "a<b>`c")
     card = make_card(dataset)
     assert "<script" not in card

@@ -13,8 +13,8 @@ from gato_dist.errors import InputError
 from gato_dist.utils.locale_support import check_path_encoding
 from replay.dataset.dataset import SETTINGS
 from replay.dataset.storage import Location
-from replay.dataset.writing import Source, write_dataset
-from tests.replay.formats.test_interop import buttons
+from replay.dataset.writing import EpisodeStream, write_dataset
+from tests.support.episodes import buttons
 from tests.support.fakes import BUTTONS
 from tests.support.paths import ROOT
 
@@ -50,7 +50,7 @@ def latin(tmp_path) -> dict[str, str]:
 
 def check_commands(environment: dict[str, str], folder: Path) -> None:
     """Commands that read shipped YAML, print what ASCII lacks, and write and read a dataset."""
-    write_dataset(folder / "set", [Source(BUTTONS, [buttons(3, 0)])], "fake", "")
+    write_dataset(folder / "set", [EpisodeStream(BUTTONS, [buttons(3, 0)])], "fake", "")
     for words in (
         ["tasks", "metaworld/reach-v3"],
         ["dataset", "card", str(folder / "set")],

@@ -15,7 +15,7 @@ from gato_dist.evaluation.checkpoint import EvaluationRequest, evaluate_checkpoi
 from gato_dist.scores.references import hold_reference
 from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.locks import hold_file, hold_folder, is_unused
-from replay.dataset.writing import whole_folder
+from replay.dataset.writing import atomic_folder
 from tests.support.paths import ROOT
 
 COMMAND = str(Path(sys.executable).parent / "gato-dist")
@@ -141,7 +141,7 @@ def test_evaluation_files_datasets_and_references_are_locked_too(tmp_path, holde
 
     with refused("scores.csv"):
         evaluate_checkpoint(EvaluationRequest(checkpoint=tmp_path / "none", table=tmp_path / "scores.csv"))
-    with refused("set"), whole_folder(tmp_path / "set"):
+    with refused("set"), atomic_folder(tmp_path / "set"):
         pass
     with refused(str(reference)), hold_reference("gymnasium/mine:make"):
         pass

@@ -8,7 +8,7 @@ import pytest
 
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.utils.typed_json import read_as, to_json
-from replay.dataset.episodes import Manifest
+from replay.dataset.shards import Manifest
 from tests.support.fakes import BUTTONS
 from tests.support.paths import ROOT
 
@@ -27,7 +27,7 @@ def test_infinite_bounds_survive_a_manifest_in_standard_json(tmp_path, value):
     low = min(value, 0.0)
     action = ActionSpec(Modality.CONTINUOUS, (2,), low=(low, -1.0), high=(max(value, 0.0), float("inf")))
     spec = TaskSpec("toy/reach", (ObservationSpec("at", Modality.CONTINUOUS, (2,)),), action, 5)
-    text = Manifest(spec, "", 0, ()).to_json()
+    text = Manifest(spec=spec, sha256="", bytes=0, entries=()).to_json()
     assert TaskSpec.from_dict(strict(text)["spec"]) == spec
     (tmp_path / "a.json").write_text(text)
     assert Manifest.load(tmp_path / "a.json").spec == spec

@@ -1,6 +1,10 @@
-"""Moments of the observations of imported tasks, kept with their dataset: nobody can play them to measure any."""
+"""Mean and variance of the observations of imported tasks, kept with their dataset in `moments.json`.
+
+Imported tasks have no environment here, so that nothing else could measure them.
+"""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -17,7 +21,14 @@ TaskMoments = dict[str, Moments]  # by continuous part
 
 
 def load_moments(root: Location) -> dict[str, TaskMoments]:
-    """By task; empty where the dataset keeps none. Raises InputError for a file that is damaged."""
+    """Reads the moments of a dataset.
+
+    Returns:
+        Task → its moments; empty if the dataset has none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     path = root / FILE
     if not path.exists():
         return {}
@@ -27,20 +38,20 @@ def load_moments(root: Location) -> dict[str, TaskMoments]:
         raise InputError(f"{path}: not a file of moments ({brief(error)})") from error
 
 
-def save_moments(root: Location, moments: dict[str, TaskMoments]) -> None:
-    """Writes nothing where there is nothing to keep."""
+def save_moments(root: Location, moments: Mapping[str, TaskMoments]) -> None:
+    """Writes task → moments into a dataset. Writes no file if there are none."""
     if moments:
         data = {task: {name: asdict(each) for name, each in parts.items()} for task, parts in moments.items()}
         (root / FILE).write_text(to_json(data, indent=1) + "\n")
 
 
-def moments_of(spec: TaskSpec, episodes: list[Episode]) -> TaskMoments:
-    """Of every continuous part, over the steps of all `episodes`."""
+def measure_moments(spec: TaskSpec, episodes: Sequence[Episode]) -> TaskMoments:
+    """Returns the moments of every continuous part over the steps of all episodes."""
     names = [part.name for part in spec.observations if part.modality is Modality.CONTINUOUS]
     values = {name: [np.asarray(episode.observations[name]) for episode in episodes] for name in names}
     return {name: Moments.of(np.concatenate(each)) for name, each in values.items()}
 
 
-def pool(some: list[TaskMoments]) -> TaskMoments:
-    """The moments of all samples together, part by part."""
-    return {name: Moments.pooled([each[name] for each in some]) for name in some[0]} if some else {}
+def pool_moments(parts: Sequence[TaskMoments]) -> TaskMoments:
+    """Returns the moments of all samples together."""
+    return {name: Moments.pooled([each[name] for each in parts]) for name in parts[0]} if parts else {}

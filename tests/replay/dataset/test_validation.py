@@ -1,4 +1,4 @@
-"""Every way in which a shard can be wrong is found, and said of the file and episode that it befell."""
+"""Validation finds every kind of fault of a shard, and names the file and the episode."""
 
 import hashlib
 import json
@@ -12,14 +12,14 @@ import pytest
 
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError
-from replay.dataset.episodes import Shard, write_shard
-from replay.dataset.faults import shard_faults
-from tests.replay.dataset.test_episodes import episode
+from replay.dataset.shards import Shard, write_shard
+from replay.dataset.validation import shard_faults
+from tests.support.episodes import episode
 from tests.support.fakes import ARM, BUTTONS
 
 
 def faults(root: Path, change: Callable[[dict[str, Any]], None]) -> str:
-    """Those of a shard of episodes 0 and 1 whose manifest was changed; every one names a file."""
+    """Returns the faults of a shard of episodes 0 and 1 after a change of its manifest."""
     write_shard(root / "a", ARM, {0: episode(70, 0), 1: episode(9, 1)})
     data = json.loads((root / "a.json").read_text())
     change(data)
@@ -29,11 +29,12 @@ def faults(root: Path, change: Callable[[dict[str, Any]], None]) -> str:
     return "\n".join(found)
 
 
-def test_a_shard_as_it_was_written_has_none(tmp_path):
+def test_a_new_shard_has_no_faults(tmp_path):
     assert faults(tmp_path, lambda data: None) == ""
 
 
 def damaged(root: Path, change: Callable[[bytes], bytes]) -> list[str]:
+    """Returns the faults of a shard after a change of its Parquet file's bytes."""
     write_shard(root / "a", ARM, {0: episode(70, 0)})
     (root / "a.parquet").write_bytes(change((root / "a.parquet").read_bytes()))
     return shard_faults(Shard(root / "a.json"))
@@ -51,13 +52,13 @@ def test_a_flipped_bit_is_found(tmp_path, at):
 
 
 @pytest.mark.parametrize("left", [0, 1, -1])
-def test_a_file_that_was_cut_short_is_found(tmp_path, left):
+def test_a_truncated_file_is_found(tmp_path, left):
     (fault,) = damaged(tmp_path, lambda data: data[:left])
     assert fault.startswith(f"{tmp_path}/a.parquet: has ")
     assert "cut short" in fault
 
 
-def test_a_missing_file_is_found_and_cannot_be_read(tmp_path):
+def test_a_missing_file_is_found(tmp_path):
     write_shard(tmp_path / "a", ARM, {0: episode(70, 0)})
     (tmp_path / "a.parquet").unlink()
     shard = Shard(tmp_path / "a.json")
@@ -67,6 +68,7 @@ def test_a_missing_file_is_found_and_cannot_be_read(tmp_path):
 
 
 def entry(at: int, **values: Any) -> Callable[[dict[str, Any]], None]:
+    """Returns a change of some fields of an episode's entry."""
     return lambda data: data["episodes"][at].update(values)
 
 
@@ -83,17 +85,17 @@ def _swap(data: dict[str, Any]) -> None:
         (entry(0, end_group=1), "a.json: its episodes' lengths and row groups"),
         (entry(1, first_group=1, end_group=2), "a.parquet: episode 1: its rows are another episode's"),
         (entry(0, index=5), "a.parquet: episode 5: its rows are another episode's"),
-        (entry(1, index=0), "a.json: tells of episode 0 twice"),
+        (entry(1, index=0), "a.json: lists episode 0 twice"),
         (entry(1, episode_return=7.0), "a.parquet: episode 1: returns"),
         (entry(1, provenance={"task": "toy/leg", "seed": 0, "policy": "", "policy_hash": ""}), "played in toy/leg"),
-        (lambda data: data["dropped"].append({"index": 1, "episode_return": 0.0}), "tells of episode 1 twice"),
+        (lambda data: data["dropped"].append({"index": 1, "episode_return": 0.0}), "lists episode 1 twice"),
         (_swap, "a.json: its episodes' lengths and row groups"),
         (lambda data: data["spec"]["observations"][3].update(name="pace"), "episode 0: cannot be read as its task's"),
         (lambda data: data["spec"]["observations"][3].update(shape=[4]), "episode 0: cannot be read as its task's"),
         (lambda data: data.update(sha256="0" * 64), "a.parquet: its checksum"),
     ],
 )
-def test_a_manifest_that_lies_is_found(tmp_path, change, says):
+def test_a_manifest_that_does_not_match_its_steps_is_found(tmp_path, change, says):
     assert says in faults(tmp_path, change)
 
 
@@ -120,7 +122,7 @@ ONES = np.ones((9, 2), np.float32)
         ({"camera": np.zeros((9, 16, 31, 3), np.uint8)}, "cannot be read"),
     ],
 )  # fmt: skip
-def test_a_value_outside_its_space_is_found(tmp_path, values, says):
+def test_a_value_outside_the_tasks_space_is_found(tmp_path, values, says):
     if "camera" in values:
         narrow = replace(ARM, observations=tuple(
             replace(part, shape=(16, 31, 3)) if part.name == "camera" else part for part in ARM.observations
@@ -135,10 +137,18 @@ def test_a_value_outside_its_space_is_found(tmp_path, values, says):
     assert says in fault
 
 
-def test_discrete_actions_outside_their_range_are_found_and_rounding_at_a_bound_is_not(tmp_path):
+def test_discrete_actions_out_of_range_are_found_but_rounding_at_a_bound_is_allowed(tmp_path):
     presses = np.array([0, 1, 3])
     source = replace(episode(1, 0).provenance, task=BUTTONS.name)
-    pressed = Episode({"light": np.zeros(3, int)}, presses, presses % 3, np.zeros(3, np.float32), True, None, source)
+    pressed = Episode(
+        observations={"light": np.zeros(3, int)},
+        actions=presses,
+        targets=presses % 3,
+        rewards=np.zeros(3, np.float32),
+        terminated=True,
+        success=None,
+        provenance=source,
+    )
     write_shard(tmp_path / "a", BUTTONS, {0: pressed})
     (fault,) = shard_faults(Shard(tmp_path / "a.json"))
     assert fault.endswith("actions, step 2: 3 is no integer in [0, 3)")
@@ -146,7 +156,7 @@ def test_discrete_actions_outside_their_range_are_found_and_rounding_at_a_bound_
     assert shard_faults(Shard(tmp_path / "b.json")) == []
 
 
-def test_a_parquet_file_of_something_else_is_found(tmp_path):
+def test_a_file_that_is_not_parquet_is_found(tmp_path):
     write_shard(tmp_path / "a", ARM, {0: episode(9, 0)})
     text = b"PAR1 no Parquet at all"
     (tmp_path / "a.parquet").write_bytes(text)

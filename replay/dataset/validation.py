@@ -1,4 +1,4 @@
-"""What can be wrong with a shard: damage, a manifest that does not tell the truth, values outside the task's space."""
+"""Finds faults of a shard: damage, a manifest that does not match its steps, values outside the task's space."""
 
 import hashlib
 
@@ -8,11 +8,15 @@ import pyarrow.parquet as pq
 
 from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.value_checks import episode_faults
-from replay.dataset.episodes import EPISODE, GROUP, STEP, Entry, Shard, decode_episode
+from replay.dataset.parquet_steps import EPISODE, GROUP_STEPS, STEP
+from replay.dataset.shards import EpisodeEntry, Shard, decode_episode
 
 
 def shard_faults(shard: Shard) -> list[str]:
-    """Each with the file's name, and the episode's where it is one's; empty where nothing is wrong."""
+    """Returns everything that is wrong with a shard: empty if it is valid.
+
+    Each fault is one line that names the file, and the episode if it concerns one.
+    """
     manifest, path = shard.manifest, shard.parquet
     if not manifest.entries:
         return []
@@ -28,47 +32,47 @@ def shard_faults(shard: Shard) -> list[str]:
     except FileNotFoundError:
         return [f"{path}: missing"]
     except (OSError, pa.ArrowException) as error:
-        return [f"{path}: cannot be read ({brief(error, limit=120)})"]
+        return [f"{path}: cannot be read ({brief(error)})"]
     for entry in manifest.entries:
         found += [f"{path}: episode {entry.index}: {fault}" for fault in _entry_faults(shard, entry)]
     return found
 
 
 def _layout_faults(shard: Shard, steps: pq.ParquetFile) -> list[str]:
-    """Whether the entries tell of every row group once, in order, and of each index once."""
-    manifest, known = shard.manifest, shard.manifest.indices
+    """Checks that entries cover every row group once, in order, and that no index occurs twice."""
+    manifest, indices = shard.manifest, shard.manifest.indices
     found = []
-    if len(set(known)) < len(known):
-        twice = sorted({index for index in known if known.count(index) > 1})
-        found.append(f"{shard.path}: tells of episode {twice[0]} twice")
+    if len(set(indices)) < len(indices):
+        twice = sorted({index for index in indices if indices.count(index) > 1})
+        found.append(f"{shard.path}: lists episode {twice[0]} twice")
     groups = [(entry.first_group, entry.end_group) for entry in manifest.entries]
     expected, first = [], 0
     for entry in manifest.entries:
-        expected.append((first, first + -(-entry.steps // GROUP)))
+        expected.append((first, first + -(-entry.steps // GROUP_STEPS)))
         first = expected[-1][1]
     if groups != expected or first != steps.metadata.num_row_groups:
         found.append(f"{shard.path}: its episodes' lengths and row groups are not those of {shard.parquet.name}")
     return found
 
 
-def _entry_faults(shard: Shard, entry: Entry) -> list[str]:
+def _entry_faults(shard: Shard, entry: EpisodeEntry) -> list[str]:
     spec = shard.manifest.spec
     found = []
     if entry.provenance.task != spec.name:
         found.append(f"was played in {entry.provenance.task}, not {spec.name}")
     try:
-        rows = shard.window(entry, 0, GROUP * (entry.end_group - entry.first_group))
-        numbers, steps = rows.column(EPISODE).to_pylist(), rows.column(STEP).to_numpy()
-        episode = decode_episode(spec, entry, rows)
+        steps = shard.window(entry, 0, GROUP_STEPS * (entry.end_group - entry.first_group))
+        indices, numbers = steps.column(EPISODE).to_pylist(), steps.column(STEP).to_numpy()
+        episode = decode_episode(spec, entry, steps)
     except (*READ_ERRORS, pa.ArrowException, InputError) as error:
         return [*found, f"cannot be read as its task's: {brief(error)}"]
-    if len(rows) != entry.steps:
-        found.append(f"has {len(rows)} steps, not {entry.steps}")
-    if set(numbers) != {entry.index}:
+    if len(steps) != entry.steps:
+        found.append(f"has {len(steps)} steps, not {entry.steps}")
+    if set(indices) != {entry.index}:
         found.append("its rows are another episode's")
-    if not np.array_equal(steps, np.arange(len(rows))):
+    if not np.array_equal(numbers, np.arange(len(steps))):
         found.append("its steps are not numbered from 0")
-    told = entry.episode_return
-    if not np.isclose(episode.episode_return, told, rtol=1e-6, atol=1e-6, equal_nan=True):
-        found.append(f"returns {episode.episode_return:g}, not {told:g}")
+    expected = entry.episode_return
+    if not np.isclose(episode.episode_return, expected, rtol=1e-6, atol=1e-6, equal_nan=True):
+        found.append(f"returns {episode.episode_return:g}, not {expected:g}")
     return found + [str(fault) for fault in episode_faults(spec, episode)]

@@ -1,4 +1,4 @@
-"""Loader processes that are ended while they hand over a batch."""
+"""How loader processes end."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from gato_dist.sequence import Batch
-from replay.processes import in_processes
+from replay.loader_processes import batches_from_processes
 
 
 def large():
@@ -22,7 +22,7 @@ def large():
 
 
 if __name__ == "__main__":
-    batches = in_processes([partial(large)])
+    batches = batches_from_processes([partial(large)])
     next(batches)
     children = multiprocessing.active_children()
     batches.close()
@@ -30,11 +30,10 @@ if __name__ == "__main__":
 """
 
 
-def test_a_loader_that_is_ended_while_it_copies_a_batch_ends_without_a_word(tmp_path):
+def test_a_loader_that_is_stopped_while_it_copies_a_batch_ends_silently(tmp_path):
     (tmp_path / "ends.py").write_text(SCRIPT)
-    root = ROOT
     done = subprocess.run(
         [sys.executable, "ends.py"], capture_output=True, text=True, cwd=tmp_path, timeout=120,
-        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert (done.stdout, done.stderr, done.returncode) == ("[0]\n", "", 0)

@@ -1,4 +1,4 @@
-"""Records of corpora, whatever file they come from, as documents."""
+"""Turns records of corpora, from any file format, into documents."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +10,16 @@ from gato_dist.tokens.documents import Document
 
 
 def read_document(config: CorpusConfig, record: Mapping[str, Any], where: str, folder: Path) -> Document:
-    """The document of one record. Paths of images begin at `folder`. Raises DamagedDocument naming `where` and the
-    field.
+    """Returns the document of one record.
+
+    Args:
+        config: names the fields of the corpus.
+        record: field → value.
+        where: file and position of the record, for messages.
+        folder: relative paths of images start here.
+
+    Raises:
+        DamagedDocument: a field is missing or wrong; the message names it and `where`.
     """
     if config.kind == "text":
         return Document(where, _texts(config, record, "text_key", where))
@@ -23,7 +31,7 @@ def read_document(config: CorpusConfig, record: Mapping[str, Any], where: str, f
 
 
 def field_names(config: CorpusConfig) -> tuple[str, ...]:
-    """The fields that documents of this corpus are made of."""
+    """Returns the fields that documents of this corpus need."""
     keys = {"text": ("text",), "caption": ("image", "caption"), "vqa": ("image", "question", "answer")}[config.kind]
     return tuple(getattr(config, f"{key}_key") for key in keys)
 
@@ -32,19 +40,22 @@ def _texts(config: CorpusConfig, record: Mapping[str, Any], key: str, where: str
     value = _field(config, record, key, where)
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise DamagedDocument(f"{where}: {getattr(config, key)} must be a text or a list of texts, got {_brief(value)}")
+        name = getattr(config, key)
+        raise DamagedDocument(f"{where}: {name} must be a text or a list of texts, got {_shorten(value)}")
     return tuple(texts)
 
 
 def _image(config: CorpusConfig, record: Mapping[str, Any], where: str, folder: Path) -> bytes:
-    """Bytes, a path, or what Hugging Face datasets make of both: {bytes, path}."""
+    """Reads an image that is given as bytes, as a path, or as the {bytes, path} of Hugging Face datasets."""
     value = found = _field(config, record, "image_key", where)
     if isinstance(value, dict):
         found = value.get("bytes") or value.get("path")
     if isinstance(found, bytes):
         return found
     if not isinstance(found, str):
-        raise DamagedDocument(f"{where}: {config.image_key} must be an image's bytes or its path, got {_brief(value)}")
+        raise DamagedDocument(
+            f"{where}: {config.image_key} must be an image's bytes or its path, got {_shorten(value)}"
+        )
     try:
         return (folder / found).read_bytes()
     except (OSError, ValueError) as error:
@@ -56,11 +67,12 @@ def _image(config: CorpusConfig, record: Mapping[str, Any], where: str, folder: 
 def _field(config: CorpusConfig, record: Mapping[str, Any], key: str, where: str) -> Any:
     name = getattr(config, key)
     if name not in record:
-        held = ", ".join(record) or "nothing"
-        raise DamagedDocument(f"{where}: no {name!r} there, but {held}; corpora.{config.name}.{key} names the field")
+        present = ", ".join(record) or "nothing"
+        key = f"corpora.{config.name}.{key}"
+        raise DamagedDocument(f"{where}: no field {name!r}; it has {present}; {key} names the field")
     return record[name]
 
 
-def _brief(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"
