@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.config.sections import EvaluationConfig
+from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.sources import Guidance
 
 MOST_USES = 1000  # newest ones whose delays are kept
@@ -262,7 +262,7 @@ class Coordinator:
     def _next_tasks(self) -> list[str]:
         """Those whose scores are oldest, as many as a round takes, and all that would be too old before the next."""
         settings, now = self._settings, time.monotonic()
-        count = math.ceil(settings.share * len(self._tasks) - 1e-9)  # a tenth of thirty is three
+        count = math.ceil(settings.task_fraction * len(self._tasks) - 1e-9)  # a tenth of thirty is three
         bound = math.inf if settings.stale_seconds is None else settings.stale_seconds - settings.every_seconds
         waited = {task: now - queued for task, queued in self._queued.items()}
         longest = sorted(self._tasks, key=lambda task: -waited[task])

@@ -11,8 +11,8 @@ from actors.filming import Film, Filmed
 from actors.gato_policy import GatoPolicy
 from actors.rollout import episodes
 from actors.watched import Watched
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import TaskConfig
 from gato_dist.envs.registry import make_env
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.config.sections import EvaluationConfig
+from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.episode import Observations
 from gato_dist.model.decode import ActionDecoder, DecodingOptions
 from gato_dist.model.gato import Gato
 from gato_dist.ports import Info
-from gato_dist.seeds import task_seed
+from gato_dist.seeds import action_seed
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.steps import StepTokens
 
@@ -32,7 +32,7 @@ class GatoPolicy:
         self._tokenizer = tokenizer
         decoding = DecodingOptions(length, settings.temperature, settings.valid_actions_only)
         count = len(seeds)
-        draws = [task_seed(tokenizer.spec.name, seed) for seed in seeds]
+        draws = [action_seed(tokenizer.spec.name, seed) for seed in seeds]
         self._decoder = ActionDecoder(
             model, tokenizers=[tokenizer] * count, window_steps=[window_steps] * count, seeds=draws, options=decoding
         )

@@ -13,13 +13,13 @@ from actors.coordinator import Coordinator, EvaluationJob, EvaluationResult, Wei
 from actors.filming import Film
 from actors.niceness import Niceness
 from actors.publisher import Publisher
+from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import EvaluationConfig
 from gato_dist.ports import State
 from gato_dist.seeds import expert_seeds, first_sequence
 from gato_dist.sources import Guidance, Source
 from gato_dist.tokens.tokenizer import Tokenizer
-from replay.reverb.tables import ServerAddress
+from replay.reverb.addresses import ServerAddress
 
 if TYPE_CHECKING:
     from actors.relabel import Rollouts, Round

@@ -16,15 +16,15 @@ from actors.evaluate import Evaluator, load_state
 from actors.experts.registry import make_expert, policy_provenance
 from actors.labelled import LabelFailed, LabelledPolicy
 from actors.rollout import EpisodeRecorder, rollout
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import TaskConfig
 from gato_dist.envs.registry import make_env
 from gato_dist.episode import Episode, Provenance, join_steps
 from gato_dist.model.gato import Gato
 from gato_dist.ports import Labeller, Policy, State, VectorEnv
 from gato_dist.scores.references import load_reference
 from gato_dist.scores.table import expert_score_fraction
-from gato_dist.seeds import BLOCK_SEQUENCES, expert_seeds, first_sequence
+from gato_dist.seeds import SEQUENCES_PER_BLOCK, expert_seeds, first_sequence
 from gato_dist.sequence import Sequences
 from gato_dist.sources import Source, expert_episodes
 from gato_dist.tokens.layout import TaskTokenizer
@@ -205,7 +205,7 @@ def open_sinks(
     with ExitStack() as stack:
         sinks = {}
         for number, source in enumerate(sources):
-            items = first_sequence(block) + number * (BLOCK_SEQUENCES // 2)
+            items = first_sequence(block) + number * (SEQUENCES_PER_BLOCK // 2)
             packer = Packer(
                 tokenizer,
                 length=config.tokens.length,
@@ -215,7 +215,7 @@ def open_sinks(
                 keep_repeats=task.keep_repeats,
             )
             writer = stack.enter_context(make_writer(source, should_stop))
-            least = config.relabel.self_return if source is Source.SELF else None
+            least = config.relabel.self_imitation_threshold if source is Source.SELF else None
             sinks[source] = Sink(packer, writer.write, imitable(task.name, least))
         yield sinks
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.episode import Episode, Observations, Provenance
-from gato_dist.errors import PlayError
+from gato_dist.errors import InvalidStepError
 from gato_dist.ports import Policy, VectorEnv
 from gato_dist.value_checks import episode_faults
 
@@ -70,7 +70,7 @@ class EpisodeRecorder:
         self._began = [time.monotonic()] * len(env.seeds)
 
     def add(self, step: Transition) -> list[Episode]:
-        """Episodes that end with this step. Raises PlayError if one holds a value that its task does not allow."""
+        """Episodes that end with this step. Raises InvalidStepError if one holds a value that is not allowed."""
         active = step.active
         now = self._history.add(step)
         self._first[active & (self._first < 0)] = now
@@ -88,9 +88,16 @@ class EpisodeRecorder:
         observations: Observations = {part.name: past[part.name] for part in self._spec.observations}
         source = self._source
         provenance = Provenance(
-            source.task, self._seeds[i], source.policy, source.policy_hash, self._episodes[i], source.weights_version,
-            source.versions, clock - self._began[i], created,
-        )  # fmt: skip
+            task=source.task,
+            seed=self._seeds[i],
+            policy=source.policy,
+            policy_hash=source.policy_hash,
+            episode=self._episodes[i],
+            weights_version=source.weights_version,
+            versions=source.versions,
+            wall_seconds=clock - self._began[i],
+            created=created,
+        )
         self._first[i], self._began[i] = -1, clock
         self._episodes[i] += 1
         success = bool(past[SUCCESS].any()) if SUCCESS in past else None
@@ -104,7 +111,7 @@ class EpisodeRecorder:
             provenance,
         )
         if faults := episode_faults(self._spec, episode):
-            raise PlayError(f"{source.task}, {faults[0]}")
+            raise InvalidStepError(f"{source.task}, {faults[0]}")
         return episode
 
 

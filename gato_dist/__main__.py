@@ -1,4 +1,4 @@
-"""`python -m gato_dist`, and what torchrun starts."""
+"""Runs the command line for `python -m gato_dist`, which torchrun uses too."""
 
 import sys
 

@@ -14,7 +14,7 @@ PartValues = NDArray[Any] | list[str]
 Observations = dict[str, PartValues]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """Where an episode came from. The fields are enough to reproduce it.
 

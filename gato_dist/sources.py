@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gato_dist.config.sections import RelabelConfig
+from gato_dist.config.training_sections import RelabelConfig
 
 
 class Source(StrEnum):
@@ -37,12 +37,12 @@ def falling(progress: float, start: float, until: float, floor: float) -> float:
 
 def expert_episodes(config: RelabelConfig, progress: float) -> float:
     """β (Ross et al. 2011, DAgger, algorithm 3.1): the chance that the expert acts in an episode of a Gato actor."""
-    return falling(progress, config.start, config.until, config.expert_episodes)
+    return falling(progress, config.start, config.until, config.min_beta)
 
 
 def source_shares(config: RelabelConfig, progress: float) -> dict[Source, float]:
     """Of a task's sequences, which add up to 1. A task that lacks a source divides its share among the others."""
-    demonstrations = falling(progress, config.start, config.until, config.demonstrations)
-    own = config.self_share if config.self_return is not None else 0.0
+    demonstrations = falling(progress, config.start, config.until, config.min_demonstration_share)
+    own = config.self_imitation_share if config.self_imitation_threshold is not None else 0.0
     rest = 1.0 - demonstrations
     return {Source.EXPERT: demonstrations, Source.RELABELLED: (1.0 - own) * rest, Source.SELF: own * rest}

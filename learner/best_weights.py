@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from gato_dist.config.run_config import RunConfig
-from gato_dist.errors import DAMAGED
+from gato_dist.errors import READ_ERRORS
 from gato_dist.ports import State
 from gato_dist.scores.references import Reference
 from gato_dist.scores.table import MeanPoint
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.utils.files import replace_text
+from gato_dist.utils.files import write_text_atomically
 from gato_dist.utils.typed_json import read_as, to_json
 from learner.checkpoint import Counters
 from learner.weights_file import write_weights_file
@@ -44,7 +44,7 @@ def read_best(root: Path) -> BestRecord | None:
     try:
         record = read_as(BestRecord, json.loads((root / BEST).read_text("utf-8")))
         exists = Path(record.checkpoint).name == record.checkpoint and (root / record.checkpoint).is_file()
-    except DAMAGED:
+    except READ_ERRORS:
         return None
     return record if exists else None
 
@@ -93,10 +93,10 @@ class BestWeights:
             checkpoint=path.name,
             step=counters.step,
             weights_version=counters.weights_version,
-            oldest_version=point.oldest,
+            oldest_version=point.oldest_version,
             fraction=point.mean,
         )
-        replace_text(self._root / BEST, to_json(asdict(record), indent=1) + "\n")
+        write_text_atomically(self._root / BEST, to_json(asdict(record), indent=1) + "\n")
         for other in self._root.glob("best-v*.safetensors"):
             if other != path:
                 other.unlink()

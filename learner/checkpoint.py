@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gato_dist.config.run_config import RunConfig, dump_config, load_config
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.model.gato import Gato
 from gato_dist.scores.references import Reference
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.utils.files import digest
+from gato_dist.utils.files import sha256_of
 from gato_dist.utils.manifest import MANIFEST, seal, verify
 from gato_dist.utils.typed_json import read_as, to_json
 from learner.state import load_model, load_optimizer, model_tensors, optimizer_tensors
@@ -149,7 +149,7 @@ def load_for_acting(path: Path) -> tuple[RunConfig, Tokenizer, Gato, Counters]:
     contents = read_contents(path)
     try:
         model = build_model(contents.config, contents.tokenizer)
-    except (*DAMAGED, RuntimeError) as error:
+    except (*READ_ERRORS, RuntimeError) as error:
         raise InputError(f"{path}: its config and tokenizer do not describe a valid model: {brief(error)}") from error
     load_weights(model, contents.weights, path)
     return contents.config, contents.tokenizer, model.eval(), contents.counters
@@ -220,7 +220,7 @@ def load_weights(model: Gato, weights: dict[str, Tensor], path: Path) -> None:
     """
     try:
         load_model(model, weights)
-    except (*DAMAGED, RuntimeError) as error:
+    except (*READ_ERRORS, RuntimeError) as error:
         raise InputError(f"{path}: the weights do not fit this config's model: {brief(error)}") from error
 
 
@@ -234,25 +234,25 @@ def data_position(path: Path) -> DataPosition | None:
     data = _read_counters_file(path).get("data")
     try:
         return DataPosition.from_dict(data) if data is not None else None
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path / COUNTERS}: its position in the data is damaged: {brief(error)}") from error
 
 
 def content_hash(path: Path) -> str:
     """Returns the SHA-256, in hex, of everything that affects acting: not of the optimizer state and the references."""
     if path.is_file():
-        return digest(path)
+        return sha256_of(path)
     total = hashlib.sha256()
     for file in sorted(path.iterdir()):
         if file.is_file() and file.name not in (OPTIMIZER, REFERENCES, MANIFEST):
-            total.update(f"{file.name} {digest(file)}\n".encode())
+            total.update(f"{file.name} {sha256_of(file)}\n".encode())
     return total.hexdigest()
 
 
 def _read_counters_file(path: Path) -> dict[str, Any]:
     try:
         return read_as(dict[str, Any], json.loads((path / COUNTERS).read_text("utf-8")))
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path / COUNTERS}: missing or damaged ({error.__class__.__name__})") from error
 
 
@@ -267,26 +267,26 @@ def read_references(path: Path) -> dict[str, Reference]:
     file = path / REFERENCES
     try:
         return read_as(dict[str, Reference], json.loads(file.read_text("utf-8"))) if file.exists() else {}
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{file}: damaged: {brief(error)}") from error
 
 
 def _to_counters(saved: dict[str, Any], path: Path) -> Counters:
     try:
         return read_as(Counters, {field.name: saved[field.name] for field in fields(Counters)})
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path}: its counters are damaged: {brief(error)}") from error
 
 
 def _tokenizer(path: Path) -> Tokenizer:
     try:
         return Tokenizer.load(path)
-    except (*DAMAGED, RuntimeError) as error:
+    except (*READ_ERRORS, RuntimeError) as error:
         raise InputError(f"{path}: its tokenizer is missing or damaged: {brief(error)}") from error
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (*DAMAGED, SafetensorError) as error:
+    except (*READ_ERRORS, SafetensorError) as error:
         raise InputError(f"{path}: missing or damaged ({brief(error)})") from error

@@ -8,7 +8,7 @@ from gato_dist.config.run_config import RunConfig
 from gato_dist.errors import InputError
 from gato_dist.scores.references import Reference
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.utils.files import flush, why_unwritten
+from gato_dist.utils.files import fsync, write_error_text
 from learner.checkpoint import Snapshot, check_compatible
 
 PARTIAL = ".partial"
@@ -118,14 +118,16 @@ class CheckpointFolder:
             if final.exists():
                 final.rename(before)
             partial.rename(final)
-            flush(self.root)
+            fsync(self.root)
             self._prune(final)
             self.failures = 0
         # safetensors raises its own error types if the disk is full.
         except Exception as error:
             self.failures += 1
             shutil.rmtree(partial, ignore_errors=True)
-            raise CheckpointFailed(f"{final}: the checkpoint could not be written: {why_unwritten(error)}") from error
+            raise CheckpointFailed(
+                f"{final}: the checkpoint could not be written: {write_error_text(error)}"
+            ) from error
 
     def _prune(self, newest: Path) -> None:
         """Deletes old checkpoints. Keeps refused ones with a later step, until the run has passed that step."""

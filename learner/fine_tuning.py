@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.errors import InputError
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import build_model, read_contents

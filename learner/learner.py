@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import LearnerConfig
+from gato_dist.config.training_sections import LearnerConfig
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
 from gato_dist.model.inputs import bucket_size, exact_size

@@ -5,7 +5,7 @@ from math import cos, pi
 import torch
 from torch import nn
 
-from gato_dist.config.sections import LearnerConfig
+from gato_dist.config.training_sections import LearnerConfig
 
 BETAS = (0.9, 0.95)
 EPSILON = 1e-8
@@ -27,7 +27,7 @@ def make_optimizer(model: nn.Module, config: LearnerConfig) -> torch.optim.AdamW
 
 
 def learning_rate(config: LearnerConfig, step: int, progress: float) -> float:
-    """Returns the learning rate: a linear warm-up from 1e-7, then a cosine decay to `final_share` of the maximum.
+    """Returns the learning rate: a linear warm-up from 1e-7, then a cosine decay to `final_lr_ratio` of the maximum.
 
     Args:
         config: maximum, warm-up steps and final share.
@@ -37,5 +37,5 @@ def learning_rate(config: LearnerConfig, step: int, progress: float) -> float:
     peak = config.learning_rate
     if step < config.warmup_steps:
         return INITIAL_RATE + (peak - INITIAL_RATE) * step / config.warmup_steps
-    floor = config.final_share * peak
+    floor = config.final_lr_ratio * peak
     return floor + (peak - floor) * (1 + cos(pi * min(progress, 1.0))) / 2

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gato_dist.config.sections import LearnerConfig
+from gato_dist.config.training_sections import LearnerConfig
 from gato_dist.errors import InputError
-from gato_dist.utils.port_filter import answer_only
+from gato_dist.utils.port_filter import restrict_port
 from learner.loss import LossModel
 
 # Counts are exchanged between hosts with gloo. With NCCL, the host would have to wait for the GPU.
@@ -87,7 +87,7 @@ def close_rendezvous_port() -> None:
     """
     local_only = os.environ.get("MASTER_ADDR") == "127.0.0.1"
     if local_only and rank() == 0 and world_size() > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        answer_only(int(os.environ["MASTER_PORT"]))
+        restrict_port(int(os.environ["MASTER_PORT"]))
 
 
 def is_first_worker() -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gato_dist.utils.restarts import MAX_DEATHS, Deaths
+from gato_dist.utils.restarts import MAX_FAILURES, RecentFailures
 
 _terminated = threading.Event()
 
@@ -31,7 +31,7 @@ def fit(
     from ray.exceptions import RayActorError
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 
-    deaths, make_trainer = Deaths(), _trainer()
+    deaths, make_trainer = RecentFailures(), _trainer()
     while True:
         trainer = make_trainer(
             _run,
@@ -50,10 +50,10 @@ def fit(
         except (TrainingFailedError, RayActorError) as error:
             if "learner.train.Preempted" in str(error):
                 continue
-            if not _of_death(error) or deaths.add() > MAX_DEATHS:
+            if not _of_death(error) or deaths.add() > MAX_FAILURES:
                 raise
             give_back_places()
-            tell(f"learner worker died; starting it again ({deaths.count} of {MAX_DEATHS})")
+            tell(f"learner worker died; starting it again ({deaths.count} of {MAX_FAILURES})")
         else:
             return
 

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor, uint8
 
 from gato_dist.config.run_config import RunConfig, parse_config
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.scores.references import Reference
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.utils.files import flush, why_unwritten
+from gato_dist.utils.files import atomic_path, write_error_text
 from gato_dist.utils.locks import hold_file
 from gato_dist.utils.typed_json import read_as, to_json
 
@@ -55,16 +55,12 @@ def write_weights_file(
     with hold_file(out):
         if out.exists():
             raise InputError(f"{out}: exists already")
-        partial = out.with_name(out.name + ".partial")
         try:
-            save_file(weights, partial, metadata | {"sha256": _checksum(metadata, weights)})
-            flush(partial)
-            partial.rename(out)
+            with atomic_path(out, durable=True) as partial:
+                save_file(weights, partial, metadata | {"sha256": _checksum(metadata, weights)})
         # safetensors raises its own error types if the disk is full.
         except (OSError, SafetensorError) as error:
-            raise OSError(f"{out}: cannot be written: {why_unwritten(error)}") from error
-        finally:
-            partial.unlink(missing_ok=True)
+            raise OSError(f"{out}: cannot be written: {write_error_text(error)}") from error
 
 
 def read_weights_file(path: Path) -> tuple[RunConfig, Tokenizer, dict[str, Any], dict[str, Tensor]]:
@@ -77,7 +73,7 @@ def read_weights_file(path: Path) -> tuple[RunConfig, Tokenizer, dict[str, Any],
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (*DAMAGED, SafetensorError) as error:
+    except (*READ_ERRORS, SafetensorError) as error:
         raise InputError(f"{path}: not a .safetensors file, or damaged ({brief(error)})") from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path}: not written by gato-dist checkpoint export ({FORMAT!r})")
@@ -87,7 +83,7 @@ def read_weights_file(path: Path) -> tuple[RunConfig, Tokenizer, dict[str, Any],
         config = parse_config(json.loads(metadata["config"]), str(path))
         tokenizer = Tokenizer.from_dict(json.loads(metadata["tokenizer"]), base64.b64decode(metadata["text_model"]))
         return config, tokenizer, read_as(dict[str, Any], json.loads(metadata["counters"])), weights
-    except (*DAMAGED, RuntimeError) as error:
+    except (*READ_ERRORS, RuntimeError) as error:
         raise InputError(f"{path}: its metadata are damaged: {brief(error)}") from error
 
 
@@ -96,7 +92,7 @@ def read_file_references(path: Path) -> dict[str, Reference]:
     try:
         with safe_open(path, "pt") as file:
             return read_as(dict[str, Reference], json.loads((file.metadata() or {}).get("references", "{}")))
-    except (*DAMAGED, SafetensorError) as error:
+    except (*READ_ERRORS, SafetensorError) as error:
         raise InputError(f"{path}: its reference scores are damaged: {brief(error)}") from error
 
 

@@ -4,17 +4,19 @@ import hashlib
 from dataclasses import dataclass
 from functools import partial
 
+from gato_dist.config.data_sections import TaskConfig, TokensConfig
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import TaskConfig, TokensConfig
 from gato_dist.errors import InputError
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.packing import Packer, Prompting
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.utils.typed_json import to_json
-from replay.corpora.chunks import Corpus, CorpusChunks
-from replay.dataset.dataset import Dataset, EpisodeChunks
-from replay.loader import Source
+from replay.corpora.chunks import CorpusChunks
+from replay.corpora.corpus import Corpus
+from replay.dataset.dataset import Dataset
+from replay.episode_chunks import EpisodeChunks
+from replay.loader import DiskSource
 
 
 @dataclass(frozen=True)
@@ -39,23 +41,27 @@ class _MakePacker:
 
 def disk_sources(
     config: RunConfig, tokenizer: Tokenizer, dataset: Dataset | None, corpora: list[Corpus], seed: int
-) -> list[Source]:
+) -> list[DiskSource]:
     """One for each of the configuration's tasks that the dataset holds, and for its corpora: weights and indices."""
     sources = []
     for index, task in enumerate(config.tasks):
         if dataset and task.name in dataset.shards:
             own = tokenizer.tasks[task.name]
             make = partial(
-                EpisodeChunks, dataset.shards[task.name], own, config.tokens.length,
-                _MakePacker(config.tokens, task, own), seed + index,
-            )  # fmt: skip
-            sources.append(Source(index, task.weight, make))
+                EpisodeChunks,
+                dataset.shards[task.name],
+                own,
+                length=config.tokens.length,
+                make_packer=_MakePacker(config.tokens, task, own),
+                seed=seed + index,
+            )
+            sources.append(DiskSource(index, task.weight, make))
     for index, corpus in enumerate(corpora, len(config.tasks)):
         documents = DocumentTokenizer(
             tokenizer.text, tokenizer.vocabulary, config.tokens.image_size, corpus.config.predict_question
         )
-        chunks = partial(CorpusChunks, corpus, documents, config.tokens.length, seed + index)
-        sources.append(Source(index, corpus.config.weight, chunks))
+        chunks = partial(CorpusChunks, corpus, documents, length=config.tokens.length, seed=seed + index)
+        sources.append(DiskSource(index, corpus.config.weight, chunks))
     return sources
 
 

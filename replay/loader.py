@@ -1,84 +1,132 @@
-"""Batches for the learner from data at rest: shuffled, shared among workers, and taken up again exactly.
+"""Batches for the learner from data on disk: shuffled, divided among workers, and resumable at any batch.
 
-A batch is made of lanes. Each lane reads a share of its own of every source, so that the batches of a run are the same
-however many workers and loader processes divide the lanes among them, and nothing is seen twice in an epoch. A lane's
-order is cut into chunks, which are functions of their number alone: where a lane stands is two integers a source.
+A batch is made of lanes. Each lane reads its own share of every source. So the batches of a run are the same however
+many workers and loader processes divide the lanes among them, and nothing is read twice in an epoch. A lane's order is
+cut into chunks, and a chunk depends only on its number: the position of a lane is two integers for each source.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, pairwise
+from typing import Protocol
 
 import numpy as np
 
 from gato_dist.sequence import Batch, DataPosition, Sequences, collate
-from replay.reverb.sampler import join_sequences, slice_sequences
+from replay.sequence_blocks import join_sequences
 
-Chunks = Callable[[int], Sequences]
+
+class Chunks(Protocol):
+    """The sequences of one lane, in chunks 0, 1, 2 …, without end. A chunk depends only on its number.
+
+    Attributes:
+        damaged: how many damaged documents were skipped so far.
+    """
+
+    @property
+    def damaged(self) -> int: ...
+
+    def __call__(self, number: int) -> Sequences:
+        """Returns the sequences of a chunk; there may be none.
+
+        Raises:
+            InputError: the data are damaged.
+        """
+        ...
+
+
+class OpenLane(Protocol):
+    """Opens one lane of a source."""
+
+    def __call__(self, *, lane: int, lanes: int) -> Chunks: ...
 
 
 @dataclass(frozen=True)
-class Source:
-    """Data of one task of the mixture. open: (lane, lanes) → the rows of that lane's chunk 0, 1, 2 …, without end."""
+class DiskSource:
+    """The data on disk of one task or corpus.
+
+    Attributes:
+        task: index among the tasks and corpora of the run.
+        weight: proportional to its share of sequences in batches.
+        open: opens lane `lane` of `lanes`. Must be picklable for loader processes.
+    """
 
     task: int
     weight: float
-    open: Callable[[int, int], Chunks]
+    open: OpenLane
 
 
 class LaneStream:
-    """Any number of rows at a time from chunks; begins at (chunk, row)."""
+    """Hands out the sequences of one lane of a source, in order.
 
-    def __init__(self, chunks: Chunks, chunk: int = 0, row: int = 0) -> None:
-        self._chunks, self._chunk, self._row = chunks, chunk, row
-        self._rows: Sequences | None = None
+    Args:
+        chunks: the lane.
+        chunk: the chunk to start at.
+        sequence: index of the first sequence in that chunk.
+    """
+
+    def __init__(self, chunks: Chunks, chunk: int = 0, sequence: int = 0) -> None:
+        self._chunks, self._chunk, self._sequence = chunks, chunk, sequence
+        self._loaded: Sequences | None = None
 
     def take(self, count: int) -> Sequences:
-        """The next `count` rows."""
+        """Returns the next `count` sequences."""
         parts: list[Sequences] = []
         while count:
-            if self._rows is None:
-                self._rows = self._chunks(self._chunk)
-            parts.append(slice_sequences(self._rows, self._row, min(self._row + count, len(self._rows))))
-            self._row += len(parts[-1])
+            if self._loaded is None:
+                self._loaded = self._chunks(self._chunk)
+            parts.append(self._loaded.take(slice(self._sequence, self._sequence + count)))
+            self._sequence += len(parts[-1])
             count -= len(parts[-1])
-            if self._row >= len(self._rows):
-                self._chunk, self._row, self._rows = self._chunk + 1, 0, None
+            if self._sequence >= len(self._loaded):
+                self._chunk, self._sequence, self._loaded = self._chunk + 1, 0, None
         return join_sequences([part for part in parts if len(part)])
 
     @property
     def cursor(self) -> tuple[int, int]:
-        return self._chunk, self._row
+        """The chunk of the next sequence, and its index there."""
+        return self._chunk, self._sequence
 
     @property
     def damaged(self) -> int:
-        """Documents that were skipped since this was made; episodes never are."""
-        return getattr(self._chunks, "damaged", 0)
+        """How many damaged documents this stream skipped."""
+        return self._chunks.damaged
 
 
 class LaneBatches:
     """Endless batches of some of a run's lanes.
 
-    rows: of each lane in a batch. lanes: which of the `of` lanes; position: where all of them begin.
-    A row's source is drawn by weight, from a generator of its own for every lane and batch.
+    The number of sequences from each source is drawn by weight. Every lane and batch has a random generator of its own.
+
+    Args:
+        sources: what to read.
+        lanes: numbers of the lanes to read.
+        total_lanes: number of all lanes.
+        lane_sequences: sequences of each lane in a batch.
+        tensor_size: the width that compact tensors are padded to.
+        position: where all lanes start.
     """
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[DiskSource],
         lanes: Sequence[int],
-        of: int,
-        rows: int,
+        *,
+        total_lanes: int,
+        lane_sequences: int,
         tensor_size: int,
         position: DataPosition,
     ) -> None:
-        self._sources, self._lanes, self._rows = sources, lanes, rows
+        self._sources, self._lanes, self._lane_sequences = sources, lanes, lane_sequences
         self._tensor_size, self._seed, self._batches = tensor_size, position.seed, position.batches
         weights = np.array([source.weight for source in sources])
         self._shares = weights / weights.sum()
         self._streams = [
-            [LaneStream(source.open(lane, of), *position.cursor[lane, i].tolist()) for i, source in enumerate(sources)]
+            [
+                LaneStream(source.open(lane=lane, lanes=total_lanes), *position.cursor[lane, i].tolist())
+                for i, source in enumerate(sources)
+            ]
             for lane in lanes
         ]
 
@@ -86,7 +134,8 @@ class LaneBatches:
         for number in count(self._batches):
             parts = []
             for lane, streams in zip(self._lanes, self._streams, strict=True):
-                draws = np.random.default_rng([self._seed, lane, number]).multinomial(self._rows, self._shares)
+                random = np.random.default_rng([self._seed, lane, number])
+                draws = random.multinomial(self._lane_sequences, self._shares)
                 for source, stream, draw in zip(self._sources, streams, draws, strict=True):
                     if draw:
                         parts.append((source.task, stream.take(int(draw))))
@@ -97,7 +146,8 @@ class LaneBatches:
 
 
 def load_batches(
-    sources: Sequence[Source],
+    sources: Sequence[DiskSource],
+    *,
     batch: int,
     lanes: int,
     tensor_size: int,
@@ -106,16 +156,35 @@ def load_batches(
     workers: int = 1,
     loaders: int = 0,
 ) -> Iterator[Batch]:
-    """Worker `rank`'s share of global batches of `batch` rows. loaders: processes that read; 0: this one does.
+    """Yields one worker's share of every global batch. Each carries the cursor of this worker's lanes.
 
-    Each batch carries the cursor of this worker's lanes. Raises InputError where data are damaged.
+    Args:
+        sources: what to read.
+        batch: sequences in a global batch.
+        lanes: number of all lanes.
+        tensor_size: the width that compact tensors are padded to.
+        position: where the run continues.
+        rank: the worker's number, 0 … workers − 1.
+        workers: number of the learner's workers.
+        loaders: number of processes that read; 0: this process reads.
+
+    Raises:
+        InputError: data are damaged.
     """
     own = range(rank * lanes // workers, (rank + 1) * lanes // workers)
-    make = partial(LaneBatches, sources, of=lanes, rows=batch // lanes, tensor_size=tensor_size, position=position)
+    make = partial(
+        LaneBatches,
+        sources,
+        total_lanes=lanes,
+        lane_sequences=batch // lanes,
+        tensor_size=tensor_size,
+        position=position,
+    )
     if not loaders:
         return iter(make(own))
-    from replay.processes import in_processes
+    # Needs torch, which collecting and generating do not.
+    from replay.loader_processes import batches_from_processes
 
     cuts = np.linspace(0, len(own), min(loaders, len(own)) + 1).astype(int)
     parts = [own[first:end] for first, end in pairwise(cuts)]
-    return in_processes([partial(make, part) for part in parts])
+    return batches_from_processes([partial(make, part) for part in parts])

@@ -1,57 +1,76 @@
-"""Batches drawn over tasks and sources by their weights, whatever the rates at which they are produced."""
+"""Batches that mix tasks and sources by their weights, regardless of how fast each produces sequences."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gato_dist.sequence import Batch, Sequences, collate
 from gato_dist.sources import Guidance, Source
-from replay.reverb.sampler import AHEAD, ReadySequences, join_sequences
+from replay.sequence_blocks import MAX_BLOCKS_AHEAD, ReadySequences, join_sequences
 from replay.usage import Usage
 
 POLL_SECONDS = 0.2
-DRY_SECONDS = 10.0  # a table that has rows gives them in milliseconds
-Shares = Callable[[float], dict[Source, float]]
+DRY_SECONDS = 10.0  # a table that holds sequences answers within milliseconds
+SourceShares = Callable[[float], dict[Source, float]]
 
 
-def _experts_alone(progress: float) -> dict[Source, float]:
+def _experts_only(progress: float) -> dict[Source, float]:
     return {Source.EXPERT: 1.0}
 
 
 @dataclass(frozen=True)
-class Stream:
-    """Rows of one task from one source, in blocks without end. task: index among the run's.
+class TaskStream:
+    """An endless stream of one task's sequences from one source.
 
-    weight: share of a batch's rows, as far as it goes by task; of several of one task and source, each one's part.
+    Attributes:
+        task: index among the tasks and corpora of the run.
+        weight: the task's weight in batches, for an expert's stream. Several streams of the same task and source
+            divide the task's weight in proportion to theirs.
+        blocks: the sequences, in blocks.
+        source: where they come from.
     """
 
     task: int
     weight: float
-    rows: Iterator[Sequences]
+    blocks: Iterator[Sequences]
     source: Source = Source.EXPERT
 
 
 class MixtureBatches:
-    """Batches of `batch` rows; each row's task is drawn with probability proportional to its weight, then its source.
+    """Endless batches. Each sequence's task is drawn with probability proportional to its weight, then its source.
 
-    A task's weight is that of its streams of experts. Their first rows are waited for, but no longer than `patience`
-    seconds after the first batch was asked for, and not for tasks that `guide` says are in trouble; a stream that dries
-    up afterwards is waited for 10 s. What is not waited for is left out, its task's share falling to the other tasks,
-    until it has rows. Other sources are never waited for: what one has not got falls to the task's others, and in the
-    end to its experts.
-    shares: of a task's sources at some progress of the run. guide: asked at every batch; it must not block.
-    usage: counts what is drawn.
+    The weights of a task's expert streams add up to the weight of the task. For expert streams a batch waits:
+
+    - for the first sequence of each, until `patience` seconds after the first batch was requested. There is no wait for
+      tasks that `guide` reports as troubled.
+    - for later sequences, up to 10 s.
+
+    After that, a stream counts as missing until it has sequences, and the other tasks share its part. Other sources
+    are never waited for: what they lack comes from the task's other sources, and in the end from its experts.
+
+    Args:
+        streams: what to mix.
+        batch: sequences in a batch.
+        tensor_size: the width that compact tensors are padded to.
+        seed: of the draws.
+        source_shares: returns the share of each source in a task's sequences, from the run's progress 0 … 1.
+        guide: called for every batch; it must not block.
+        usage: counts the sequences that batches use.
+        patience: seconds.
     """
 
     def __init__(
         self,
-        streams: Sequence[Stream],
+        streams: Sequence[TaskStream],
+        *,
         batch: int,
         tensor_size: int,
         seed: int,
-        shares: Shares = _experts_alone,
+        source_shares: SourceShares = _experts_only,
         guide: Callable[[], Guidance] = Guidance,
         usage: Usage | None = None,
         patience: float = float("inf"),
@@ -59,70 +78,79 @@ class MixtureBatches:
         self._streams = list(streams)
         self._tasks = np.array([stream.task for stream in streams])
         self._weights = np.array([stream.weight for stream in streams])
-        self._expert = np.array([stream.source is Source.EXPERT for stream in streams])
-        # Experts' rows are waited for: further ones lying ready would only be older.
-        self._rows = [ReadySequences(s.rows, 1 if s.source is Source.EXPERT else AHEAD) for s in streams]
-        self._began, self._missing = np.zeros(len(self._rows), bool), np.zeros(len(self._rows), bool)
+        self._is_expert = np.array([stream.source is Source.EXPERT for stream in streams])
+        # Batches wait for experts. Further blocks read ahead would only be older.
+        self._ready = [
+            ReadySequences(stream.blocks, 1 if stream.source is Source.EXPERT else MAX_BLOCKS_AHEAD)
+            for stream in streams
+        ]
+        self._began, self._missing = np.zeros(len(self._ready), bool), np.zeros(len(self._ready), bool)
         self._batch, self._tensor_size = batch, tensor_size
         self._random = np.random.default_rng(seed)
-        self._source_shares, self._guide = shares, guide
+        self._source_shares, self._guide = source_shares, guide
         self._usage = usage if usage is not None else Usage([])
         self._patience = patience
 
     def __iter__(self) -> Iterator[Batch]:
-        until = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._patience
         while True:
-            yield collate(self._draw(until), self._tensor_size)
+            yield collate(self._draw(deadline), self._tensor_size)
 
-    def shares(self, guidance: Guidance) -> np.ndarray:
-        """Of a batch's rows, of each stream as it stands now: float64 [streams], adding up to 1; 0 without any rows."""
+    def shares(self, guidance: Guidance) -> NDArray[np.float64]:
+        """Returns the share of each stream in a batch at this moment.
+
+        Returns:
+            float64 [streams]. The shares add up to 1, or all are 0 if no stream has sequences.
+        """
         by_source = self._source_shares(guidance.progress)
-        has = np.array([rows.any for rows in self._rows])
-        self._missing &= ~has
-        has |= self._expert & ~self._missing
-        part = self._weights * [by_source.get(stream.source, 0.0) for stream in self._streams] * has
-        many = int(self._tasks.max()) + 1
-        # Where a task's schedule leaves nothing to what it has, that is its experts.
-        empty = np.bincount(self._tasks, part, many) == 0
-        part = np.where(empty[self._tasks], self._weights * self._expert * has, part)
-        of_task: np.ndarray = np.bincount(self._tasks, self._weights * self._expert, many)
+        available = np.array([ready.any for ready in self._ready])
+        self._missing &= ~available
+        available |= self._is_expert & ~self._missing
+        part = self._weights * [by_source.get(stream.source, 0.0) for stream in self._streams] * available
+        tasks = int(self._tasks.max()) + 1
+        # A task whose available sources all have share 0 uses its experts.
+        empty = np.bincount(self._tasks, part, tasks) == 0
+        part = np.where(empty[self._tasks], self._weights * self._is_expert * available, part)
+        of_task: NDArray[Any] = np.bincount(self._tasks, self._weights * self._is_expert, tasks)
         if guidance.factors is not None:
-            of_task = of_task * guidance.factors[:many]
-        whole = np.bincount(self._tasks, part, many)
-        shares = part * np.divide(of_task, whole, out=np.zeros(many), where=whole > 0)[self._tasks]
+            of_task = of_task * guidance.factors[:tasks]
+        whole = np.bincount(self._tasks, part, tasks)
+        shares: NDArray[np.float64] = (
+            part * np.divide(of_task, whole, out=np.zeros(tasks), where=whole > 0)[self._tasks]
+        )
         return shares / (shares.sum() or 1.0)
 
-    def _draw(self, until: float) -> list[tuple[int, Sequences]]:
-        """The rows of a batch, with their tasks. until: when first rows are no longer waited for."""
+    def _draw(self, deadline: float) -> list[tuple[int, Sequences]]:
+        """Returns (task, sequences) for one batch. deadline: no waiting for first sequences after this time."""
         parts: list[tuple[int, Sequences]] = []
-        while (wanted := self._batch - sum(len(rows) for _, rows in parts)) > 0:
+        while (wanted := self._batch - sum(len(sequences) for _, sequences in parts)) > 0:
             guidance = self._guide()
             shares = self.shares(guidance)
             if shares.any():
-                parts += self._take(self._random.multinomial(wanted, shares), guidance.version, until)
+                parts += self._take(self._random.multinomial(wanted, shares), guidance.version, deadline)
             else:
                 time.sleep(POLL_SECONDS)
         return parts
 
-    def _take(self, counts: np.ndarray, version: int, until: float) -> Iterator[tuple[int, Sequences]]:
+    def _take(self, counts: NDArray[np.int64], version: int, deadline: float) -> Iterator[tuple[int, Sequences]]:
         counts = counts.copy()
-        # Those that may come short first, so that their task's experts can fill in.
-        for index in np.argsort(self._expert, kind="stable"):
+        # Experts last: they fill in for other sources of their task that have too few sequences.
+        for index in np.argsort(self._is_expert, kind="stable"):
             stream, wanted = self._streams[index], int(counts[index])
             if not wanted:
                 continue
-            if self._expert[index]:
-                rows = self._wait(index, wanted, until)
+            if self._is_expert[index]:
+                sequences = self._wait_for_expert(index, wanted, deadline)
             else:
-                rows = self._rows[index].take(wanted)
-                counts[np.flatnonzero((self._tasks == stream.task) & self._expert)[0]] += wanted - len(rows)
-            if rows is not None:
-                self._usage.drew(stream.task, stream.source, rows, version)
-                yield stream.task, rows
+                sequences = self._ready[index].take(wanted)
+                counts[np.flatnonzero((self._tasks == stream.task) & self._is_expert)[0]] += wanted - len(sequences)
+            if sequences is not None:
+                self._usage.drew(stream.task, stream.source, sequences, version)
+                yield stream.task, sequences
 
-    def _wait(self, index: int, wanted: int, until: float) -> Sequences | None:
-        """Rows of an expert's stream: fewer than wanted, or None, where they do not come. Then it counts as missing."""
-        ready, task = self._rows[index], self._streams[index].task
+    def _wait_for_expert(self, index: int, wanted: int, deadline: float) -> Sequences | None:
+        """Returns an expert's sequences. If too few come, returns fewer or None and marks the stream as missing."""
+        ready, task = self._ready[index], self._streams[index].task
         parts: list[Sequences] = []
         dry = time.monotonic() + DRY_SECONDS
         while wanted and not self._missing[index]:
@@ -133,5 +161,5 @@ class MixtureBatches:
             elif self._began[index]:
                 self._missing[index] = time.monotonic() > dry
             else:
-                self._missing[index] = time.monotonic() > until or task in self._guide().troubled
+                self._missing[index] = time.monotonic() > deadline or task in self._guide().troubled
         return join_sequences(parts) if parts else None

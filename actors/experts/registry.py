@@ -11,12 +11,12 @@ import numpy as np
 
 from actors.experts.noise import NoisyExpert
 from actors.experts.random import RandomPolicy
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Provenance
 from gato_dist.errors import InputError
 from gato_dist.ports import Policy, VectorEnv
-from gato_dist.tasks import TaskEntry, played_entry, task_entry
+from gato_dist.tasks import TaskEntry, playable_entry, task_entry
 from gato_dist.utils.typed_json import to_json
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def policy_provenance(task: str, policy: Policy, weights_version: int = -1) -> P
     text = policy.describe()
     content = hashlib.sha256(to_json(text, sort_keys=True).encode()).hexdigest()[:16]
     versions = {name: version(name) for name in VERSIONED}
-    return Provenance(task, 0, text["name"], content, weights_version=weights_version, versions=versions)
+    return Provenance(
+        task=task, seed=0, policy=text["name"], policy_hash=content, weights_version=weights_version, versions=versions
+    )
 
 
 Maker = Callable[[TaskEntry, "_EnvMaker", dict[str, Any]], Demonstrator]
@@ -75,7 +77,7 @@ def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Dem
 
 def find_kind(task: str, kind: str | None) -> ExpertKind:
     """This kind of expert for this task. Raises InputError that lists the kinds there are."""
-    entry = played_entry(task)
+    entry = playable_entry(task)
     chosen = kind or entry.expert
     found = _KINDS.get((chosen, entry.family)) or _KINDS.get((chosen, "*"))
     if found is None:

@@ -10,7 +10,7 @@ from gato_dist.episode import Observations
 from gato_dist.errors import InputError
 from gato_dist.ports import Info
 from gato_dist.specs import Modality, TaskSpec
-from gato_dist.utils.import_object import find
+from gato_dist.utils.import_object import import_object
 
 
 class CallableExpert:
@@ -22,7 +22,7 @@ class CallableExpert:
     """
 
     def __init__(self, spec: TaskSpec, seeds: list[int], policy: str = "") -> None:
-        found = find(policy)
+        found = import_object(policy)
         if not callable(found):
             raise ValueError(f"expert_options.policy: {policy} is neither a function nor a class")
         self._spec, self._name = spec, policy

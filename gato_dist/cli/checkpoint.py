@@ -43,10 +43,10 @@ def _info(options: argparse.Namespace) -> int | None:
 
 def _export(options: argparse.Namespace) -> int | None:
     from gato_dist.errors import InputError
-    from gato_dist.utils.files import suffix_of
+    from gato_dist.utils.files import lowercase_suffix
     from learner.checkpoint import export_checkpoint
 
-    if suffix_of(options.out) != ".safetensors":
+    if lowercase_suffix(options.out) != ".safetensors":
         raise InputError(f"--out: {options.out} must end in .safetensors")
     contents = export_checkpoint(options.checkpoint, options.out)
     print(f"{options.out}: step {contents.counters.step}, {options.out.stat().st_size:,} bytes")

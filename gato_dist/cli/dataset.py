@@ -50,9 +50,9 @@ def _info(options: argparse.Namespace) -> int | None:
     root = Location.of(options.dataset)
     print_dataset(root)
     if options.html:
-        from gato_dist.datasets.exchange import draw_dataset
+        from gato_dist.datasets.exchange import write_html
 
-        draw_dataset(root, options.html)
+        write_html(root, options.html)
     return None
 
 
@@ -73,10 +73,10 @@ def _merge(options: argparse.Namespace) -> int | None:
 
 
 def _card(options: argparse.Namespace) -> int | None:
-    from gato_dist.datasets.exchange import describe
+    from gato_dist.datasets.exchange import rewrite_card
     from replay.dataset.storage import Location
 
-    describe(Location.of(options.dataset))
+    rewrite_card(Location.of(options.dataset))
     return None
 
 

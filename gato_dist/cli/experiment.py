@@ -32,13 +32,15 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def _few_shot(options: argparse.Namespace) -> int | None:
-    from gato_dist.evaluation.few_shot import Request, few_shot
+    from gato_dist.experiments.few_shot import few_shot
+    from gato_dist.experiments.few_shot_plan import FewShotRequest
 
     out = options.out or Path("runs") / f"few-shot.{task_file_name(options.task)}"
     few_shot(
-        Request(
-            options.task, options.checkpoint, out, options.data, options.episodes, options.series, options.scores,
-            options.scratch_rate, options.seed, tuple(options.overrides),
+        FewShotRequest(
+            task=options.task, checkpoint=options.checkpoint, out=out, data=options.data, episodes=options.episodes,
+            series=options.series, scores=options.scores, scratch_rate=options.scratch_rate, seed=options.seed,
+            overrides=tuple(options.overrides),
         )
     )  # fmt: skip
     return None

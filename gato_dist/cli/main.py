@@ -12,8 +12,8 @@ from gato_dist.cli.checkpoint import add_checkpoint
 from gato_dist.cli.dataset import add_dataset
 from gato_dist.cli.experiment import add_experiment
 from gato_dist.cli.scores import add_scores
-from gato_dist.errors import InputError
-from gato_dist.utils.encodings import check_names, replace_what_stdout_lacks
+from gato_dist.errors import InputError, brief
+from gato_dist.utils.locale_support import check_option_paths, make_stdout_lossy
 from gato_dist.utils.signals import interrupt_on_terminate
 
 # What no file can be called: the user's mistake, whichever argument it was.
@@ -25,10 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     # Set before torch or TensorFlow are loaded: later they no longer listen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     interrupt_on_terminate()
-    replace_what_stdout_lacks()
+    make_stdout_lossy()
     options = _parse(arguments)
     try:
-        check_names(vars(options))
+        check_option_paths(vars(options))
         return options.command(options) or 0
     except InputError as error:
         print(f"gato-dist: {error}", file=sys.stderr)
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("gato-dist: interrupted", file=sys.stderr)
         return 130
     except (RuntimeError, OSError, MemoryError) as error:
-        print(f"gato-dist: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"gato-dist: {brief(error, limit=None)}", file=sys.stderr)
         return 2 if getattr(error, "errno", None) in NO_PATH else 1
 
 
@@ -227,12 +227,15 @@ def _experts_train(options: argparse.Namespace) -> int | None:
 
 def _experts_score(options: argparse.Namespace) -> int | None:
     from gato_dist.commands.expert_training import parse_overrides
-    from gato_dist.evaluation.references import score_experts
+    from gato_dist.evaluation.references import ReferenceRequest, score_experts
     from gato_dist.tasks import match_tasks
 
-    chosen = parse_overrides(options.overrides)
-    tasks, kind = match_tasks(options.tasks), options.expert
-    score_experts(tasks, options.episodes, options.seed, kind, chosen, options.workers)
+    score_experts(
+        ReferenceRequest(
+            tasks=match_tasks(options.tasks), episodes=options.episodes, seed=options.seed, kind=options.expert,
+            options=parse_overrides(options.overrides), workers=options.workers,
+        )
+    )  # fmt: skip
     return None
 
 
@@ -293,27 +296,29 @@ def _doctor(options: argparse.Namespace) -> int | None:
 
 
 def _collect(options: argparse.Namespace) -> int | None:
+    from gato_dist.config.data_sections import TaskConfig
     from gato_dist.config.run_config import load_config
-    from gato_dist.config.sections import TaskConfig
-    from gato_dist.tasks import choose, match_tasks
+    from gato_dist.tasks import match_tasks, select_tasks
 
     if options.config:
         tasks = load_config(options.config).tasks
         if options.tasks:
-            chosen = choose([task.name for task in tasks], options.tasks, options.config)
+            chosen = select_tasks([task.name for task in tasks], options.tasks, options.config)
             tasks = tuple(task for task in tasks if task.name in chosen)
     elif options.tasks:
         tasks = tuple(TaskConfig(name=name) for name in match_tasks(options.tasks))
     else:
         raise InputError("collect: give a CONFIG, or --tasks GLOB")
-    from gato_dist.datasets.collect import Request, collect
-    from gato_dist.datasets.collect_plan import Goal
+    from gato_dist.datasets.collect import collect
+    from gato_dist.datasets.collect_plan import CollectionGoal
+    from gato_dist.datasets.collect_request import CollectionRequest
     from replay.dataset.storage import Location
 
     collect(
-        Request(
-            tasks, Goal(options.episodes, options.steps), Location.of(options.out), options.policy,
-            options.min_fraction, options.seed, options.workers, options.address,
+        CollectionRequest(
+            tasks=tasks, goal=CollectionGoal(options.episodes, options.steps), out=Location.of(options.out),
+            policy=options.policy, min_fraction=options.min_fraction, seed=options.seed, workers=options.workers,
+            address=options.address,
         )
     )  # fmt: skip
     return None

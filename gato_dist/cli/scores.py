@@ -45,12 +45,14 @@ def add_scores(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int | None:
-    from gato_dist.evaluation.checkpoint import Manner, Request, evaluate_checkpoint
+    from gato_dist.evaluation.checkpoint import EvaluationRequest, evaluate_checkpoint
+    from gato_dist.evaluation.players import EvaluationOverrides
 
     evaluate_checkpoint(
-        Request(
-            options.checkpoint, options.tasks, options.episodes, options.workers,
-            Manner(options.temperature, options.prompt_tokens), options.out, options.json,
+        EvaluationRequest(
+            checkpoint=options.checkpoint, tasks=options.tasks, episodes=options.episodes, workers=options.workers,
+            overrides=EvaluationOverrides(temperature=options.temperature, prompt_tokens=options.prompt_tokens),
+            table=options.out, details=options.json,
         )
     )  # fmt: skip
     return None

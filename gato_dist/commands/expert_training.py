@@ -13,6 +13,7 @@ from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.tasks import task_entry
 from gato_dist.utils.console import PLAIN_SECONDS, make_console
+from gato_dist.utils.files import write_text_atomically
 from gato_dist.utils.locks import hold_folder, is_unused
 from gato_dist.utils.typed_json import to_json
 
@@ -123,9 +124,7 @@ def _score(job: "Job") -> str:
         for name, score in (("expert", expert), ("random", random))
     }
     record = json.loads(manifest.read_text("utf-8")) | {"command": command_of(job), "scores": scores}
-    partial = manifest.with_suffix(".partial")
-    partial.write_text(to_json(record, indent=1), "utf-8")
-    partial.rename(manifest)
+    write_text_atomically(manifest, to_json(record, indent=1))
     return (
         f"{task}: random {random.mean:.2f} ± {random.std:.2f}, expert {expert.mean:.2f} ± {expert.std:.2f} "
         f"({EPISODES} episodes each) → {folder}"

@@ -6,7 +6,7 @@ import torch
 from rich.table import Table
 
 from gato_dist.config.model_presets import MODEL_PRESETS, PAPER_PARAMETERS
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
 from gato_dist.tokens.vocabulary import Vocabulary

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError, brief
-from gato_dist.scores.references import Reference, Score, load_external, load_reference
+from gato_dist.scores.published import published_scores
+from gato_dist.scores.references import Reference, Score, load_reference
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import task_entry
 from gato_dist.tokens.step_size import min_step_tokens
@@ -57,7 +58,7 @@ def print_experts(tasks: list[str]) -> None:
         score = ["–", "–", "", "", ""]
         with contextlib.suppress(InputError):
             reference = load_reference(task)
-            if not reference.random_alone:
+            if not reference.expert_is_random:
                 expert = reference.expert
                 score = [expert.policy, expert.policy_hash, _interval(expert), str(expert.episodes), expert.date]
         rows.append([task, entry.expert or NO_EXPERT, labels, *score])
@@ -112,13 +113,13 @@ def _scores(task: str) -> list[str]:
     entry = task_entry(task)
     published = ", ".join(
         f"{row.source} {row.expert:g}" + (f", human {row.human:g}" if row.human is not None else "")
-        for row in load_external(task)
+        for row in published_scores(task)
     )
     try:
         reference = load_reference(task)
     except InputError:
         return [entry.expert or NO_EXPERT, "–", "–", published]
-    if reference.random_alone:
+    if reference.expert_is_random:
         return [NO_EXPERT, _interval(reference.random), "–", published]
     return [_kind(entry.expert, reference), _interval(reference.random), _interval(reference.expert), published]
 

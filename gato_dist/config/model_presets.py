@@ -1,4 +1,4 @@
-"""Model sizes by name: the paper's three (section C.1, table 5), and small ones for CPUs."""
+"""Model presets: the paper's three sizes (section C.1, table 5), and small ones for CPUs."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _PAPER: dict[str, Any] = {
     "stochastic_depth": 0.1,
 }
 
-# `feed_forward` counts both halves that GEGLU makes one of: read otherwise, the 1.18B model would have 1.7B parameters.
+# `feed_forward` counts both halves of the GEGLU layer: otherwise the 1.18B model would have 1.7B parameters.
 MODEL_PRESETS: dict[str, dict[str, Any]] = {
     "paper-1.18b": _PAPER | {"width": 2048, "layers": 24, "heads": 16, "key_size": 128, "feed_forward": 8192},
     "paper-364m": _PAPER | {"width": 1536, "layers": 12, "heads": 12, "key_size": 128, "feed_forward": 6144},

@@ -1,23 +1,22 @@
-"""Which shards of a task are still to be played: decided in the order of their episodes, whoever plays them when.
+"""Plans which shards of a task are still to be played. A plan depends on the shards, not on who plays them or when.
 
-Shards are cut at multiples of `SHARD`, and where a collection of that many episodes ends; one that is there is never
-played again. A goal in steps, or in episodes of which some are dropped, needs as many shards as it turns out: the
-first ones that reach it. What was played beyond those, since several play at once, does not stay.
+Shards begin at multiples of `SHARD_EPISODES`, and where an earlier, smaller collection ended. An existing shard is
+never played again. If the goal is a number of steps, or if episodes may be dropped, the number of shards is not known
+in advance: the goal needs the first shards that reach it. Several workers may play more; the surplus is deleted.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 
 from gato_dist.seeds import DATASET_SEEDS
-from replay.dataset.episodes import Manifest
+from replay.dataset.shards import Manifest
 
-SHARD = 16  # episodes: as many environments play at once
-HOPELESS = 10 * SHARD  # episodes in a row of which none was good enough
+SHARD_EPISODES = 16  # as many environments play at once
+MAX_REJECTED = 10 * SHARD_EPISODES  # successive episodes that were all dropped, after which a collection gives up
 
 
 @dataclass(frozen=True)
-class Goal:
-    """What is wanted of a task: at least so many episodes that are kept, and at least so many steps of them."""
+class CollectionGoal:
+    """What is wanted of each task: at least so many episodes that are kept, and at least so many steps in them."""
 
     episodes: int = 0
     steps: int = 0
@@ -26,10 +25,22 @@ class Goal:
         wanted = ((self.episodes, "episodes"), (self.steps, "steps"))
         return " and ".join(f"{count:,} {name}" for count, name in wanted if count)
 
+    def is_reached(self, episodes: float, steps: float) -> bool:
+        """Returns whether so many kept episodes and steps are enough."""
+        return episodes >= self.episodes and steps >= self.steps
+
 
 @dataclass(frozen=True)
-class Span:
-    """A shard that is there: episodes [first, first + count) were played, `kept` of them with `steps` steps."""
+class EpisodeRange:
+    """A shard that is to be played: episodes first … first + count − 1."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """A shard that exists: episodes first … first + count − 1 were played, `kept` of them with `steps` steps in all."""
 
     first: int
     count: int
@@ -37,113 +48,117 @@ class Span:
     steps: int
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "Span":
+    def of(cls, manifest: Manifest) -> "ShardSummary":
+        """Returns the summary of a shard from its manifest."""
         indices = manifest.indices
         return cls(indices[0], len(indices), len(manifest.entries), sum(entry.steps for entry in manifest.entries))
 
 
-@dataclass(frozen=True)
-class Block:
-    """A shard to be played: episodes [first, first + count)."""
-
-    first: int
-    count: int
-
-
 class TaskPlan:
-    """What one task has and lacks.
+    """The shards that one task has and lacks.
 
-    filtered: episodes may be dropped. longest: steps that no episode exceeds; 0 where that is not known.
+    Attributes:
+        goal: what is wanted of the task.
+        played: number of episodes in all existing shards, dropped ones included.
+        kept: number of episodes that all existing shards hold.
+        steps: number of steps that all existing shards hold.
     """
 
-    def __init__(self, goal: Goal, filtered: bool, longest: int, held: list[Span]) -> None:
-        self.goal = goal
-        self._filtered, self._longest = filtered, longest
-        self._held: dict[int, Span] = {}
-        self._running: dict[int, Block] = {}
-        self._path: list[Span] = []
-        self._played = self._blank = self._kept = self._steps = 0
-        self._known: Counter[str] = Counter()
-        for span in held:
-            self.add(span)
+    def __init__(
+        self, goal: CollectionGoal, existing: list[ShardSummary], *, filtered: bool, max_steps: int = 0
+    ) -> None:
+        """Plans from the shards that exist.
 
-    def add(self, span: Span) -> None:
-        """A shard is there."""
-        self._running.pop(span.first, None)
-        self._held[span.first] = span
-        self._known.update({"count": span.count, "kept": span.kept, "steps": span.steps})
-        while not self.complete and self._played in self._held:
-            reached = self._held[self._played]
-            self._path.append(reached)
-            self._played += reached.count
-            self._kept, self._steps = self._kept + reached.kept, self._steps + reached.steps
-            self._blank = 0 if reached.kept else self._blank + reached.count
+        Args:
+            goal: what is wanted of the task.
+            existing: the shards that exist, in any order.
+            filtered: whether episodes may be dropped.
+            max_steps: steps that no episode exceeds; 0 if unknown.
+        """
+        self.goal = goal
+        self.played = self.kept = self.steps = 0
+        self._filtered, self._max_steps = filtered, max_steps
+        self._existing: dict[int, ShardSummary] = {}
+        self._running: dict[int, EpisodeRange] = {}
+        # The shards without a gap from episode 0 on, up to the goal: what they hold, and what the goal needs.
+        self._needed: list[ShardSummary] = []
+        self._next = self._needed_kept = self._needed_steps = self._rejected_in_a_row = 0
+        for shard in existing:
+            self.add(shard)
+
+    def add(self, shard: ShardSummary) -> None:
+        """Records that a shard exists now."""
+        self._running.pop(shard.first, None)
+        self._existing[shard.first] = shard
+        self.played += shard.count
+        self.kept += shard.kept
+        self.steps += shard.steps
+        while not self.complete and self._next in self._existing:
+            reached = self._existing[self._next]
+            self._needed.append(reached)
+            self._next += reached.count
+            self._needed_kept += reached.kept
+            self._needed_steps += reached.steps
+            self._rejected_in_a_row = 0 if reached.kept else self._rejected_in_a_row + reached.count
 
     @property
     def complete(self) -> bool:
-        return self._enough(self._kept, self._steps)
+        """Whether the goal is reached."""
+        return self.goal.is_reached(self._needed_kept, self._needed_steps)
 
     @property
-    def stuck(self) -> str | None:
-        """Why it is of no use to go on, if so."""
-        if not self.complete and self._blank >= HOPELESS:
-            return f"of {self._blank} episodes in a row none was good enough"
-        if not self.complete and self._played + SHARD > DATASET_SEEDS:
-            return f"{self._played} episodes hold no {self.goal}, and one seed of a collection draws no more"
+    def give_up_reason(self) -> str | None:
+        """Why the goal cannot be reached, or None if it still may be."""
+        if not self.complete and self._rejected_in_a_row >= MAX_REJECTED:
+            return f"the last {self._rejected_in_a_row} episodes all scored too low"
+        if not self.complete and self._next + SHARD_EPISODES > DATASET_SEEDS:
+            return f"{self._next} episodes hold fewer than {self.goal}, and a collection with one seed has no more"
         return None
 
-    def take(self) -> Block | None:
-        """What to play next, which counts as being played from now on; None where nothing more seems to be needed."""
-        at, kept, steps = self._played, float(self._kept), float(self._steps)
-        while not self._enough(kept, steps) and at + SHARD <= DATASET_SEEDS and not self.stuck:
-            if span := self._held.get(at):
-                at, kept, steps = at + span.count, kept + span.kept, steps + span.steps
-            elif block := self._running.get(at):
-                kept_share, steps_share = self._shares()
-                at, kept, steps = at + block.count, kept + kept_share * block.count, steps + steps_share * block.count
+    def start_next(self) -> EpisodeRange | None:
+        """Returns the next shard to play and marks it as running.
+
+        Returns:
+            None if the existing and the running shards are likely to reach the goal, or if the plan gives up.
+        """
+        first, kept, steps = self._next, float(self._needed_kept), float(self._needed_steps)
+        kept_rate, steps_rate = self._rates()
+        while not self.goal.is_reached(kept, steps) and first + SHARD_EPISODES <= DATASET_SEEDS:
+            if self.give_up_reason:
+                return None
+            if shard := self._existing.get(first):
+                first, kept, steps = first + shard.count, kept + shard.kept, steps + shard.steps
+            elif running := self._running.get(first):
+                kept, steps = kept + kept_rate * running.count, steps + steps_rate * running.count
+                first += running.count
             else:
-                block = self._running[at] = Block(at, self._end(at) - at)
-                return block
+                started = self._running[first] = EpisodeRange(first, self._end(first) - first)
+                return started
         return None
-
-    @property
-    def played(self) -> int:
-        """Episodes of all shards that are there."""
-        return self._known["count"]
-
-    @property
-    def kept(self) -> int:
-        """Episodes that all shards hold."""
-        return self._known["kept"]
 
     def surplus(self) -> list[int]:
-        """First episodes of shards beyond those that the goal needs."""
-        return sorted(self._held.keys() - {span.first for span in self._path}) if self.complete else []
+        """Returns the first episodes of the shards that a reached goal does not need."""
+        return sorted(self._existing.keys() - {shard.first for shard in self._needed}) if self.complete else []
 
-    def share(self) -> float:
-        """Of the goal, what all shards hold."""
-        reached = ((self.kept, self.goal.episodes), (self._known["steps"], self.goal.steps))
+    def progress(self) -> float:
+        """Returns the share of the goal that all existing shards hold, 0 … 1."""
+        reached = ((self.kept, self.goal.episodes), (self.steps, self.goal.steps))
         return min(min(held / wanted, 1.0) for held, wanted in reached if wanted)
 
-    def left(self) -> float:
-        """Episodes that are likely still to be played."""
-        kept_share, steps_share = self._shares()
-        missing = self.goal.episodes - self.kept, self.goal.steps - self._known["steps"]
-        return max(0.0, missing[0] / kept_share, missing[1] / steps_share)
+    def episodes_left(self) -> float:
+        """Returns an estimate of how many episodes are still to be played."""
+        kept_rate, steps_rate = self._rates()
+        return max(0.0, (self.goal.episodes - self.kept) / kept_rate, (self.goal.steps - self.steps) / steps_rate)
 
-    def _enough(self, kept: float, steps: float) -> bool:
-        return kept >= self.goal.episodes and steps >= self.goal.steps
-
-    def _shares(self) -> tuple[float, float]:
-        """Episodes kept, and steps kept, of one that is played: as so far, or at most."""
-        played = self._known["count"]
-        if not played:
-            return 1.0, float(self._longest or self.goal.steps or 1)
-        # As if one more had been kept: none so far does not mean never.
-        return min((self._known["kept"] + 1) / played, 1.0), max(self._known["steps"], 1) / played
+    def _rates(self) -> tuple[float, float]:
+        """Episodes and steps that are kept of one played episode: the mean so far, or the most if none was played."""
+        if not self.played:
+            return 1.0, float(self._max_steps or self.goal.steps or 1)
+        # As if one more episode had been kept: none so far does not mean never.
+        return min((self.kept + 1) / self.played, 1.0), max(self.steps, 1) / self.played
 
     def _end(self, first: int) -> int:
-        end = (first // SHARD + 1) * SHARD
+        end = (first // SHARD_EPISODES + 1) * SHARD_EPISODES
         if not self._filtered and not self.goal.steps:
             end = min(end, self.goal.episodes)
-        return next((i for i in range(first + 1, end) if i in self._held), end)
+        return next((i for i in range(first + 1, end) if i in self._existing), end)

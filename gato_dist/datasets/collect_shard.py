@@ -1,104 +1,102 @@
-"""One shard of a collection, played and written by whichever process is asked to."""
+"""Plays and writes one shard of a collection, in the process that runs the job."""
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
-from actors.evaluate import Evaluator
-from actors.experts.registry import make_demonstrator, policy_provenance
+from actors.experts.registry import make_demonstrator
 from actors.rollout import episodes
-from gato_dist.config.sections import TaskConfig
-from gato_dist.datasets.collect_plan import Block, Span
-from gato_dist.envs.registry import make_env, task_spec
+from gato_dist.config.data_sections import TaskConfig
+from gato_dist.datasets.collect_plan import EpisodeRange, ShardSummary
+from gato_dist.envs.registry import task_spec
 from gato_dist.episode import Episode
-from gato_dist.model.gato import Gato
+from gato_dist.evaluation.players import CheckpointRef, EvaluationOverrides, load_player
 from gato_dist.seeds import dataset_seeds
 from gato_dist.utils.file_names import task_file_name
-from replay.dataset.episodes import Dropped, Manifest, write_shard
+from replay.dataset.shards import DroppedEpisode, Manifest, write_shard
 from replay.dataset.storage import Location
 
+POLICY_HASH_LENGTH = 16
 
-@dataclass(frozen=True)
-class Job:
-    """A shard to be played. checkpoint: Gato's, which plays in place of the task's expert.
 
-    min_return: episodes below it are dropped.
+@dataclass(frozen=True, kw_only=True)
+class ShardJob:
+    """A shard that is to be played.
+
+    Attributes:
+        root: the dataset's folder.
+        config: the task and its expert.
+        checkpoint: a checkpoint that plays instead of the expert, if any.
+        seed: the collection's seed.
+        episodes: which episodes of the task.
+        min_return: return below which an episode is dropped, if any.
     """
 
     root: Location
-    task: TaskConfig
-    checkpoint: str | None
+    config: TaskConfig
+    checkpoint: CheckpointRef | None
     seed: int
-    block: Block
+    episodes: EpisodeRange
     min_return: float | None
 
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.config.name
+
     def __str__(self) -> str:
-        return f"{self.task.name}, episodes {self.block.first} to {self.block.first + self.block.count - 1}"
+        return f"{self.task}, episodes {self.episodes.first} to {self.episodes.first + self.episodes.count - 1}"
 
 
 @dataclass(frozen=True)
-class Made:
-    """What is there now, and how long it took."""
+class ShardResult:
+    """The shard that exists now, and the seconds that it took to play and write."""
 
-    span: Span
+    shard: ShardSummary
     seconds: float
 
 
-def make_shard(job: Job) -> Made:
-    """Plays and writes one shard. Raises InputError as `make_expert`, OSError where it cannot be written."""
-    began = time.monotonic()
-    path = job.root / task_file_name(job.task.name) / f"{job.block.first:06d}"
-    seeds = dataset_seeds(job.block.first, job.block.count, job.seed)
-    by_seed = {episode.provenance.seed: episode for episode in _played(job, seeds)}
-    played = {job.block.first + i: by_seed[seed] for i, seed in enumerate(seeds)}
-    low = job.min_return
-    dropped = [Dropped(i, each.episode_return) for i, each in played.items() if _too_low(each, low)]
-    kept = {i: episode for i, episode in played.items() if not _too_low(episode, low)}
-    manifest = path.with_suffix(".json")
-    # Another collection into this folder may have been here; what is there stays.
-    made = Manifest.load(manifest) if manifest.exists() else write_shard(path, task_spec(job.task.name), kept, dropped)
-    return Made(Span.of(made), time.monotonic() - began)
+def make_shard(job: ShardJob) -> ShardResult:
+    """Plays and writes one shard.
+
+    Raises:
+        InputError: as `make_demonstrator` and `load_player`.
+        OSError: if the shard cannot be written.
+    """
+    start = time.monotonic()
+    first, count = job.episodes.first, job.episodes.count
+    path = job.root / task_file_name(job.task) / f"{first:06d}"
+    seeds = dataset_seeds(first, count, job.seed)
+    by_seed = {episode.provenance.seed: episode for episode in _play(job, seeds)}
+    played = {first + i: by_seed[seed] for i, seed in enumerate(seeds)}
+    dropped = {i for i, episode in played.items() if _is_dropped(episode, job.min_return)}
+    kept = {i: episode for i, episode in played.items() if i not in dropped}
+    manifest_path = path.with_suffix(".json")
+    if manifest_path.exists():
+        # Another collection into this folder has written the shard in the meantime. It stays.
+        manifest = Manifest.load(manifest_path)
+    else:
+        rejected = [DroppedEpisode(i, played[i].episode_return) for i in sorted(dropped)]
+        manifest = write_shard(path, task_spec(job.task), kept, rejected)
+    return ShardResult(ShardSummary.of(manifest), time.monotonic() - start)
 
 
-def _too_low(episode: Episode, min_return: float | None) -> bool:
+def _is_dropped(episode: Episode, min_return: float | None) -> bool:
+    # A return that is not a number is dropped too.
     return min_return is not None and not episode.episode_return >= min_return
 
 
-def _played(job: Job, seeds: list[int]) -> Iterator[Episode]:
-    """The first episode of each seed, as they end."""
+def _play(job: ShardJob, seeds: list[int]) -> list[Episode]:
+    """The first episode of each seed, by the checkpoint or by the task's expert."""
     if job.checkpoint is None:
-        made = make_demonstrator(job.task, seeds, 1)
-        with closing(made.env):
-            yield from episodes(made.env, made.policy, made.provenance(), once=True)
-        return
-    player = _player(job.checkpoint)
-    name, version = job.task.name, player.version
-    policy = player.evaluator.policy(player.model, name, seeds, version)
-    # All that decides what it does stands in the checkpoint.
-    source = replace(policy_provenance(name, policy, version), policy_hash=player.content)
-    with closing(make_env(name, seeds)) as env:
-        yield from episodes(env, policy, source, once=True)
-
-
-@dataclass(frozen=True)
-class _Player:
-    evaluator: Evaluator
-    model: Gato
-    version: int
-    content: str
-
-
-@lru_cache(maxsize=1)
-def _player(checkpoint: str) -> _Player:
-    import torch
-
-    from learner.checkpoint import content_hash, load_for_acting
-
-    # The last digits of a sum, and now and then an action, depend on how many threads add it up.
-    torch.set_num_threads(1)
-    path = Path(checkpoint)
-    config, tokenizer, model, counters = load_for_acting(path)
-    return _Player(Evaluator(config, tokenizer), model, counters.weights_version, content_hash(path)[:16])
+        demonstrator = make_demonstrator(job.config, seeds, 1)
+        with closing(demonstrator.env) as env:
+            return list(episodes(env, demonstrator.policy, demonstrator.provenance(), once=True))
+    # Another number of threads rounds sums otherwise, which now and then changes an action.
+    player = load_player(job.checkpoint, EvaluationOverrides(threads=1))
+    # The checkpoint's content decides how it acts, and is its hash in every episode.
+    policy_hash = job.checkpoint.content_hash[:POLICY_HASH_LENGTH]
+    return [
+        replace(episode, provenance=replace(episode.provenance, policy_hash=policy_hash))
+        for episode in player.play(job.task, seeds)
+    ]

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from gato_dist.doctor.finding import Finding, State
-from gato_dist.utils.port_filter import PortStaysOpen, answer_only
+from gato_dist.utils.port_filter import PortRestrictionFailed, restrict_port
 
 SOME_NETWORK = ("192.0.2.0/24",)  # of documentation's addresses
 LISTENS = "0A"  # the state in /proc/net/tcp
@@ -39,8 +39,8 @@ def closed_ports() -> list[Finding]:
 def _closed(name: str, networks: tuple[str, ...], state: State, said: str) -> Finding:
     with socket.create_server(("", 0)) as server:
         try:
-            barrier = answer_only(server.getsockname()[1], networks)
-        except PortStaysOpen as error:
+            barrier = restrict_port(server.getsockname()[1], networks)
+        except PortRestrictionFailed as error:
             found, _, advice = str(error).partition("; ")
             return Finding(name, state, found, f"{advice}: docs/operations.md")
     return Finding(name, "ok", f"{said}: {barrier}")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from gato_dist.doctor.finding import Finding
+from gato_dist.errors import brief
 from gato_dist.tasks import task_table
 from gato_dist.utils.missing_packages import reverb_advice
 
@@ -95,10 +96,10 @@ def write_and_read() -> str:
     """A row into a replay server of its own and out of it again."""
     import numpy as np
 
-    from gato_dist.config.sections import ReplayConfig
+    from gato_dist.config.process_sections import ReplayConfig
     from gato_dist.sequence import Sequences, SequenceShape
     from replay.reverb.sampler import table_sequences
-    from replay.reverb.tables import start_server
+    from replay.reverb.starting import start_server
     from replay.reverb.writer import SequenceWriter
 
     shape = SequenceShape(length=16)
@@ -120,7 +121,7 @@ def main(word: str) -> None:
     try:
         said = write_and_read() if word == REVERB else play(word)
     except Exception as error:  # whatever a suite's packages raise is what there is to tell
-        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        sys.exit(f"{type(error).__name__}: {brief(error, limit=None)}")
     print(said, flush=True)
     # Some libraries crash on their way out, of which nobody needs to hear.
     os._exit(0)

@@ -14,13 +14,15 @@ import numpy as np
 from gymnasium.spaces.text import alphanumeric
 
 from gato_dist.envs.spaces import is_text, named_leaves
-from gato_dist.errors import PlayError
+from gato_dist.errors import InvalidStepError
 
 REMEMBERED = 4096  # texts that were found to be right
 
 
 class Checked(gymnasium.Wrapper):
-    """Raises PlayError, which names task, part and step, for an observation outside its space or a reward that is none.
+    """Raises InvalidStepError for an observation outside its space, or a reward that is no number.
+
+    The message names task, part and step.
 
     Floats may have another precision than the space's, and lie beyond its bounds: tokens clip them.
     """
@@ -42,7 +44,7 @@ class Checked(gymnasium.Wrapper):
         except TypeError:
             fine = False
         if not fine:
-            raise PlayError(f"{self._task}, rewards, step {self._step}: {reward!r} is no finite number")
+            raise InvalidStepError(f"{self._task}, rewards, step {self._step}: {reward!r} is no finite number")
         self._step += 1
         return self._checked(observation), float(reward), terminated, truncated, info
 
@@ -51,9 +53,9 @@ class Checked(gymnasium.Wrapper):
             try:
                 value = reduce(getitem, path, observation) if path else observation
             except (LookupError, TypeError):
-                raise PlayError(f"{self._task}, {name}, step {self._step}: is missing") from None
+                raise InvalidStepError(f"{self._task}, {name}, step {self._step}: is missing") from None
             if why := leaf.fault(value):
-                raise PlayError(f"{self._task}, {name}, step {self._step}: {why}")
+                raise InvalidStepError(f"{self._task}, {name}, step {self._step}: {why}")
         return observation
 
 

@@ -17,7 +17,7 @@ FILE = Path(str(files("gato_dist") / "assets" / "layouts.jsonl"))
 
 def known_layout(entry: TaskEntry) -> TaskSpec | None:
     """A shipped task's layout; None for a user's own, whose options the table does not know."""
-    return None if entry.own else _table().get(entry.name)
+    return None if entry.user_defined else _table().get(entry.name)
 
 
 @cache

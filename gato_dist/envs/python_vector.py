@@ -8,7 +8,7 @@ import numpy as np
 
 from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
 from gato_dist.episode import Observations
-from gato_dist.errors import InputError, PlayError
+from gato_dist.errors import InputError, InvalidStepError
 from gato_dist.ports import TimeStep
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.value_checks import observation_fault, reward_fault
@@ -20,8 +20,8 @@ class PythonVector:
     """One gymnasium environment per seed, in this process, or a process each where `threads` > 1.
 
     make: makes one environment. Success is read from `info["success"]` or `info["is_success"]`: an environment that
-    leaves the key out had none in that step. `reset` and `step` raise PlayError, which names task, part and step, for a
-    value outside the environment's spaces.
+    leaves the key out had none in that step. `reset` and `step` raise InvalidStepError for a value outside the
+    environment's spaces; the message names task, part and step.
     """
 
     def __init__(self, make: Callable[[], Any], spec: TaskSpec, seeds: list[int], threads: int = 1) -> None:
@@ -79,10 +79,10 @@ class PythonVector:
             # Of pictures and texts, `Checked` has seen all that can be wrong.
             numbers = part.modality in (Modality.DISCRETE, Modality.CONTINUOUS)
             if numbers and (fault := observation_fault(part, seen[part.name])):
-                raise PlayError(f"{self.spec.name}, {part.name}, step {self._steps[fault[0]]}: {fault[1]}")
+                raise InvalidStepError(f"{self.spec.name}, {part.name}, step {self._steps[fault[0]]}: {fault[1]}")
         if fault := reward_fault(rewards):
             # A reward belongs to the step before what is seen with it.
-            raise PlayError(f"{self.spec.name}, rewards, step {self._steps[fault[0]] - 1}: {fault[1]}")
+            raise InvalidStepError(f"{self.spec.name}, rewards, step {self._steps[fault[0]] - 1}: {fault[1]}")
 
     def _success(self, info: dict[str, Any]) -> np.ndarray | None:
         """bool [N]: whether an environment told of success in this step; None if none told anything."""
@@ -95,7 +95,7 @@ class PythonVector:
             try:
                 values = np.asarray(np.asarray(info[name])[told], np.float32).reshape(int(told.sum()))
             except (TypeError, ValueError, IndexError) as error:
-                raise PlayError(f"{self.spec.name}, info[{name!r}]: must be True, False or a number") from error
+                raise InvalidStepError(f"{self.spec.name}, info[{name!r}]: must be True, False or a number") from error
             success = np.zeros(len(self.seeds), bool) if success is None else success
             success[told] |= values > 0
         return success

@@ -1,106 +1,80 @@
-"""`gato-dist evaluate`: the scores of a checkpoint, the same at any time and on any number of workers."""
+"""`gato-dist evaluate`: scores a checkpoint. The scores do not depend on the number of workers."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
-from actors.evaluate import Evaluator, evaluation_groups
-from gato_dist.config.run_config import RunConfig, parse_config
+from actors.evaluate import evaluation_groups
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
-from gato_dist.model.gato import Gato
+from gato_dist.evaluation.players import CheckpointPlayer, CheckpointRef, EpisodeScore, EvaluationOverrides, load_player
 from gato_dist.report.result_tables import aggregate_table, result_table
-from gato_dist.scores.references import Reference, load_reference
 from gato_dist.scores.results import TaskResult, aggregates
 from gato_dist.scores.table import ScoreTable
 from gato_dist.specs import TaskSpec
-from gato_dist.supervisor.jobs import JobFailed, failure, run_jobs
-from gato_dist.tasks import choose, played_entry
-from gato_dist.tokens.fitting import check_prompt
-from gato_dist.tokens.tokenizer import Tokenizer
+from gato_dist.supervisor.task_jobs import TaskFailures, run_episode_jobs
+from gato_dist.tasks import playable_entry, select_tasks
 from gato_dist.utils.console import make_console
+from gato_dist.utils.files import write_text_atomically
 from gato_dist.utils.locks import hold_file
 from gato_dist.utils.typed_json import to_json
-from learner.checkpoint import Counters, content_hash, load_for_acting, read_references
 
 CONSOLE = make_console()
 
 
-@dataclass(frozen=True)
-class Manner:
-    """How to play; None: as the run's own evaluation. temperature 0 is greedy, prompt_tokens 0 shows nothing before."""
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRequest:
+    """What to score, how to play, and where to write the results.
 
-    temperature: float | None = None
-    prompt_tokens: int | None = None
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to score, and where to keep it. table, details: new files."""
+    Attributes:
+        checkpoint: the checkpoint's folder or exported file.
+        tasks: glob, or comma-separated globs, of the checkpoint's tasks.
+        episodes: number of episodes of each task.
+        workers: number of processes that play at once.
+        overrides: values that replace the checkpoint's own evaluation settings.
+        table: new CSV file with the columns of a run's scores.csv.
+        details: new JSON file with every episode's return and success, and the aggregates.
+    """
 
     checkpoint: Path
     tasks: str = "*"
     episodes: int = 50
     workers: int = 1
-    manner: Manner = Manner()
+    overrides: EvaluationOverrides = field(default_factory=EvaluationOverrides)
     table: Path | None = None
     details: Path | None = None
 
 
-@dataclass(frozen=True)
-class Job:
-    """A group of episodes that play together. content: of the checkpoint; a changed one is loaded anew."""
+@dataclass(frozen=True, kw_only=True)
+class EvaluationJob:
+    """A group of episodes that are played together in one process."""
 
-    checkpoint: Path
-    content: str
-    manner: Manner
+    checkpoint: CheckpointRef
+    overrides: EvaluationOverrides
     task: str
     seeds: list[int]
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an episode of `seed` ended. success: None where the task reports none."""
-
-    seed: int
-    score: float
-    success: bool | None
+    def __str__(self) -> str:
+        return f"{self.task}, {len(self.seeds)} episodes from seed {self.seeds[0]}"
 
 
-@dataclass(frozen=True)
-class Player:
-    """A checkpoint, ready to act."""
+def evaluate_checkpoint(request: EvaluationRequest) -> list[TaskResult]:
+    """Scores a checkpoint on its tasks that match; prints the results and writes the files.
 
-    config: RunConfig
-    tokenizer: Tokenizer
-    model: Gato
-    counters: Counters
-    evaluator: Evaluator
-    references: dict[str, Reference]
-
-    def reference(self, task: str) -> Reference:
-        """What its scores are measured against: as the run had it, else as it was measured here since."""
-        return self.references[task] if task in self.references else load_reference(task)
-
-
-def evaluate_checkpoint(request: Request) -> list[TaskResult]:
-    """Scores a checkpoint on those of its tasks that match; prints and writes what came out.
-
-    Raises InputError, before anything is played, where no task matches, one has no reference or a file exists; and
-    InputError or JobFailed where a task could not be played: then no file is written.
+    Raises:
+        InputError: before any episode is played, if no task matches, a task has no reference or a file exists
+            already. Afterwards, if a task could not be played; then no file is written.
+        JobFailed: if a task failed for a reason that is not the user's mistake; then no file is written.
     """
-    written = {path for path in (request.table, request.details) if path}
-    for path in written:
+    new_files = {path for path in (request.table, request.details) if path}
+    for path in new_files:
         _check_new(path)
     with ExitStack() as locks:
-        for path in written:
+        for path in new_files:
             locks.enter_context(hold_file(path))
-            # The one that had it may have written it meanwhile.
+            # The last holder of the lock may have written the file in the meantime.
             _check_new(path)
         return _evaluate(request)
 
@@ -108,91 +82,64 @@ def evaluate_checkpoint(request: Request) -> list[TaskResult]:
 def _check_new(path: Path) -> None:
     if path.exists() or not path.parent.is_dir():
         why = "exists already" if path.exists() else "its folder does not exist"
-        raise InputError(f"{path}: {why}; give a new file in a folder that is there")
+        raise InputError(f"{path}: {why}; give a new file in a folder that exists")
 
 
-def _evaluate(request: Request) -> list[TaskResult]:
-    content = content_hash(request.checkpoint) if request.checkpoint.is_dir() else ""
-    player = load_player(request.checkpoint, content, request.manner)
-    tasks = choose([task.name for task in player.config.tasks], request.tasks, "the checkpoint")
-    references = {task: player.reference(task) for task in tasks}
+def _evaluate(request: EvaluationRequest) -> list[TaskResult]:
+    checkpoint = CheckpointRef.of(request.checkpoint)
+    player = load_player(checkpoint, request.overrides)
+    tasks = select_tasks([task.name for task in player.config.tasks], request.tasks, "the checkpoint")
     for task in tasks:
-        _check_here(task, player.tokenizer.tasks[task].spec)
-    played = _play_all(request, content, tasks)
-    counters, results = player.counters, []
-    place = (counters.step, counters.weights_version, counters.tokens, counters.seconds)
-    for task in tasks:
-        outcomes = sorted(played[task], key=lambda outcome: outcome.seed)
-        scores, successes = [each.score for each in outcomes], [each.success for each in outcomes]
-        results.append(TaskResult.of(place, task, scores, successes, references[task]))
+        player.reference(task)
+        _check_environment(task, player.tokenizer.tasks[task].spec)
+    scores = _play_tasks(request, checkpoint, tasks)
+    results = [player.result(task, scores[task]) for task in tasks]
     CONSOLE.print(result_table(results))
     CONSOLE.print(aggregate_table(aggregates(results)))
     if request.table:
-        _write(request.table, lambda path: _write_rows(path, results))
+        _write_table(request.table, results)
     if request.details:
-        details = _details(request, content, player, results)
-        _write(request.details, lambda path: path.write_text(to_json(details, indent=1) + "\n", "utf-8"))
+        details = _details(request, checkpoint, player, results)
+        write_text_atomically(request.details, to_json(details, indent=1) + "\n")
     return results
 
 
-def _check_here(task: str, trained: TaskSpec) -> None:
-    """Raises InputError if a user's own environment cannot be made here, or is not the one that was trained on."""
-    if played_entry(task).own and task_spec(task) != trained:
+def _check_environment(task: str, trained: TaskSpec) -> None:
+    """Raises InputError if a user's own environment is missing here or differs from the one that was trained on."""
+    if playable_entry(task).user_defined and task_spec(task) != trained:
         raise InputError(f"{task}: its environment has other observations or actions here than the checkpoint knows")
 
 
-def play(job: Job) -> list[Outcome]:
-    """Runs one job."""
-    import torch
-
-    player = load_player(job.checkpoint, job.content, job.manner)
-    # Sums are split among threads: another number of them may round otherwise.
-    torch.set_num_threads(player.config.evaluation.threads)
-    version = player.counters.weights_version
-    episodes = player.evaluator.play_group(player.model, job.task, job.seeds, version)
-    return [Outcome(episode.provenance.seed, episode.episode_return, episode.success) for episode in episodes]
+def play_job(job: EvaluationJob) -> list[EpisodeScore]:
+    """Plays the episodes of one job. Raises InputError as `load_player` does."""
+    player = load_player(job.checkpoint, job.overrides)
+    return [EpisodeScore.of(episode) for episode in player.play(job.task, job.seeds)]
 
 
-@lru_cache(maxsize=1)
-def load_player(checkpoint: Path, content: str, manner: Manner) -> Player:
-    """A checkpoint with this content; kept for the next job. Raises InputError as `load_for_acting`, and for a prompt
-    that is longer than half a window or holds no step."""
-    config, tokenizer, model, counters = load_for_acting(checkpoint)
-    changed = {key: value for key, value in asdict(manner).items() if value is not None}
-    plain = config.model_dump(mode="json")
-    config = parse_config(plain | {"evaluation": plain["evaluation"] | changed}, str(checkpoint))
-    if "prompt_tokens" in changed:
-        for task in tokenizer.tasks.values():
-            check_prompt(config.evaluation, task.spec, tokenizer.encoding)
-    return Player(config, tokenizer, model, counters, Evaluator(config, tokenizer), read_references(checkpoint))
+def _play_tasks(
+    request: EvaluationRequest, checkpoint: CheckpointRef, tasks: Sequence[str]
+) -> dict[str, list[EpisodeScore]]:
+    jobs = [
+        EvaluationJob(checkpoint=checkpoint, overrides=request.overrides, task=task, seeds=seeds)
+        for task in tasks
+        for seeds in evaluation_groups(request.episodes)
+    ]
+    scores: dict[str, list[EpisodeScore]] = {task: [] for task in tasks}
+    failures = TaskFailures()
+    for job, result in run_episode_jobs(play_job, jobs, failures, workers=request.workers, console=CONSOLE):
+        scores[job.task] += result or []
+    failures.raise_if_any(len(tasks), "not scored")
+    return scores
 
 
-def _play_all(request: Request, content: str, tasks: list[str]) -> dict[str, list[Outcome]]:
-    path = request.checkpoint.resolve()
-    groups = evaluation_groups(request.episodes)
-    jobs = [Job(path, content, request.manner, task, seeds) for task in tasks for seeds in groups]
-    played: dict[str, list[Outcome]] = {task: [] for task in tasks}
-    failed: dict[str, InputError | JobFailed] = {}
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=CONSOLE, disable=not CONSOLE.is_terminal) as progress:
-        bar = progress.add_task("episodes", total=len(tasks) * request.episodes)
-        for job, result in run_jobs(play, partial(next, iter(jobs), None), request.workers):
-            progress.advance(bar, len(job.seeds))
-            if isinstance(result, InputError | JobFailed):
-                failed.setdefault(job.task, result)
-            else:
-                played[job.task] += result
-    if failed:
-        raise failure(failed, f"{len(failed)} of {len(tasks)} tasks not scored")
-    return played
-
-
-def _details(request: Request, content: str, player: Player, results: list[TaskResult]) -> dict[str, Any]:
+def _details(
+    request: EvaluationRequest, checkpoint: CheckpointRef, player: CheckpointPlayer, results: list[TaskResult]
+) -> dict[str, Any]:
     evaluation = player.config.evaluation
     keys = ("temperature", "valid_actions_only", "prompt_tokens")
     return {
         "checkpoint": str(request.checkpoint),
-        "content_hash": content,
+        "content_hash": checkpoint.content_hash,
         "counters": asdict(player.counters),
         "evaluation": {key: getattr(evaluation, key) for key in keys} | {"episodes": request.episodes},
         "tasks": [result.to_dict() for result in results],
@@ -200,18 +147,14 @@ def _details(request: Request, content: str, player: Player, results: list[TaskR
     }
 
 
-def _write_rows(path: Path, results: list[TaskResult]) -> None:
-    table = ScoreTable(path)
-    for result in results:
-        table.append(result.row)
-
-
-def _write(path: Path, fill: Callable[[Path], Any]) -> None:
-    """Under a temporary name first: the file is whole or not there."""
-    partial_path = path.with_name(path.name + ".partial")
-    partial_path.unlink(missing_ok=True)
+def _write_table(path: Path, results: list[TaskResult]) -> None:
+    """Writes the scores under a temporary name first, so that an error leaves no incomplete file."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
     try:
-        fill(partial_path)
-        partial_path.rename(path)
+        table = ScoreTable(partial)
+        for result in results:
+            table.append(result.row)
+        partial.rename(path)
     finally:
-        partial_path.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)

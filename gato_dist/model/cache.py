@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.sequence import Kind
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.model.inputs import ModelInputs
 from gato_dist.sequence import Kind
 from gato_dist.tokens.patches import PATCH, POSITION_BINS

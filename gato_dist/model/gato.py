@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.model.cache import KeyValueCache
 from gato_dist.model.embed import SequenceEmbedding
 from gato_dist.model.inputs import ModelInputs, OutputPositions

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.utils.files import replace_text
+from gato_dist.errors import READ_ERRORS, InputError, brief
+from gato_dist.utils.files import write_text_atomically
 from gato_dist.utils.typed_json import read_as, to_json
 
 PACKAGES = ("gato-dist", "torch", "numpy", "ray", "dm-reverb", "envpool")
@@ -39,12 +39,12 @@ class Cost:
             return None
         try:
             return read_as(cls, json.loads(path.read_text("utf-8")))
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise InputError(f"{path}: damaged ({brief(error)}); remove it") from error
 
     def save(self, path: Path) -> None:
         """Under a temporary name first."""
-        replace_text(path, to_json(asdict(self), indent=1) + "\n")
+        write_text_atomically(path, to_json(asdict(self), indent=1) + "\n")
 
 
 class CostMeter:

@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gato_dist.config.run_config import RunConfig, dump_config, load_config
-from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.seeds import BLOCKS
-from gato_dist.utils.encodings import check_name
-from gato_dist.utils.files import cut_torn_line, replace_text
+from gato_dist.errors import READ_ERRORS, InputError, brief
+from gato_dist.seeds import MAX_BLOCKS
+from gato_dist.utils.files import remove_partial_last_line, write_text_atomically
+from gato_dist.utils.locale_support import check_path_encoding
 from gato_dist.utils.locks import hold_folder, is_unused
 from gato_dist.utils.typed_json import to_json
 
@@ -40,7 +40,7 @@ class RunFolder:
 
         And where it holds a run whose weights this configuration could not take up, by the key that differs.
         """
-        check_name(self.root)
+        check_path_encoding(self.root)
         exists = (self.root / "config.yaml").exists()
         if self.root.exists() and not self.root.is_dir():
             raise InputError(f"{self.root}: is a file; give another folder with --run")
@@ -60,8 +60,8 @@ class RunFolder:
         for abandoned in self.checkpoints.glob("*.partial"):
             shutil.rmtree(abandoned) if abandoned.is_dir() else abandoned.unlink()
         for path in (self.scores, self.episodes):
-            cut_torn_line(path)
-        replace_text(self.root / "config.yaml", dump_config(config))
+            remove_partial_last_line(path)
+        write_text_atomically(self.root / "config.yaml", dump_config(config))
 
     def _check_same(self, config: RunConfig, before: RunConfig) -> None:
         names, names_before = ([task.name for task in each.tasks] for each in (config, before))
@@ -88,14 +88,14 @@ class RunFolder:
             first = json.loads(path.read_text("utf-8"))["next"] if path.exists() else 0
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {brief(error)}; mend that, then --resume") from error
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise InputError(f"{path}: damaged; {another}") from error
         if not isinstance(first, int) or first < 0:
             raise InputError(f"{path}: damaged; {another}")
-        if first > BLOCKS - BLOCKS_PER_CLAIM:
+        if first > MAX_BLOCKS - BLOCKS_PER_CLAIM:
             raise InputError(f"{path}: no seed blocks are left; {another}")
         try:
-            replace_text(path, to_json({"next": first + BLOCKS_PER_CLAIM}))
+            write_text_atomically(path, to_json({"next": first + BLOCKS_PER_CLAIM}))
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {brief(error)}; mend that, then --resume") from error
         return range(first, first + BLOCKS_PER_CLAIM)

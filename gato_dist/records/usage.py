@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from gato_dist.errors import InputError
+from gato_dist.errors import InputError, brief
 from gato_dist.sources import Source
-from gato_dist.utils.files import replace_text
+from gato_dist.utils.files import write_text_atomically
 from gato_dist.utils.typed_json import to_json
 from replay.usage import BINS
 
@@ -26,7 +26,7 @@ def read_usage(path: Path) -> Counter[str]:
     try:
         return Counter({str(name): int(count) for name, count in json.loads(path.read_text("utf-8")).items()})
     except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: damaged ({' '.join(str(error).split())}); remove it") from error
+        raise InputError(f"{path}: damaged ({brief(error, limit=None)}); remove it") from error
 
 
 class UsageLog:
@@ -69,7 +69,7 @@ class UsageLog:
     def write(self) -> None:
         """The file, under a temporary name first."""
         if self.counts:
-            replace_text(self._path, to_json(dict(sorted(self.counts.items())), indent=1) + "\n")
+            write_text_atomically(self._path, to_json(dict(sorted(self.counts.items())), indent=1) + "\n")
 
     def _histogram(self, name: str, counts: dict[int, int], step: int) -> None:
         middles = {index: 0.75 * (1 << index) if index else 0.0 for index in counts}

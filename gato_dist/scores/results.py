@@ -1,4 +1,4 @@
-"""What an evaluation found, episode by episode, and what it amounts to over tasks and suites."""
+"""Results of an evaluation, episode by episode, and their aggregates over tasks and suites."""
 
 import json
 from collections.abc import Sequence
@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.scores.bootstrap import (
     Estimate,
+    Floats,
     interquartile_mean,
     mean_of_tasks,
     performance_profile,
@@ -18,20 +19,26 @@ from gato_dist.scores.bootstrap import (
     stratified_estimate,
     success_share,
 )
-from gato_dist.scores.references import External, Reference, load_external
+from gato_dist.scores.published import published_scores
+from gato_dist.scores.references import Reference
 from gato_dist.scores.table import ScoreRow
 from gato_dist.utils.files import append_line
 from gato_dist.utils.typed_json import read_as, to_json
 
-THRESHOLDS = np.linspace(0.0, 1.2, 61)
-ALL_TASKS = "all tasks"
+THRESHOLDS = np.linspace(0.0, 1.2, 61)  # of performance profiles
+ALL_TASKS = "all tasks"  # name of the aggregate over all suites
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """One weights version on one task: its line of scores.csv, and each episode's return, in the order of seeds.
+    """The result of one weights version on one task: its row of scores.csv and its episodes.
 
-    successes: of the same episodes; None where the task reports none. tokens, seconds: of training until the version.
+    Attributes:
+        row: the row of scores.csv.
+        returns: return of each episode, in the order of seeds.
+        successes: success of each episode; None if the task does not report success.
+        tokens: training tokens until the weights version.
+        seconds: training seconds until the weights version.
     """
 
     row: ScoreRow
@@ -43,94 +50,139 @@ class TaskResult:
     @classmethod
     def of(
         cls,
-        place: tuple[int, int, int, float],
         task: str,
         returns: Sequence[float],
         successes: Sequence[bool | None],
         reference: Reference,
+        *,
+        step: int,
+        weights_version: int,
+        tokens: int,
+        seconds: float,
     ) -> "TaskResult":
-        """place: learner step, weights version, tokens and seconds of training."""
-        step, version, tokens, seconds = place
-        row = ScoreRow.of(step, version, task, list(returns), reference)
-        # Where one episode tells of success, those that tell nothing had none.
-        told = any(success is not None for success in successes)
-        return cls(row, tuple(returns), tuple(map(bool, successes)) if told else None, tokens, seconds)
+        """Returns the result of an evaluation.
+
+        Args:
+            task: suite/name.
+            returns: return of each episode.
+            successes: success of each episode; None for an episode that does not report it. Such an episode counts as
+                a failure if another episode reports success.
+            reference: the task's reference scores.
+            step: learner step of the weights.
+            weights_version: version of the weights.
+            tokens: training tokens until then.
+            seconds: training seconds until then.
+        """
+        reported = any(success is not None for success in successes)
+        return cls(
+            row=ScoreRow.of(task, list(returns), reference, step=step, weights_version=weights_version),
+            returns=tuple(returns),
+            successes=tuple(map(bool, successes)) if reported else None,
+            tokens=tokens,
+            seconds=seconds,
+        )
 
     @property
-    def fractions(self) -> np.ndarray:
-        """Expert-score fraction of each episode, float64 [n]; only where the task has a valid expert."""
-        return (np.array(self.returns) - self.row.random) / (self.row.expert - self.row.random)
+    def fractions(self) -> Floats:
+        """Returns the expert-score fraction of each episode, float64 [n]. The task must have a valid expert."""
+        returns = np.array(self.returns, np.float64)
+        return (returns - self.row.random) / (self.row.expert - self.row.random)
 
     @property
     def success(self) -> float | None:
-        """Share of episodes with success."""
+        """Returns the share of episodes with success; None if the task does not report it."""
         return success_share(self.successes or ())
 
     @property
     def standard_error(self) -> float | None:
-        """Of the mean return."""
+        """Returns the standard error of the mean return; None for a single episode."""
         return standard_error(self.returns)
 
     @property
     def human_normalised(self) -> float | None:
-        """(score − random) / (human − random), both published; None where nobody published them for the task."""
-        other = self._human
-        if other is None or other.human is None or other.random is None:
-            return None
-        return (self.row.mean - other.random) / (other.human - other.random)
+        """Returns (score − random) / (human − random) with published scores; None if there are none for the task."""
+        found = self._published_human
+        return None if found is None else (self.row.mean - found[1]) / (found[2] - found[1])
 
     @property
     def human_source(self) -> str | None:
-        """Who published the random and human scores."""
-        return self._human.source if self._human else None
+        """Returns who published the random and human scores; None if there are none for the task."""
+        found = self._published_human
+        return None if found is None else found[0]
 
     @property
-    def _human(self) -> External | None:
-        for other in load_external(self.row.task):
-            if other.human is not None and other.random is not None and other.human > other.random:
-                return other
+    def _published_human(self) -> tuple[str, float, float] | None:
+        """Source, random score and human score of the first source that has both, the human above random."""
+        for published in published_scores(self.row.task):
+            random, human = published.random, published.human
+            if human is not None and random is not None and human > random:
+                return published.source, random, human
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: `from_dict` reads it back, and leaves out what follows from the rest."""
-        derived = {
-            name: getattr(self, name) for name in ("standard_error", "success", "human_normalised", "human_source")
+        """Returns plain data for JSON, with the derived values too; `from_dict` reads it back."""
+        return asdict(self.row) | {
+            "standard_error": self.standard_error,
+            "success": self.success,
+            "human_normalised": self.human_normalised,
+            "human_source": self.human_source,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "returns": self.returns,
+            "successes": self.successes,
         }
-        return asdict(self.row) | derived | {
-            "tokens": self.tokens, "seconds": self.seconds, "returns": self.returns, "successes": self.successes,
-        }  # fmt: skip
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TaskResult":
+        """Returns the result that `to_dict` wrote.
+
+        Raises:
+            ValueError: if a value is missing or of the wrong type.
+        """
         return read_as(cls, {**data, "row": data})
 
 
 class EpisodeLog:
-    """episodes.jsonl of a run: a line for each line of scores.csv, with what aggregates need of its episodes."""
+    """episodes.jsonl of a run: for each row of scores.csv a line with all of its episodes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, result: TaskResult) -> None:
+        """Appends a result to the file."""
         append_line(self.path, to_json(result.to_dict()) + "\n")
 
     def read(self) -> list[TaskResult]:
-        """All results; none where there is no file. Raises InputError where a line is none."""
+        """Returns all results, or none if the file does not exist.
+
+        Raises:
+            InputError: if a line is damaged.
+        """
         if not self.path.is_file():
             return []
         try:
             return [TaskResult.from_dict(json.loads(line)) for line in self.path.read_text("utf-8").splitlines()]
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise InputError(f"{self.path}: a line is no result: {brief(error)}") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Aggregate:
-    """A suite, or all tasks. Tasks without a valid expert are named and left out of all but `success` and `human`.
+    """The aggregate of a suite, or of all tasks. Tasks without a valid expert count for success and human scores alone.
 
-    mean, iqm: of expert-score fractions, over tasks and over their episodes (`interquartile_mean`); above_50, above_80:
-    tasks whose mean fraction lies above. success: mean over `success_tasks` tasks that report it. human_mean,
-    human_median: over the `human_tasks` tasks with a published human score.
+    Attributes:
+        name: the suite, or `ALL_TASKS`.
+        tasks: number of tasks with a valid expert.
+        without_expert: names of the other tasks.
+        mean: mean over tasks of expert-score fractions; None without a valid expert.
+        iqm: interquartile mean over all episodes of expert-score fractions; None without a valid expert.
+        above_50: number of tasks with a mean fraction above 0.5.
+        above_80: number of tasks with a mean fraction above 0.8.
+        success: mean share of episodes with success, over the tasks that report it; None if none does.
+        success_tasks: number of those tasks.
+        human_mean: mean human-normalised score, over the tasks with published human scores; None if there are none.
+        human_median: median of the same.
+        human_tasks: number of those tasks.
     """
 
     name: str
@@ -147,54 +199,58 @@ class Aggregate:
     human_tasks: int
 
 
-def aggregates(results: Sequence[TaskResult]) -> list[Aggregate]:
-    """Each suite's, in the order of first mention, and that of all tasks in the end, if there are several suites.
-
-    results: one a task, of the same policy.
-    """
-    suites = list(dict.fromkeys(result.row.suite for result in results))
-    each = [aggregate(suite, [result for result in results if result.row.suite == suite]) for suite in suites]
-    return [*each, aggregate(ALL_TASKS, results)] if len(suites) > 1 else each
-
-
-def profile(results: Sequence[TaskResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Share of the tasks with a valid expert above each of THRESHOLDS, and its interval; ValueError without tasks."""
-    return performance_profile([result.fractions for result in with_expert(results)], THRESHOLDS)
-
-
-def with_expert(results: Sequence[TaskResult]) -> list[TaskResult]:
-    """Those whose fraction is defined."""
-    return [result for result in results if result.row.fraction is not None]
-
-
-def human_sources(results: Sequence[TaskResult]) -> str:
-    """Who published what these are human-normalised by; empty where none is."""
-    return ", ".join(dict.fromkeys(result.human_source for result in results if result.human_source))
-
-
-def newest_results(results: Sequence[TaskResult]) -> list[TaskResult]:
-    """The last of each task, in the order of first mention."""
-    return list({result.row.task: result for result in results}.values())
-
-
 def aggregate(name: str, results: Sequence[TaskResult]) -> Aggregate:
-    """Of these results, one a task."""
-    valid = with_expert(results)
-    samples = [result.fractions for result in valid]
+    """Returns the aggregate of results, one for each task, under a name."""
+    samples = [result.fractions for result in with_expert(results)]
     means = np.array([sample.mean() for sample in samples])
     successes = [result.success for result in results if result.success is not None]
     humans = [value for result in results if (value := result.human_normalised) is not None]
     return Aggregate(
-        name,
-        len(valid),
-        tuple(result.row.task for result in results if result.row.fraction is None),
-        stratified_estimate(samples, mean_of_tasks) if samples else None,
-        stratified_estimate(samples, interquartile_mean) if samples else None,
-        int((means > 0.5).sum()),
-        int((means > 0.8).sum()),
-        float(np.mean(successes)) if successes else None,
-        len(successes),
-        float(np.mean(humans)) if humans else None,
-        float(np.median(humans)) if humans else None,
-        len(humans),
+        name=name,
+        tasks=len(samples),
+        without_expert=tuple(result.row.task for result in results if result.row.fraction is None),
+        mean=stratified_estimate(samples, mean_of_tasks) if samples else None,
+        iqm=stratified_estimate(samples, interquartile_mean) if samples else None,
+        above_50=int((means > 0.5).sum()),
+        above_80=int((means > 0.8).sum()),
+        success=float(np.mean(successes)) if successes else None,
+        success_tasks=len(successes),
+        human_mean=float(np.mean(humans)) if humans else None,
+        human_median=float(np.median(humans)) if humans else None,
+        human_tasks=len(humans),
     )
+
+
+def aggregates(results: Sequence[TaskResult]) -> list[Aggregate]:
+    """Returns the aggregate of each suite, in the order of first mention, then that of all tasks if there are several.
+
+    Args:
+        results: results of one policy, one for each task.
+    """
+    suites = list(dict.fromkeys(result.row.suite for result in results))
+    found = [aggregate(suite, [result for result in results if result.row.suite == suite]) for suite in suites]
+    return [*found, aggregate(ALL_TASKS, results)] if len(suites) > 1 else found
+
+
+def profile(results: Sequence[TaskResult]) -> tuple[Floats, Floats, Floats]:
+    """Returns the performance profile of the tasks with a valid expert, as `performance_profile` at `THRESHOLDS`.
+
+    Raises:
+        ValueError: if no task has a valid expert.
+    """
+    return performance_profile([result.fractions for result in with_expert(results)], THRESHOLDS)
+
+
+def with_expert(results: Sequence[TaskResult]) -> list[TaskResult]:
+    """Returns the results whose expert-score fraction is defined."""
+    return [result for result in results if result.row.fraction is not None]
+
+
+def human_sources(results: Sequence[TaskResult]) -> str:
+    """Returns who published the human scores of these tasks, separated by commas."""
+    return ", ".join(dict.fromkeys(result.human_source for result in results if result.human_source))
+
+
+def newest_results(results: Sequence[TaskResult]) -> list[TaskResult]:
+    """Returns the last result of each task, in the order of first mention."""
+    return list({result.row.task: result for result in results}.values())

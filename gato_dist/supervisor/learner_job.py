@@ -22,11 +22,12 @@ from learner.checkpoint_folder import CheckpointFolder
 from learner.parallel import worker_device
 from learner.ray_train import leaves
 from learner.train import train
-from replay.corpora.chunks import CorpusChunks, open_corpora
+from replay.corpora.corpus import open_corpora
 from replay.disk_sources import disk_shares, disk_sources, open_beside
-from replay.mixture import MixtureBatches, Stream
+from replay.loader import Chunks
+from replay.mixture import MixtureBatches, TaskStream
 from replay.reverb.sampler import table_sequences
-from replay.reverb.shards import shard_of, shard_sequences
+from replay.reverb.sharding import shard_of, shard_sequences
 from replay.reverb.tables import table_name
 from replay.reverb.writer import SequenceWriter
 from replay.usage import Usage
@@ -57,9 +58,15 @@ def learn(
     # Workers end together: one that asks often is enough, and those who stop a run wait for its last checkpoint.
     host, share = RayHost(coordinator, poll_scale if rank else 1.0), config.learner.batch // config.learner.workers
     mixture = MixtureBatches(
-        streams, share, tokenizer.tensor_size, config.seed + 1009 * rank,
-        partial(source_shares, config.relabel), guide(coordinator, poll_scale), usage, config.actors.hang_seconds,
-    )  # fmt: skip
+        streams,
+        batch=share,
+        tensor_size=tokenizer.tensor_size,
+        seed=config.seed + 1009 * rank,
+        source_shares=partial(source_shares, config.relabel),
+        guide=guide(coordinator, poll_scale),
+        usage=usage,
+        patience=config.actors.hang_seconds,
+    )
     batches = _counted(mixture, usage, Reporter(coordinator, f"mixture/{rank}", poll_scale=poll_scale))
     train(
         config,
@@ -83,6 +90,10 @@ def _counted(batches: Iterable[Batch], usage: Usage, report: Reporter) -> Iterat
         yield batch
 
 
+def _damaged(chunks: Chunks) -> int:
+    return chunks.damaged
+
+
 def open_writer(
     place: ReplayAddress, keep: int, task: str, source: Source, should_stop: Callable[[], bool]
 ) -> SequenceWriter:
@@ -91,7 +102,7 @@ def open_writer(
 
 def _streams(
     config: RunConfig, tokenizer: Tokenizer, places: list[ReplayAddress], seed: int, rank: int, usage: Usage
-) -> list[Stream]:
+) -> list[TaskStream]:
     """Replay tables, what of the tasks comes from disk, and corpora."""
     dataset = open_beside(config, tokenizer)
     shares = disk_shares(config, dataset)
@@ -99,19 +110,27 @@ def _streams(
     for i, (task, share) in enumerate(zip(config.tasks, shares, strict=True)):
         shape = sequence_shape(tokenizer.tasks[task.name], config.tokens.length)
         if share < 1:
-            rows = shard_sequences(places, i, task.name, shape, config.actors.copies, rank, usage.reader)
-            streams.append(Stream(i, task.weight * (1 - share), rows))
+            blocks = shard_sequences(
+                places,
+                task.name,
+                shape,
+                task=i,
+                copies=config.actors.copies,
+                reader=rank,
+                make_count_draws=usage.reader,
+            )
+            streams.append(TaskStream(i, task.weight * (1 - share), blocks))
         for source in gato_sources(config, task):
             # Where the first of the task's experts writes.
             place = places[shard_of(i, 0, config.actors.copies, len(places))]
-            rows = table_sequences(place, table_name(task.name, source), shape, drawn=usage.reader())
-            streams.append(Stream(i, task.weight, rows, source))
+            blocks = table_sequences(place, table_name(task.name, source), shape, count_draws=usage.reader())
+            streams.append(TaskStream(i, task.weight, blocks, source))
     shares += [1.0] * len(config.corpora)
     for each in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
-        chunks = each.open(rank, config.learner.workers)
-        if isinstance(chunks, CorpusChunks):
-            usage.skips(each.task, partial(getattr, chunks, "damaged"))
-        streams.append(Stream(each.task, each.weight * shares[each.task], map(chunks, count())))
+        chunks = each.open(lane=rank, lanes=config.learner.workers)
+        if each.task >= len(config.tasks):
+            usage.skips(each.task, partial(_damaged, chunks))
+        streams.append(TaskStream(each.task, each.weight * shares[each.task], map(chunks, count())))
     return [stream for stream in streams if stream.weight]
 
 

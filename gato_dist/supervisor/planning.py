@@ -1,8 +1,8 @@
 """Which tasks of a run Gato actors play, and what sequences they have beside demonstrations."""
 
 from actors.experts.registry import find_kind
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import TaskConfig
 from gato_dist.sources import Source
 
 COORDINATOR_CALLS = 2500  # a second: about half a core of the coordinator's (tests/benchmarks/coordinator.py)
@@ -15,7 +15,7 @@ EXPERT_CALLS, OTHER_CALLS = 3, 7
 def gato_actors(config: RunConfig, task: TaskConfig) -> int:
     """How many Gato actors roll out this task: none where it would come to nothing."""
     asked = config.relabel.actors if task.relabel_actors is None else task.relabel_actors
-    return asked if _labels(task) or config.relabel.self_return is not None else 0
+    return asked if _labels(task) or config.relabel.self_imitation_threshold is not None else 0
 
 
 def gato_sources(config: RunConfig, task: TaskConfig) -> list[Source]:
@@ -23,7 +23,7 @@ def gato_sources(config: RunConfig, task: TaskConfig) -> list[Source]:
     if not gato_actors(config, task):
         return []
     found = [Source.RELABELLED] if _labels(task) else []
-    return found + [Source.SELF] * (config.relabel.self_return is not None)
+    return found + [Source.SELF] * (config.relabel.self_imitation_threshold is not None)
 
 
 def without_labels(config: RunConfig) -> list[str]:

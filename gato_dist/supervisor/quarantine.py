@@ -8,9 +8,9 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.utils.files import replace_text
-from gato_dist.utils.restarts import Deaths
+from gato_dist.errors import READ_ERRORS, InputError, brief
+from gato_dist.utils.files import write_text_atomically
+from gato_dist.utils.restarts import RecentFailures
 from gato_dist.utils.typed_json import read_as, to_json
 
 FORGET_SECONDS = 7200.0
@@ -55,7 +55,7 @@ class Quarantine:
         """
         self._path, self._most = path, tries
         within = max(FORGET_SECONDS, 2 * tries * hang_seconds)
-        self._failures: dict[tuple[Part, str], Deaths] = defaultdict(partial(Deaths, within))
+        self._failures: dict[tuple[Part, str], RecentFailures] = defaultdict(partial(RecentFailures, within))
         self._failed: set[tuple[str, Part]] = set()
         self.out: list[Quarantined] = []
         path.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ class Quarantine:
         if tries < self._most:
             return f"{does}; starting it again (try {tries + 1} of {self._most})"
         self.out.append(Quarantined(task, str(part), tries, reason))
-        replace_text(self._path, to_json([asdict(each) for each in self.out], indent=1) + "\n")
+        write_text_atomically(self._path, to_json([asdict(each) for each in self.out], indent=1) + "\n")
         return f"{does}, {tries} tries: {task} is quarantined from {part}; {WHAT_GOES_ON[part]}"
 
     def has(self, task: str, part: Part) -> bool:
@@ -111,7 +111,7 @@ def read_quarantine(path: Path) -> list[Quarantined]:
         return []
     try:
         return read_as(list[Quarantined], json.loads(path.read_text("utf-8")))
-    except DAMAGED as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path}: damaged ({brief(error)}); remove it") from error
 
 

@@ -10,7 +10,7 @@ import ray
 from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 
-from gato_dist.config.sections import RayConfig
+from gato_dist.config.process_sections import RayConfig
 from gato_dist.errors import InputError
 
 LOOPBACK = "127.0.0.1"

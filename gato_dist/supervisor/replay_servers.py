@@ -17,10 +17,11 @@ from gato_dist.supervisor.planning import gato_sources
 from gato_dist.supervisor.ray_init import RunFailed, last_line
 from gato_dist.tokens.packing import sequence_shape
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.utils.restarts import MAX_DEATHS, Deaths
-from replay.reverb.server import NEWEST, Disk
-from replay.reverb.shards import shard_of, start_shard, sum_metrics
-from replay.reverb.tables import ServerAddress, table_name
+from gato_dist.utils.restarts import MAX_FAILURES, RecentFailures
+from replay.reverb.addresses import ServerAddress
+from replay.reverb.server import NEWEST, CheckpointSettings
+from replay.reverb.sharding import shard_of, start_shard, sum_metrics
+from replay.reverb.tables import table_name
 
 ASK_SECONDS = 0.9
 HANG_SECONDS = 60.0  # without an answer
@@ -51,7 +52,7 @@ class _Server:
     answered: float = 0.0
     asked_at: float = 0.0
     died: float | None = None
-    deaths: Deaths = field(default_factory=Deaths)
+    deaths: RecentFailures = field(default_factory=RecentFailures)
 
     @property
     def counted(self) -> dict[str, dict[str, int]]:
@@ -142,9 +143,17 @@ class ReplayServers:
     def _start(self, server: _Server, step: int | None) -> None:
         config, shard, kept = self._config.replay, server.shard, self._whole(server.shard)
         keep = self._config.learner.keep_checkpoints
-        disk = Disk(self._root, shard, keep, self._tokenizer.fingerprint, step) if config.checkpoints else None
+        checkpoints = CheckpointSettings(self._root, shard, keep, self._tokenizer.fingerprint, step)
         make = partial(
-            start_shard, shard, self._shapes, config, self._copies, self._admitted, kept, server.starts > 0, disk
+            start_shard,
+            shard,
+            self._shapes,
+            config,
+            copies=self._copies,
+            networks=self._admitted,
+            unsharded=kept,
+            replacement=server.starts > 0,
+            checkpoints=checkpoints if config.checkpoints else None,
         )
         server.starts += 1
         actor: Any = ReplayActor
@@ -197,9 +206,9 @@ class ReplayServers:
 
     def _replace(self, server: _Server, why: str, note: Note) -> None:
         deaths = server.deaths.add()
-        if deaths > MAX_DEATHS:
+        if deaths > MAX_FAILURES:
             raise RunFailed(f"replay server {server.shard} {why}, {deaths} times")
-        note(f"replay server {server.shard} {why}; starting it again ({deaths} of {MAX_DEATHS})")
+        note(f"replay server {server.shard} {why}; starting it again ({deaths} of {MAX_FAILURES})")
         if server.saving is not None:
             note(f"replay: server {server.shard} has no checkpoint of step {self._saving}")
         ray.kill(server.actor)

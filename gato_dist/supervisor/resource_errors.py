@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gato_dist.supervisor.ray_init import last_line
-from gato_dist.utils.files import is_full
+from gato_dist.utils.files import is_disk_full
 
 NO_MEMORY = (
     "its machine is short of memory, and Ray ended it: lower num_envs, actors.copies, replay.size or learner.batch, or "
@@ -51,7 +51,7 @@ def quiet_threads() -> Iterator[None]:
     before = threading.excepthook
 
     def hook(what: threading.ExceptHookArgs) -> None:
-        if what.exc_value is None or not is_full(what.exc_value):
+        if what.exc_value is None or not is_disk_full(what.exc_value):
             before(what)
 
     threading.excepthook = hook

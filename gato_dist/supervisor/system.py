@@ -25,7 +25,7 @@ from gato_dist.supervisor.replay_servers import ReplayServers
 from gato_dist.supervisor.resource_errors import explain, store_news
 from gato_dist.supervisor.workers import Worker, mendable
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.utils.restarts import MAX_DEATHS, Deaths, Recoveries
+from gato_dist.utils.restarts import MAX_FAILURES, RecentFailures, RecoveryTimer
 from gato_dist.utils.signals import Interrupt
 from learner.ray_train import fit, give_back_places
 from replay.disk_sources import disk_shares, open_beside
@@ -56,7 +56,7 @@ class System:
         self._poll_scale = poll_interval_scale(config)
         self._workers: list[Worker] = []
         self._learner: Any = None
-        self._learner_deaths, self._recoveries = Deaths(), Recoveries()
+        self._learner_deaths, self._recoveries = RecentFailures(), RecoveryTimer()
 
     def connect(self) -> list[str]:
         """What is worth knowing of the machine, or of the cluster.
@@ -83,7 +83,7 @@ class System:
         step: of the checkpoint that the learner goes on from, if there is one.
         """
         config, tokenizer = self._config, self.tokenizer
-        self.quarantine = Quarantine(self._folder.quarantine, config.actors.tries, config.actors.hang_seconds)
+        self.quarantine = Quarantine(self._folder.quarantine, config.actors.max_failures, config.actors.hang_seconds)
         self._shared_tokenizer = ray.put(tokenizer)
         names = [task.name for task in config.tasks]
         # Beside the run folder, and on the one node that outlives every other.
@@ -172,7 +172,7 @@ class System:
         return False
 
     def check(self, note: Note) -> None:
-        """Starts actors that died, failed or hang again, and quarantines their tasks after `actors.tries`.
+        """Starts actors that died, failed or hang again, and quarantines their tasks after `actors.max_failures`.
 
         And replay servers and the learner. Raises RunFailed, or InputError, for what cannot be mended, and where no
         task is left.
@@ -193,9 +193,9 @@ class System:
         if self._learner_crashed:
             if not self.learning:
                 return
-            if (deaths := self._learner_deaths.add()) > MAX_DEATHS:
+            if (deaths := self._learner_deaths.add()) > MAX_FAILURES:
                 raise RunFailed(f"the learner's driver died {deaths} times")
-            note(f"the learner's driver died; starting it again ({deaths} of {MAX_DEATHS})")
+            note(f"the learner's driver died; starting it again ({deaths} of {MAX_FAILURES})")
             self._recoveries.died("learner", "learner")
             give_back_places()
             self._start_learner()
@@ -217,7 +217,7 @@ class System:
 
     def look(self, metrics: dict[str, dict[str, float]], note: Note) -> None:
         """Tells of what works again. figures: the newest of every process."""
-        self._recoveries.look(metrics, note)
+        self._recoveries.update(metrics, note)
 
     def _mend(self, worker: Worker, why: str, note: Note) -> None:
         self.coordinator.forget.remote(worker.name)
@@ -225,7 +225,7 @@ class System:
         task = worker.task or self._ask(self.coordinator.give_up_job.remote(worker.name))
         if task is None:
             # An evaluator without a job: no task is to blame.
-            if (tries := worker.failures.add()) == self._config.actors.tries:
+            if (tries := worker.failures.add()) == self._config.actors.max_failures:
                 raise RunFailed(f"{worker.name} {why}, {tries} tries")
             note(f"{worker.name} {why}; starting it again")
             worker.start()

@@ -15,7 +15,7 @@ from gato_dist.errors import InputError
 from gato_dist.supervisor.quarantine import FORGET_SECONDS, Part
 from gato_dist.supervisor.ray_init import last_line
 from gato_dist.supervisor.resource_errors import NO_MEMORY
-from gato_dist.utils.restarts import Deaths
+from gato_dist.utils.restarts import RecentFailures
 
 UNAVAILABLE_SECONDS = 3.0  # an actor that is still coming back refuses its work sooner than that
 
@@ -38,7 +38,7 @@ class Worker:
     actor: Any = None
     work: Any = None
     started: float = 0.0
-    failures: Deaths = field(default_factory=partial(Deaths, FORGET_SECONDS))
+    failures: RecentFailures = field(default_factory=partial(RecentFailures, FORGET_SECONDS))
 
     def start(self) -> None:
         """Starts it, or again where its process died: Ray has another one by then."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import EvaluationConfig
 from gato_dist.errors import InputError
 from gato_dist.specs import TaskSpec
 from gato_dist.tokens.step_size import Encoding, min_step_tokens, observation_tokens

@@ -5,7 +5,8 @@ from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.errors import READ_ERRORS, InputError, brief
+from gato_dist.utils.files import atomic_path
 
 DEFAULT = "default"
 CACHED_CHARACTERS = 256  # Only missions, which repeat at every step, are worth caching; documents are longer.
@@ -41,13 +42,10 @@ def train_text_model(inputs: list[Path], vocab_size: int, out: Path) -> "TextTok
             character_coverage=1.0, minloglevel=2,
         )  # fmt: skip
     except (RuntimeError, OSError) as error:
-        raise InputError(
-            f"--vocab-size: {vocab_size} does not suit this text: {' '.join(str(error).split())}"
-        ) from error
-    partial = out.with_name(out.name + ".partial")
+        raise InputError(f"--vocab-size: {vocab_size} does not suit this text: {brief(error, limit=None)}") from error
     try:
-        partial.write_bytes(model.getvalue())
-        partial.rename(out)
+        with atomic_path(out) as partial:
+            partial.write_bytes(model.getvalue())
     except OSError as error:
         raise InputError(f"--out: {out} cannot be written ({error.__class__.__name__})") from error
     return TextTokenizer(model.getvalue())
@@ -91,7 +89,7 @@ class TextTokenizer:
             return cls((files("gato_dist") / "assets" / "text.model").read_bytes())
         try:
             return cls(Path(path).read_bytes())
-        except (*DAMAGED, RuntimeError) as error:
+        except (*READ_ERRORS, RuntimeError) as error:
             raise InputError(f"tokens.text: {path} is not a SentencePiece .model file ({brief(error)})") from error
 
     def encode(self, text: str) -> list[int]:

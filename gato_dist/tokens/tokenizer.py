@@ -137,7 +137,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
-        """Loads the tokenizer that `save` wrote. Damaged files raise various errors: see `errors.DAMAGED`."""
+        """Loads the tokenizer that `save` wrote. Damaged files raise various errors: see `errors.READ_ERRORS`."""
         data = json.loads((folder / "tokenizer.json").read_text("utf-8"))
         return cls.from_dict(data, (folder / "text.model").read_bytes())
 

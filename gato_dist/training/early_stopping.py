@@ -1,6 +1,6 @@
 """Which of a run's weights are best, and when training has come far enough: by the mean fraction over all tasks."""
 
-from gato_dist.config.sections import EvaluationConfig
+from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.scores.table import MeanPoint
 
 
@@ -15,8 +15,8 @@ class Selection:
 
     def add(self, point: MeanPoint) -> bool:
         """Whether its version is the best now. A mean of several versions counts only where scores take turns."""
-        mixed = point.oldest < point.version and self._settings.share == 1
-        if mixed or not point.even or point.version <= self._newest:
+        mixed = point.oldest_version < point.version and self._settings.task_fraction == 1
+        if mixed or not point.equal_episodes or point.version <= self._newest:
             return False
         self._newest = point.version
         better = point.mean > self.best
@@ -37,6 +37,6 @@ class Selection:
 
 def span_text(point: MeanPoint) -> str:
     """Which versions a mean speaks of."""
-    if point.oldest == point.version:
+    if point.oldest_version == point.version:
         return f"version {point.version}"
-    return f"each task's newest score, of versions {point.oldest} to {point.version}"
+    return f"each task's newest score, of versions {point.oldest_version} to {point.version}"

@@ -19,15 +19,15 @@ from gato_dist.tokens.fitting import fitting_tokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.training.driver import Loop
 from gato_dist.training.status import View
-from gato_dist.utils.files import naming
+from gato_dist.utils.files import explain_full_disk
 from gato_dist.utils.signals import Interrupt
 from learner.best_weights import BestWeights
 from learner.checkpoint import read_counters
 from learner.checkpoint_folder import CheckpointFolder
 from learner.fine_tuning import initial_weights
 from learner.parallel import check_gpus
-from replay.corpora.chunks import open_corpora
-from replay.reverb.tables import check_port
+from replay.corpora.corpus import open_corpora
+from replay.reverb.starting import check_port
 
 GRACE_SECONDS = 6.0
 REPORT_SECONDS = 60.0  # a `gato-dist report` of the same folder may just be writing
@@ -77,7 +77,7 @@ def _turn(
     news: list[str],
 ) -> list[ScoreRow]:
     # TensorBoard's writer does not name its files.
-    with View(folder.log) as view, naming(folder.root), quiet_threads():
+    with View(folder.log) as view, explain_full_disk(folder.root), quiet_threads():
         for line in news:
             view.note(line)
         if tasks := without_labels(config):

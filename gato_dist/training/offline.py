@@ -11,16 +11,16 @@ from gato_dist.config.run_config import RunConfig, parse_config
 from gato_dist.errors import InputError
 from gato_dist.ports import State
 from gato_dist.records.run_folder import RunFolder
-from gato_dist.scores.references import known_references, load_reference
+from gato_dist.scores.references import available_references, load_reference
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.fitting import fitting_tokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.training.status import Status, View, new_tasks
 from gato_dist.training.time_left import TimeLeft
 from gato_dist.utils.signals import Interrupt
-from replay.corpora.chunks import Corpus, open_corpora
+from replay.corpora.corpus import Corpus, open_corpora
 from replay.dataset.dataset import Dataset
-from replay.dataset.moments import load_moments
+from replay.dataset.observation_moments import load_moments
 from replay.disk_sources import data_fingerprint, disk_sources
 from replay.loader import load_batches
 
@@ -86,7 +86,7 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
             folder.check(config, resume)
         dataset, corpora, tokenizer = _open(config, data)
         torch.set_num_threads(config.learner.threads)
-        references = known_references([task.name for task in config.tasks])
+        references = available_references([task.name for task in config.tasks])
         checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints, references)
         newest = checkpoints.newest_valid(config, tokenizer)
         if config.learner.init and not newest:
@@ -96,9 +96,15 @@ def _work(config: RunConfig, folder: RunFolder, resume: bool, data: str | None) 
         position, note = _position(config, data_fingerprint(config, dataset, corpora), newest)
         learner = config.learner
         batches = load_batches(
-            disk_sources(config, tokenizer, dataset, corpora, position.seed), learner.batch, config.lanes,
-            tokenizer.tensor_size, position, parallel.rank(), parallel.world_size(), config.data.loaders,
-        )  # fmt: skip
+            disk_sources(config, tokenizer, dataset, corpora, position.seed),
+            batch=learner.batch,
+            lanes=config.lanes,
+            tensor_size=tokenizer.tensor_size,
+            position=position,
+            rank=parallel.rank(),
+            workers=parallel.world_size(),
+            loaders=config.data.loaders,
+        )
         with View(folder.log) if parallel.is_first_worker() else nullcontext() as view:
             for line in [*checkpoints.refused, note]:
                 if view and line:

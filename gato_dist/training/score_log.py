@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from actors.coordinator import EvaluationResult
-from gato_dist.plots.profiles import profile_image
+from gato_dist.plots.profile import profile_image
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.scores.references import Reference
 from gato_dist.scores.results import ALL_TASKS, EpisodeLog, TaskResult, with_expert
@@ -43,8 +43,8 @@ class ScoreLog:
         """Keeps one result; newest_version: of the weights that are out by now."""
         tokens, seconds = self.place(found.step)
         result = TaskResult.of(
-            (found.step, found.version, tokens, seconds), found.task, found.returns, found.successes,
-            self._references[found.task],
+            found.task, found.returns, found.successes, self._references[found.task],
+            step=found.step, weights_version=found.version, tokens=tokens, seconds=seconds,
         )  # fmt: skip
         self.table.append(result.row)
         self._episodes.append(result)
@@ -95,11 +95,11 @@ class ScoreLog:
 
     def _write_mean(self, name: str, point: MeanPoint | None, last: TaskResult) -> None:
         """Where `last` completed it."""
-        if point is None or point.version != last.row.weights_version or not point.even:
+        if point is None or point.version != last.row.weights_version or not point.equal_episodes:
             return
         self._write_fraction("fraction_of_suite", name, point.mean, last)
-        if point.oldest < point.version:
-            self._writer.add_scalar(f"versions_behind/{name}", point.version - point.oldest, last.row.step)
+        if point.oldest_version < point.version:
+            self._writer.add_scalar(f"versions_behind/{name}", point.version - point.oldest_version, last.row.step)
 
     def _write_fraction(self, tag: str, name: str, value: float, result: TaskResult) -> None:
         self._writer.add_scalar(f"{tag}/{name}", value, result.row.step)

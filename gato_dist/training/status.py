@@ -12,7 +12,7 @@ from rich.text import Text
 from gato_dist.config.run_config import RunConfig
 from gato_dist.scores.table import ScoreRow, fraction_text, interval_text
 from gato_dist.utils.console import PLAIN_SECONDS, WIDTH, NamedTable, make_console, value_text
-from gato_dist.utils.files import naming
+from gato_dist.utils.files import explain_full_disk
 
 
 @dataclass
@@ -211,7 +211,7 @@ class View:
     ) -> None:
         if self._live:
             self._live.stop()
-        with naming(self._log.name):
+        with explain_full_disk(self._log.name):
             self._log.close()
 
     def show(self, status: Status) -> None:
@@ -234,7 +234,7 @@ class View:
         self.console.print(message, markup=False, soft_wrap=True)
 
     def _keep(self, line: str) -> None:
-        with naming(self._log.name):
+        with explain_full_disk(self._log.name):
             self._log.write(line + "\n")
 
 

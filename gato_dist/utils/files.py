@@ -1,4 +1,4 @@
-"""What whole files need: sums of their bytes, a way to the disk, and a word where there is no room on it."""
+"""File helpers: atomic writes, checksums, flushing to disk, and clear errors if the disk is full."""
 
 import errno
 import hashlib
@@ -8,23 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-ROOM = "no space left on its disk; free some and go on (train: with --resume), nothing whole is lost"
+from gato_dist.errors import brief
+
+FULL_DISK_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL_DISK_ADVICE = "no space left on its disk; free some and go on (train: with --resume), nothing whole is lost"
 
 
-def suffix_of(path: Path) -> str:
-    """The end of a file's name in small letters, such as `.jsonl`: cameras and Windows write others."""
+def lowercase_suffix(path: Path) -> str:
+    """Returns the file name's suffix in lower case, such as `.jsonl`: some cameras and programs write `.JPG`."""
     return path.suffix.lower()
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 checksum of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def flush(path: Path) -> None:
-    """Brings a file's bytes, or a folder's names, to the disk: a name must not outlive what it names."""
+def fsync(path: Path) -> None:
+    """Flushes a file's contents, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -32,35 +34,55 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def is_full(error: BaseException) -> bool:
-    """Whether a disk without room, or a quota, raised it."""
-    # Libraries that are no Python quote the system's error, by its number or, as TensorFlow's files, in its words.
-    quoted = re.search(r"(?:os error|[Ee]rrno) (\d+)", str(error))
-    number = int(quoted[1]) if quoted else getattr(error, "errno", None)
-    return number in FULL or any(words in str(error) for words in map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
-
-
-def why_unwritten(error: BaseException) -> str:
-    """What an error of writing says; of a full disk, what to do."""
-    return ROOM if is_full(error) else " ".join(str(error).split())
-
-
 @contextmanager
-def naming(path: object) -> Iterator[None]:
-    """Names the file in what writing it raises: unlike opening, writing to a full disk tells none."""
-    try:
-        yield
-    except Exception as error:
-        if is_full(error):
-            raise OSError(f"{path}: {ROOM}") from error
-        raise
+def atomic_path(path: Path, durable: bool = False) -> Iterator[Path]:
+    """Yields a temporary path beside `path`. It replaces `path` if the block succeeds, and is removed otherwise.
+
+    Only one process at a time may write the same path.
+
+    Args:
+        path: final path of the file.
+        durable: flush the contents to the disk before the replacement, so that the name never outlives its contents.
+
+    Raises:
+        OSError: if the disk is full; the message names `path`. The previous file stays.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    with explain_full_disk(path):
+        try:
+            yield partial
+            if durable:
+                fsync(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def write_text_atomically(path: Path, text: str, durable: bool = False) -> None:
+    """Replaces a file's contents completely or not at all.
+
+    Args:
+        path: file to write.
+        text: new contents, written as UTF-8.
+        durable: see `atomic_path`.
+
+    Raises:
+        OSError: as `atomic_path`.
+    """
+    with atomic_path(path, durable) as partial:
+        partial.write_text(text, "utf-8")
 
 
 def append_line(path: Path, line: str) -> None:
-    """All of a line, or nothing. Raises OSError, which names the file."""
+    """Appends a line to a file completely or not at all.
+
+    Raises:
+        OSError: if the line cannot be written; the message names the file.
+    """
     rest = line.encode()
-    # Without a buffer, which would be written again as the file is closed.
-    with naming(path), path.open("ab", buffering=0) as file:
+    # Unbuffered: a buffer would be written again when the file is closed.
+    with explain_full_disk(path), path.open("ab", buffering=0) as file:
         before = file.tell()
         try:
             while rest:
@@ -70,25 +92,42 @@ def append_line(path: Path, line: str) -> None:
             raise
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file under a temporary name first. Raises OSError, which names it; what stood there stays then."""
-    partial = path.with_name(f"{path.name}.partial")
-    with naming(path):
-        try:
-            partial.write_text(text, "utf-8")
-            partial.rename(path)
-        finally:
-            partial.unlink(missing_ok=True)
+def remove_partial_last_line(path: Path) -> None:
+    """Removes the text after a file's last newline: a line that was cut short when the machine went down.
 
-
-def cut_torn_line(path: Path) -> None:
-    """Removes what stands after a file's last newline: a line that was being written as its machine went down.
-
-    And the file, where that is all.
+    A file without any complete line is deleted. A missing file is left alone.
     """
     if not path.is_file() or (content := path.read_bytes()).endswith(b"\n"):
         return
-    if kept := content.rfind(b"\n") + 1:
-        os.truncate(path, kept)
+    if complete := content.rfind(b"\n") + 1:
+        os.truncate(path, complete)
     else:
         path.unlink()
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Returns whether an error was caused by a full disk or an exceeded quota."""
+    # Native libraries quote the system's error, by number or, as TensorFlow does, by its text.
+    quoted = re.search(r"(?:os error|[Ee]rrno) (\d+)", str(error))
+    number = int(quoted[1]) if quoted else getattr(error, "errno", None)
+    texts = map(os.strerror, (errno.ENOSPC, errno.EDQUOT))
+    return number in FULL_DISK_CODES or any(text in str(error) for text in texts)
+
+
+def write_error_text(error: BaseException) -> str:
+    """Returns why a file could not be written, on one line; for a full disk, what to do about it."""
+    return FULL_DISK_ADVICE if is_disk_full(error) else brief(error, limit=None)
+
+
+@contextmanager
+def explain_full_disk(path: object) -> Iterator[None]:
+    """Replaces full-disk errors of the block by an OSError that names `path` and says what to do.
+
+    Unlike errors of opening a file, errors of writing one do not name it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_disk_full(error):
+            raise OSError(f"{path}: {FULL_DISK_ADVICE}") from error
+        raise

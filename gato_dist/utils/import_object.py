@@ -1,4 +1,4 @@
-"""Finds what a user wrote, by the name that stands in a task or a configuration."""
+"""Imports users' own code by the names in a task or a configuration."""
 
 import importlib
 import sys
@@ -8,29 +8,38 @@ from typing import Any
 from gato_dist.errors import brief
 
 
-def find(path: str) -> Any:
-    """The object at `module:name`. Raises ImportError as `load`, ValueError if `path` is no such pair."""
+def import_object(path: str) -> Any:
+    """Returns the object at `module:name`.
+
+    Raises:
+        ImportError: as `import_user_module`, or if the module has no such name.
+        ValueError: if `path` has another form.
+    """
     module, _, name = path.partition(":")
     if not (module and name):
         raise ValueError(f"{path!r} must be module:name")
-    found = load(module)
+    found = import_user_module(module)
     if not hasattr(found, name):
         raise ImportError(f"{module} has no {name!r}")
     return getattr(found, name)
 
 
-def load(module: str) -> ModuleType:
-    """A module, looked for in the working directory too. Raises ImportError that says why it cannot be imported."""
-    # A console script does not look for modules in the folder it is called from.
+def import_user_module(name: str) -> ModuleType:
+    """Imports a module from the working directory or the usual path.
+
+    Raises:
+        ImportError: if it cannot be imported; the message says why.
+    """
+    # A console script does not search the working directory.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        return importlib.import_module(module)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
+        if error.name != name.partition(".")[0]:
             raise
-        raise ImportError(f"module {module} is not here: put it in the working directory or on PYTHONPATH") from error
+        raise ImportError(f"module {name} is not here: put it in the working directory or on PYTHONPATH") from error
     except ImportError:
         raise
-    except Exception as error:  # whatever a user's module raises
-        raise ImportError(f"{module} cannot be imported: {type(error).__name__}: {brief(error)}") from error
+    except Exception as error:  # a user's module can raise anything
+        raise ImportError(f"{name} cannot be imported: {type(error).__name__}: {brief(error)}") from error

@@ -1,7 +1,7 @@
-"""Locks on what a command writes: of two commands with the same target, the second is refused.
+"""Locks on the files and folders that a command writes: a second command with the same target is refused.
 
-A lock is an advisory `flock` on a small file, which the system releases when the process ends, however it ends.
-Programs that the process starts do not inherit it. On NFS it holds between machines as far as the server keeps locks.
+A lock is an advisory `flock` on a small file. The system releases it when the process ends, even by a kill. Programs
+that the process starts do not inherit it. On NFS it works between machines if the server supports locks.
 """
 
 import contextlib
@@ -17,21 +17,27 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gato_dist.errors import DAMAGED, InputError, brief
-from gato_dist.utils.files import is_full, naming
+from gato_dist.errors import READ_ERRORS, InputError, brief
+from gato_dist.utils.files import explain_full_disk, is_disk_full
 from gato_dist.utils.typed_json import to_json
 
 LOCK = ".lock"
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+NOT_SUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 RETRY_SECONDS = 0.05
-NAMING_SECONDS = 1.0  # a holder writes its name right after it has the lock
+HOLDER_SECONDS = 1.0  # how long to wait for the holder of a lock to write its name into it
 
 
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
-    """Makes this process the only writer of a folder; the folder is made if missing, and removed if it stays empty.
+    """Makes this process the only writer of a folder.
 
-    Raises InputError, which names the process that holds the lock, and where the folder cannot be written to.
+    A missing folder is created, and removed at the end if it is still empty.
+
+    Args:
+        folder: the folder to lock.
+
+    Raises:
+        InputError: if another process holds the lock (the message names it), or the folder cannot be written to.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder")
@@ -47,40 +53,44 @@ def hold_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def hold_file(path: Path, patience: float = 0.0) -> Iterator[None]:
-    """Makes this process the only writer of a path: a file, or a folder that is renamed into place once it is complete.
+    """Makes this process the only writer of a path: a file, or a folder that is renamed into place when complete.
 
-    The lock lies beside it, so its parent folder must exist. patience: seconds to wait for another process. Raises
-    InputError as `hold_folder`.
+    Args:
+        path: the path to lock. Its folder must exist, because the lock file is written there.
+        patience: seconds to wait for another process that holds the lock.
+
+    Raises:
+        InputError: as `hold_folder`.
     """
     with _hold(path.with_name(f".{path.name}{LOCK}"), path, patience, parents=False):
         yield
 
 
 def is_unused(folder: Path) -> bool:
-    """Whether a folder is missing, or holds at most a lock."""
+    """Returns whether a folder is missing, or empty except for a lock."""
     return not folder.exists() or (folder.is_dir() and all(path.name == LOCK for path in folder.iterdir()))
 
 
 @contextmanager
 def _hold(lock: Path, target: Path, patience: float, parents: bool) -> Iterator[None]:
     deadline = time.monotonic() + patience
-    while (descriptor := _try(lock, target, parents)) is None:
+    while (descriptor := _try_lock(lock, target, parents)) is None:
         if time.monotonic() >= deadline:
             raise InputError(f"{target}: {_holder(lock)} writes it; wait until that ends, or choose another place")
         time.sleep(RETRY_SECONDS)
     try:
         yield
     finally:
-        # Removed before it is released: afterwards it may be another's.
-        if _is_there(lock, descriptor):
+        # Removed before the release: afterwards another process may hold it.
+        if _is_current(lock, descriptor):
             lock.unlink(missing_ok=True)
         os.close(descriptor)
 
 
-def _try(lock: Path, target: Path, parents: bool) -> int | None:
-    """The open lock file, with this process's name in it; None if another process holds it."""
+def _try_lock(lock: Path, target: Path, parents: bool) -> int | None:
+    """Returns the descriptor of the lock file, with this process's name in it; None if another process holds it."""
     try:
-        with naming(target):
+        with explain_full_disk(target):
             while True:
                 if parents:
                     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -88,16 +98,16 @@ def _try(lock: Path, target: Path, parents: bool) -> int | None:
                 try:
                     if not _flock(descriptor, target):
                         return None
-                    if _is_there(lock, descriptor):
+                    if _is_current(lock, descriptor):
                         os.ftruncate(descriptor, 0)
-                        os.write(descriptor, to_json(_own_name()).encode())
+                        os.write(descriptor, to_json(_this_process()).encode())
                         taken, descriptor = descriptor, -1
                         return taken
                 finally:
                     if descriptor >= 0:
                         os.close(descriptor)
     except OSError as error:
-        if is_full(error):
+        if is_disk_full(error):
             raise
         raise InputError(f"{target}: cannot be written to: {brief(error)}") from error
 
@@ -108,21 +118,21 @@ def _flock(descriptor: int, target: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in NO_LOCKS:
+        if error.errno not in NOT_SUPPORTED:
             raise
         print(f"gato-dist: {target}: its file system has no locks; let no other command write it", file=sys.stderr)
     return True
 
 
-def _is_there(lock: Path, descriptor: int) -> bool:
-    """Whether the locked file is still the one under its name: its last holder may have removed it meanwhile."""
+def _is_current(lock: Path, descriptor: int) -> bool:
+    """Whether the locked file still has its name: its last holder may have removed it in the meantime."""
     try:
         return os.path.samestat(os.stat(lock), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-def _own_name() -> dict[str, int | str]:
+def _this_process() -> dict[str, int | str]:
     return {
         "process": os.getpid(),
         "host": socket.gethostname(),
@@ -131,9 +141,9 @@ def _own_name() -> dict[str, int | str]:
 
 
 def _holder(lock: Path) -> str:
-    deadline = time.monotonic() + NAMING_SECONDS
+    deadline = time.monotonic() + HOLDER_SECONDS
     while True:
-        with contextlib.suppress(*DAMAGED):
+        with contextlib.suppress(*READ_ERRORS):
             known = json.loads(lock.read_text("utf-8"))
             return f"process {known['process']} on {known['host']}, since {known['start']},"
         if time.monotonic() >= deadline:

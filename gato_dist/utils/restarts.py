@@ -1,56 +1,90 @@
-"""What died and when it worked again: counts that forgive, and times for the log."""
+"""Failures of processes: how many were recent, and how long each recovery took."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-MAX_DEATHS = 5
-WITHIN_SECONDS = 600.0
+MAX_FAILURES = 5
+WINDOW_SECONDS = 600.0
+
+Metrics = dict[str, dict[str, float]]
 
 
 @dataclass
-class Deaths:
-    """Of one process, each forgotten after a while: machines fail now and then, what dies at once will again."""
+class RecentFailures:
+    """Counts the failures of one process in a time window.
 
-    within: float = WITHIN_SECONDS
+    Old failures do not count: every machine fails now and then, but a process that is broken fails again at once.
+
+    Attributes:
+        window: length of the window, in seconds.
+        times: times of the failures in the window, by `time.monotonic`.
+    """
+
+    window: float = WINDOW_SECONDS
     times: list[float] = field(default_factory=list)
 
     def add(self) -> int:
-        """One more; how many that makes."""
+        """Adds a failure at this moment, and returns the number of recent ones."""
         self.times.append(time.monotonic())
         return self.count
 
     @property
     def count(self) -> int:
+        """Returns the number of failures in the window that ends now."""
         now = time.monotonic()
-        self.times = [when for when in self.times if now - when < self.within]
+        self.times = [failed for failed in self.times if now - failed < self.window]
         return len(self.times)
 
 
-class Recoveries:
-    """From a process's death, as it was noticed, to the next figures that it reports."""
+@dataclass
+class _Failure:
+    """A failed process that has not recovered.
+
+    Attributes:
+        source: prefix of the keys under which the process reports metrics.
+        time: when its failure was noticed, by `time.monotonic`.
+        before: its metrics at the first look after the failure; None before that look.
+    """
+
+    source: str
+    time: float
+    before: Metrics | None = None
+
+
+class RecoveryTimer:
+    """Measures the time from a process's failure, as noticed, to the first metrics that it reports afterwards."""
 
     def __init__(self) -> None:
-        # By name: under what it reports, when it died, and what it had reported by then.
-        self._down: dict[str, tuple[str, float, dict[str, dict[str, float]] | None]] = {}
+        self._failures: dict[str, _Failure] = {}
 
     def died(self, name: str, source: str) -> None:
-        """name: in the log. source: under which it reports, or how that begins."""
-        self._down.setdefault(name, (source, time.monotonic(), None))
+        """Starts the clock of a process.
 
-    def look(self, figures: dict[str, dict[str, float]], note: Callable[[str], None]) -> None:
-        """Tells of what reports anew. figures: the newest of every process."""
-        for name, (source, died, before) in list(self._down.items()):
-            now = {key: value for key, value in figures.items() if key.startswith(source)}
-            if before is None:
-                # Its last words may have come a moment ago.
-                self._down[name] = (source, died, now)
-            elif _others(now) != _others(before):
-                note(f"recovered: {name} after {time.monotonic() - died:.1f} s")
-                del self._down[name]
+        Args:
+            name: name of the process in the log.
+            source: key under which it reports metrics, or a prefix of that key.
+        """
+        self._failures.setdefault(name, _Failure(source, time.monotonic()))
+
+    def update(self, metrics: Metrics, note: Callable[[str], None]) -> None:
+        """Notes every process that reports again.
+
+        Args:
+            metrics: newest metrics of every process, by source.
+            note: is called with a line for each recovered process.
+        """
+        for name, failure in list(self._failures.items()):
+            now = {source: values for source, values in metrics.items() if source.startswith(failure.source)}
+            if failure.before is None:
+                # The failed process may have reported a moment before it died.
+                failure.before = now
+            elif _process_identity(now) != _process_identity(failure.before):
+                note(f"recovered: {name} after {time.monotonic() - failure.time:.1f} s")
+                del self._failures[name]
 
 
-def _others(figures: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """What tells figures of one process from those of the next: when it began, where it says that, or all of them."""
-    return {source: values.get("began", values) for source, values in figures.items()}
+def _process_identity(metrics: Metrics) -> dict[str, Any]:
+    """What distinguishes a process's metrics from those of its successor: its start time, or else all values."""
+    return {source: values.get("began", values) for source, values in metrics.items()}

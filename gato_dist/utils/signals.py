@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a run ends with a checkpoint and leaves nothing behind, whenever they come."""
+"""Ctrl-C and SIGTERM: they end a run cleanly, with a checkpoint, at any moment."""
 
 import signal
 from types import FrameType, TracebackType
@@ -8,7 +8,7 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 def interrupt_on_terminate() -> None:
-    """From here on SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
+    """Makes SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _interrupt)
 
 
@@ -17,38 +17,41 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 class Interrupt:
-    """A context in which either signal is only noted, and raised where `check` is called; a second one raises at once.
+    """A context that records the first Ctrl-C or SIGTERM, for `check` to raise; a second one raises at once.
 
-    An exception raised by the handler itself would appear wherever the interpreter happens to be: inside a library's
-    callback it may be swallowed, and the run goes on as if nobody had asked, or take the process down.
+    A handler that raises at once would do so at any point of the code: inside a library's callback the exception might
+    be swallowed, so that the run continues, or crash the process.
+
+    Attributes:
+        requested: whether a signal has arrived.
     """
 
     def __init__(self) -> None:
         self.requested = False
-        self._former: dict[signal.Signals, Any] = {}
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Interrupt":
-        self._former = {number: signal.getsignal(number) for number in NUMBERS}
+        self._previous = {number: signal.getsignal(number) for number in NUMBERS}
         self.listen()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number, handler in self._former.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     def listen(self) -> None:
-        """Call it again after what sets its own handlers, as Ray does."""
+        """Installs the handlers. Call it again after a library, such as Ray, has installed its own."""
         for number in NUMBERS:
-            signal.signal(number, self._note)
+            signal.signal(number, self._record)
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt where a signal came."""
+        """Raises KeyboardInterrupt if a signal has arrived."""
         if self.requested:
             raise KeyboardInterrupt
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

@@ -1,4 +1,4 @@
-"""Plain data of JSON files: written so that every reader takes it, read as the dataclass that it should be."""
+"""JSON files with types: writing JSON that every reader accepts, and reading it as dataclasses."""
 
 import json
 import math
@@ -6,48 +6,67 @@ from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
 
 def to_json(data: Any, **layout: Any) -> str:
-    """JSON of plain data. layout: as `json.dumps`, such as `indent`.
+    """Returns plain data as JSON.
 
-    JSON has no infinity and no NaN: they are written as text, "inf", "-inf" or "nan", which `read_as` takes for the
-    numbers that they are.
+    JSON has neither infinity nor NaN: they are written as the strings "inf", "-inf" and "nan", which `read_as` reads as
+    numbers.
+
+    Args:
+        data: nested dicts, lists, numbers and strings.
+        layout: keyword arguments of `json.dumps`, such as `indent`.
     """
     try:
         return json.dumps(data, allow_nan=False, **layout)
     except ValueError:
-        return json.dumps(_spelled_out(data), allow_nan=False, **layout)
+        return json.dumps(_with_named_numbers(data), allow_nan=False, **layout)
 
 
-def _spelled_out(data: Any) -> Any:
+def _with_named_numbers(data: Any) -> Any:
     if isinstance(data, float) and not math.isfinite(data):
         return str(float(data))
     if isinstance(data, dict):
-        return {key: _spelled_out(value) for key, value in data.items()}
-    return [_spelled_out(value) for value in data] if isinstance(data, list | tuple) else data
+        return {key: _with_named_numbers(value) for key, value in data.items()}
+    return [_with_named_numbers(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 def read_as(kind: type[T], data: Any) -> T:
-    """A dataclass, or a tuple or dict of them, from plain data; keys that it does not know are left out.
+    """Reads plain data as a type. Keys that the type does not have are ignored, and numbers may be strings.
 
-    Raises ValueError where a key is missing or a value is of another type; numbers may stand as text.
+    Args:
+        kind: a dataclass, or another type that pydantic can check, such as a dict of dataclasses.
+        data: plain data.
+
+    Raises:
+        ValueError: if a key is missing or a value has the wrong type.
     """
-    adapter: TypeAdapter = _adapter(kind)  # type: ignore[arg-type]  # classes are hashable
+    adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type]  # classes are hashable
     return adapter.validate_python(data)
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def as_numbers(values: np.ndarray, dtype: Any = None) -> np.ndarray:
-    """The values as `dtype`, given as text, or as they are. Raises ValueError or TypeError where they are none."""
-    found = values if dtype is None else values.astype(np.dtype(read_as(str, dtype)))
-    if found.dtype.kind not in "biuf":
-        raise ValueError(f"{found.dtype} where numbers belong")
-    return found
+def as_numbers(values: NDArray[Any], dtype: Any = None) -> NDArray[Any]:
+    """Returns an array of numbers as another dtype.
+
+    Args:
+        values: an array.
+        dtype: name of the dtype; None: unchanged.
+
+    Raises:
+        ValueError: if the result does not hold numbers.
+        TypeError: if there is no such dtype.
+    """
+    numbers = values if dtype is None else values.astype(np.dtype(read_as(str, dtype)))
+    if numbers.dtype.kind not in "biuf":
+        raise ValueError(f"{numbers.dtype} where numbers belong")
+    return numbers

@@ -1,4 +1,4 @@
-"""Video files: frames with a caption below them, written to a name of their own and renamed when they are whole."""
+"""Video files of episodes: frames with a caption below each, written atomically as MP4 or GIF."""
 
 import contextlib
 import os
@@ -7,31 +7,39 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gato_dist.errors import InputError
-from gato_dist.utils.files import suffix_of
+from gato_dist.utils.files import lowercase_suffix
 from gato_dist.utils.locks import hold_file
 
+Picture = NDArray[np.uint8]  # [H, W, 3]
+
 SUFFIXES = (".mp4", ".gif")
-LEAST_WIDTH, LEAST_HEIGHT = 320, 256
+MIN_WIDTH, MIN_HEIGHT = 320, 256
 FONT_SIZE, LINE, MARGIN = 13, 17, 6
 BACKGROUND, INK = (24, 26, 32), (232, 232, 232)
-# A GIF tells a frame's time in hundredths of a second, and viewers slow down below two of them.
-LEAST_HUNDREDTHS = 2
+# A GIF stores frame times in hundredths of a second, and viewers play anything below two of them slowly.
+MIN_HUNDREDTHS = 2
 
 
 class _Writer(Protocol):
-    def append(self, frame: np.ndarray) -> None: ...
+    def append(self, frame: Picture) -> None: ...
 
     def finish(self) -> None: ...
 
     def stop(self) -> None:
-        """Lets go of the file, finished or not."""
+        """Releases the file, finished or not."""
         ...
 
 
 class Film:
-    """Frames of one size on their way into a file. frames: how many so far; size: (width, height) in pixels."""
+    """A video file that is being written. All frames have the same size.
+
+    Attributes:
+        frames: number of frames so far.
+        size: (width, height) in pixels.
+    """
 
     def __init__(self, path: Path, fps: int) -> None:
         self.frames, self.size = 0, (0, 0)
@@ -39,33 +47,41 @@ class Film:
         self._part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         self._writer: _Writer | None = None
 
-    def add(self, picture: np.ndarray, lines: list[str]) -> None:
-        """A picture uint8 [H, W, 3] over its caption; later ones must have the first one's size and lines."""
+    def add(self, picture: Picture, lines: list[str]) -> None:
+        """Adds a frame.
+
+        Args:
+            picture: uint8 [H, W, 3].
+            lines: lines of the caption.
+
+        Raises:
+            RuntimeError: if the frame has another size than the first one, or the file cannot be written.
+        """
         frame = captioned(enlarged(picture), lines)
         if self._writer is None:
             self.size = (frame.shape[1], frame.shape[0])
-            self._writer = (_Gif if suffix_of(self._path) == ".gif" else _Mp4)(self._part, self.size, self._fps)
+            self._writer = (_Gif if lowercase_suffix(self._path) == ".gif" else _Mp4)(self._part, self.size, self._fps)
         if frame.shape[1::-1] != self.size:
             raise RuntimeError(f"{self._path}: a video's frames are of one size, and this task's pictures are not")
-        with _told(self._path):
+        with _explain_write_errors(self._path):
             self._writer.append(frame)
         self.frames += 1
 
     @property
     def seconds(self) -> float:
-        """How long the video is when it is watched."""
-        gif = suffix_of(self._path) == ".gif"
+        """Returns the playing time of the video."""
+        gif = lowercase_suffix(self._path) == ".gif"
         return self.frames * (_hundredths(self._fps) / 100 if gif else 1 / self._fps)
 
     def finish(self) -> None:
-        """Makes the file whole and gives it its name."""
-        with _told(self._path):
+        """Completes the file and renames it to its final name."""
+        with _explain_write_errors(self._path):
             if self._writer is not None:
                 self._writer.finish()
             self._part.replace(self._path)
 
     def stop(self) -> None:
-        """Leaves nothing behind of what is not finished."""
+        """Removes the file unless it is finished."""
         if self._writer is not None:
             self._writer.stop()
         self._part.unlink(missing_ok=True)
@@ -73,7 +89,15 @@ class Film:
 
 @contextlib.contextmanager
 def film(path: Path, fps: int) -> Iterator[Film]:
-    """A film that stands under `path` once the block has ended well; otherwise what was there before stays."""
+    """Yields a video that replaces `path` if the block succeeds; otherwise the previous file stays.
+
+    Args:
+        path: the video file, .mp4 or .gif.
+        fps: frames per second.
+
+    Raises:
+        InputError: as `check_video`, or if another process writes the file.
+    """
     check_video(path)
     with hold_file(path):
         made = Film(path, fps)
@@ -85,7 +109,7 @@ def film(path: Path, fps: int) -> Iterator[Film]:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _explain_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -93,8 +117,12 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def check_video(path: Path) -> None:
-    """Raises InputError, before anything is played, where a film of this name could not be written."""
-    if suffix_of(path) not in SUFFIXES:
+    """Checks, before anything is played, that a video can be written.
+
+    Raises:
+        InputError: if the suffix, the folder or the permissions do not allow it, or a library is missing.
+    """
+    if lowercase_suffix(path) not in SUFFIXES:
         raise InputError(f"{path}: a video's name ends in {' or '.join(SUFFIXES)}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}")
@@ -103,21 +131,29 @@ def check_video(path: Path) -> None:
     try:
         import PIL.Image  # noqa: F401
 
-        if suffix_of(path) == ".mp4":
+        if lowercase_suffix(path) == ".mp4":
             import imageio_ffmpeg  # noqa: F401
     except ImportError as error:
         raise InputError(f"{path}: videos need another library: pip install 'gato-dist[video]' ({error})") from error
 
 
-def enlarged(picture: np.ndarray) -> np.ndarray:
-    """The picture [H, W, 3] with each pixel a square of pixels, as large as it takes to be watched."""
+def enlarged(picture: Picture) -> Picture:
+    """Returns a picture uint8 [H, W, 3], with each pixel repeated until the picture is large enough to watch."""
     height, width = picture.shape[:2]
-    factor = max(-(-LEAST_WIDTH // width), -(-LEAST_HEIGHT // height))
+    factor = max(-(-MIN_WIDTH // width), -(-MIN_HEIGHT // height))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def captioned(picture: np.ndarray, lines: list[str]) -> np.ndarray:
-    """The picture [H, W, 3] above lines of text, cut where they are too long; height and width even, as codecs ask."""
+def captioned(picture: Picture, lines: list[str]) -> Picture:
+    """Returns a picture with lines of text below it; lines that are too long are cut.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        lines: lines of text.
+
+    Returns:
+        uint8 [H', W', 3]. Height and width are even, as video codecs require.
+    """
     from PIL import Image, ImageDraw
 
     height, width = picture.shape[:2]
@@ -146,7 +182,7 @@ def _font() -> Any:
 
 
 class _Mp4:
-    """H.264 through ffmpeg, playable in browsers. Frames leave memory as they come. Raises OSError."""
+    """Writes H.264 through ffmpeg, playable in browsers. Frames do not stay in memory. Methods raise OSError."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: int) -> None:
         import imageio_ffmpeg
@@ -157,7 +193,7 @@ class _Mp4:
         )
         self._ffmpeg.send(None)
 
-    def append(self, frame: np.ndarray) -> None:
+    def append(self, frame: Picture) -> None:
         try:
             self._ffmpeg.send(np.ascontiguousarray(frame))
         except OSError as error:
@@ -168,12 +204,12 @@ class _Mp4:
         import imageio_ffmpeg
 
         self._ffmpeg.close()
-        # How ffmpeg ended is not told: only the file says whether all of it could be written.
+        # imageio does not report how ffmpeg ended: only the file shows whether it is complete.
         try:
-            whole = imageio_ffmpeg.count_frames_and_secs(str(self._path))[0] == self._frames
+            complete = imageio_ffmpeg.count_frames_and_secs(str(self._path))[0] == self._frames
         except RuntimeError:
-            whole = False
-        if not whole:
+            complete = False
+        if not complete:
             raise OSError("ffmpeg left it incomplete; is the disk full?")
 
     def stop(self) -> None:
@@ -182,13 +218,13 @@ class _Mp4:
 
 
 class _Gif:
-    """Pillow writes a GIF at once: a byte a pixel stays in memory until then."""
+    """Writes a GIF through Pillow. All frames stay in memory until the end, at one byte per pixel."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: int) -> None:
         self._path, self._milliseconds = path, 10 * _hundredths(fps)
         self._frames: list[Any] = []
 
-    def append(self, frame: np.ndarray) -> None:
+    def append(self, frame: Picture) -> None:
         from PIL import Image
 
         self._frames.append(Image.fromarray(frame).quantize(256))
@@ -202,4 +238,4 @@ class _Gif:
 
 
 def _hundredths(fps: int) -> int:
-    return max(LEAST_HUNDREDTHS, round(100 / fps))
+    return max(MIN_HUNDREDTHS, round(100 / fps))

@@ -1,7 +1,7 @@
-"""Files of datasets: on this machine, or wherever a URL leads that pyarrow or fsspec know (s3://, gs://, …).
+"""Files of datasets, on this machine or at a URL that pyarrow or fsspec can open (s3://, gs://, …).
 
-A file appears under its name when it is whole: renamed on this machine and on other file systems, put at once where
-the store does that by itself.
+A file appears under its name only when it is complete. File systems get a temporary file that is renamed; object stores
+make an upload visible only at its end.
 """
 
 import os
@@ -20,40 +20,48 @@ from urllib.parse import unquote
 import pyarrow as pa
 from pyarrow import fs
 
-from gato_dist.errors import InputError
-from gato_dist.utils.encodings import check_name
-from gato_dist.utils.files import flush, naming
+from gato_dist.errors import InputError, brief
+from gato_dist.utils.files import explain_full_disk, fsync
+from gato_dist.utils.locale_support import check_path_encoding
 
-# Where a file is seen once it is whole, and a rename would copy it.
+# An upload becomes visible at its end, and a rename would copy the file.
 OBJECT_STORES = ("s3", "gcs", "abfs")
 PARTIAL = ".partial"
+STALE_SECONDS = 3600  # an older partial file has no writer any more
 
 
 @dataclass(frozen=True, order=True)
 class Location:
-    """A file or folder, as far as datasets need one. url: a path of this machine, or scheme://place/path?options.
+    """A file or folder. Can be pickled; each process connects to remote storage when it needs to.
 
-    Pickles, and connects where it is used. Reading raises OSError where there is no such file; whatever connects
-    raises InputError for a URL that nothing here can open, which names what is missing.
+    Methods that access storage raise InputError if nothing here can open the URL; the message says what is missing.
+    Reading a file that does not exist raises OSError.
+
+    Attributes:
+        url: a path on this machine, or scheme://host/path?options.
     """
 
     url: str
 
     @classmethod
-    def of(cls, where: "str | os.PathLike | Location") -> "Location":
-        """Raises InputError for a file URL that names another machine, and as `check_name`."""
+    def of(cls, where: "str | os.PathLike[str] | Location") -> "Location":
+        """Returns the location of a path or URL.
+
+        Raises:
+            InputError: a file:// URL names another machine, or a path is not valid text (`check_path_encoding`).
+        """
         if isinstance(where, Location):
             return where
         text = os.fspath(where)
         scheme, sign, rest = text.partition("://")
         if not sign:
-            check_name(text)
+            check_path_encoding(text)
             return cls(text)
         if scheme not in ("file", "local"):
             return cls(text)
         if not rest.startswith("/"):
-            raise InputError(f"{text}: a path of this machine has three slashes: {scheme}:///{rest}")
-        check_name(unquote(rest))
+            raise InputError(f"{text}: a path on this machine has three slashes: {scheme}:///{rest}")
+        check_path_encoding(unquote(rest))
         return cls(unquote(rest))
 
     def __str__(self) -> str:
@@ -65,6 +73,7 @@ class Location:
 
     @property
     def name(self) -> str:
+        """The last part of the path."""
         return self._split()[0].rstrip("/").rpartition("/")[2]
 
     @property
@@ -74,28 +83,38 @@ class Location:
         return Location((head or slash or ".") + options)
 
     def with_suffix(self, suffix: str) -> "Location":
+        """Returns the location with another suffix, as `pathlib.Path.with_suffix`."""
         stem, dot, _ = self.name.rpartition(".")
         return self.parent / f"{stem if dot else self.name}{suffix}"
 
     def absolute(self) -> "Location":
-        """Means the same from any working directory."""
+        """Returns a location that does not depend on the working directory."""
         return self if self._is_url else Location(os.path.abspath(self.url))
 
     def exists(self) -> bool:
-        return self._info().type != fs.FileType.NotFound
+        """Returns whether there is a file or folder."""
+        return bool(self._info().type != fs.FileType.NotFound)
 
     def is_folder(self) -> bool:
-        return self._info().type == fs.FileType.Directory
+        """Returns whether there is a folder."""
+        return bool(self._info().type == fs.FileType.Directory)
 
     def size(self) -> int:
-        """Bytes of a file. Raises FileNotFoundError where there is none."""
+        """Returns the bytes of a file. Raises FileNotFoundError if there is none."""
         info = self._info()
         if info.type != fs.FileType.File:
             raise FileNotFoundError(f"{self}: no such file")
-        return info.size
+        return int(info.size)
 
     def glob(self, pattern: str) -> "list[Location]":
-        """Whole files below whose path matches, part for part, sorted; none where there is no such folder."""
+        """Returns the complete files below this folder whose relative path matches, sorted.
+
+        Args:
+            pattern: such as `*/*.json`. A file matches if it has as many path parts and each part matches.
+
+        Returns:
+            Empty if the folder does not exist.
+        """
         system, path = self._connected()
         parts = pattern.split("/")
         found = system.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=len(parts) > 1))
@@ -106,20 +125,20 @@ class Location:
         return [self / "/".join(names) for names in sorted(matching)]
 
     def open(self) -> pa.NativeFile:
-        """For reading, seekable."""
+        """Opens the file for reading. The result is seekable."""
         system, path = self._connected()
         return system.open_input_file(path)
 
     def read_bytes(self) -> bytes:
         with self.open() as file:
-            return file.read()
+            return bytes(file.read())
 
     def read_text(self) -> str:
         return self.read_bytes().decode()
 
     @contextmanager
-    def replace(self) -> Iterator[Path]:
-        """A path of this machine to write to; what stands there when the context ends well becomes this file."""
+    def atomic_write(self) -> Iterator[Path]:
+        """Yields a local path to write to. It becomes this file when the context ends without an error."""
         name = f".{self.name}.{uuid.uuid4().hex}{PARTIAL}"
         if self._is_url:
             with tempfile.TemporaryDirectory() as folder:
@@ -130,33 +149,31 @@ class Location:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(name)
         try:
-            with naming(path):
+            with explain_full_disk(path):
                 yield partial
-                flush(partial)
+                fsync(partial)
                 partial.rename(path)
-                flush(path.parent)
+                fsync(path.parent)
         finally:
             partial.unlink(missing_ok=True)
 
     def write_text(self, text: str) -> None:
-        with self.replace() as partial:
+        """Writes a file of UTF-8 text. An interrupted write leaves the old file, if any."""
+        with self.atomic_write() as partial:
             partial.write_text(text, "utf-8")
 
     def unlink(self) -> None:
-        """Of a file; does nothing where there is none."""
+        """Deletes a file, if it exists."""
         system, path = self._connected()
         if self.exists():
             system.delete_file(path)
 
-    def sweep(self) -> None:
-        """Deletes what writers that were killed have left below. Of an hour ago: what is younger may be going on."""
+    def delete_stale_partials(self) -> None:
+        """Deletes partial files below this folder that killed writers left. Younger ones may still be in use."""
         system, path = self._connected()
+        stale = time.time_ns() - STALE_SECONDS * 10**9
         for info in system.get_file_info(fs.FileSelector(path, allow_not_found=True, recursive=True)):
-            if (
-                self._path_of(info).endswith(PARTIAL)
-                and info.mtime_ns
-                and info.mtime_ns < time.time_ns() - 3600 * 10**9
-            ):
+            if self._path_of(info).endswith(PARTIAL) and info.mtime_ns and info.mtime_ns < stale:
                 system.delete_file(info.path)
 
     def _upload(self, local: Path, name: str) -> None:
@@ -171,7 +188,7 @@ class Location:
 
     def _path_of(self, info: fs.FileInfo) -> str:
         try:
-            return info.path
+            return str(info.path)
         except UnicodeDecodeError as error:
             raise InputError(f"{self}: holds {ascii(error.object)[1:]}, a name that is not UTF-8; change it") from error
 
@@ -180,7 +197,7 @@ class Location:
         return "://" in self.url
 
     def _split(self) -> tuple[str, str]:
-        """What comes before a URL's options, and those, with their question mark."""
+        """Returns the URL without its options, and the options with their question mark."""
         base, mark, options = self.url.partition("?") if self._is_url else (self.url, "", "")
         return base, mark + options
 
@@ -190,42 +207,41 @@ class Location:
 
     def _connected(self) -> tuple[fs.FileSystem, str]:
         if not self._is_url:
-            return _THIS_MACHINE, self.url
+            return _LOCAL, self.url
         base, options = self._split()
         scheme, _, rest = base.partition("://")
-        place, slash, path = rest.partition("/")
-        system, root = _connect(f"{scheme}://{place}{options}")
+        host, slash, path = rest.partition("/")
+        system, root = _connect(f"{scheme}://{host}{options}")
         return system, root.rstrip("/") + slash + path.rstrip("/")
 
 
-_THIS_MACHINE = fs.LocalFileSystem()
+_LOCAL = fs.LocalFileSystem()
 
 
 @lru_cache
 def _connect(url: str) -> tuple[fs.FileSystem, str]:
-    """A file system and where in it the URL leads. Raises InputError, which says what to install or to mend."""
+    """Returns a file system and the URL's path in it. Raises InputError, which says what to install or to fix."""
     scheme = url.partition("://")[0]
     try:
-        return fs.FileSystem.from_uri(url)
+        system, path = fs.FileSystem.from_uri(url)
+        return system, str(path)
     except pa.ArrowInvalid as error:
-        # Of a scheme that pyarrow knows, fsspec may know less of what is wrong.
+        # pyarrow knows the scheme and its message is the better one: do not try fsspec.
         if "Unrecognized filesystem" not in str(error):
-            raise InputError(f"{url}: {' '.join(str(error).split())}") from error
+            raise InputError(f"{url}: {brief(error)}") from error
     except OSError as error:
-        raise InputError(f"{url}: cannot be reached ({' '.join(str(error).split())[:200]})") from error
+        raise InputError(f"{url}: cannot be reached ({brief(error)})") from error
     import fsspec
 
     try:
-        # Others write there too: a listing of a minute ago is worth nothing.
+        # No cached listings: other processes write there too.
         system, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         raise InputError(f"{url}: {error}, with pip") from error
     except ValueError as error:
-        raise InputError(
-            f"{url}: neither pyarrow nor fsspec knows {scheme}://, or what it leads to ({error})"
-        ) from error
+        raise InputError(f"{url}: neither pyarrow nor fsspec can open {scheme}:// ({error})") from error
     except OSError as error:
-        raise InputError(f"{url}: cannot be reached ({' '.join(str(error).split())[:200]})") from error
+        raise InputError(f"{url}: cannot be reached ({brief(error)})") from error
     return fs.PyFileSystem(fs.FSSpecHandler(system)), path
 
 

@@ -1,11 +1,11 @@
-"""Replay on disk: what Reverb writes of one server, sealed, and found again beside the learner's checkpoints.
+"""Checkpoints of replay servers: written by Reverb, sealed with checksums, and kept alongside the learner's.
 
-A row's item id is the priority of its item: from Reverb's list of items, without their data, it tells which rows a
-checkpoint holds.
+The priority of a Reverb item is the item id of its sequence. So Reverb's list of items, which is much smaller than
+their data, shows which sequences a checkpoint holds.
 
-Reverb takes a table's limits and the size of its rows from its checkpoint, whatever the server was given, and deletes
-all else that lies where it writes: so it writes into a folder of its own, and what it wrote is moved, described and
-sealed.
+Reverb deletes everything else in the folder that it writes to, and takes a table's limits and the size of its
+sequences from the checkpoint, even if the server was started with others. So Reverb writes to a separate folder; the
+result is then moved, described in `tables.json` and sealed.
 """
 
 import json
@@ -16,25 +16,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gato_dist.config.sections import ReplayConfig
-from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.config.process_sections import ReplayConfig
+from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.seeds import sequence_block
 from gato_dist.sequence import SequenceShape, sequence_bytes
-from gato_dist.utils.files import flush
+from gato_dist.utils.files import fsync
 from gato_dist.utils.manifest import seal, verify
 from gato_dist.utils.typed_json import read_as, to_json
-from replay.reverb.tables import import_tensorflow, part_of
+from replay.reverb.libraries import import_tensorflow
+from replay.reverb.tables import scale_limits
 
-CONTENTS, DONE, ITEMS = "tables.json", "DONE", "items.tfrecord"
-READ = 1024  # items at a time
-LIMITS = ("size", "ahead", "min_size", "samples_per_insert")
+SETTINGS_FILE, DONE_FILE, ITEMS_FILE = "tables.json", "DONE", "items.tfrecord"
+ITEMS_PER_READ = 1024
+NewestItemIds = dict[str, dict[int, int]]  # table → seed block → item id
 
 
 @dataclass(frozen=True)
-class Tables:
-    """What a server's tables must be, for a checkpoint to be theirs.
+class TableSettings:
+    """The tokenizer and tables of a server. A checkpoint is used only if its settings are equal.
 
-    tokenizer: its fingerprint; tables: of each, its limits and the bytes of a row.
+    Attributes:
+        tokenizer: the tokenizer's fingerprint.
+        tables: table → its limits (`size`, `ahead`, `min_size`, `samples_per_insert`) and `row_bytes`, the bytes of a
+            sequence. These keys are in files: they stay when configuration keys are renamed.
     """
 
     tokenizer: str
@@ -43,37 +47,48 @@ class Tables:
     @classmethod
     def of(
         cls, tokenizer: str, shapes: Mapping[str, SequenceShape], config: ReplayConfig, shares: Mapping[str, float]
-    ) -> "Tables":
-        """As `start_server` makes them of the same arguments."""
+    ) -> "TableSettings":
+        """Returns the settings of the tables that `start_server` makes from the same arguments."""
         tables = {}
         for name, shape in shapes.items():
-            limits = part_of(config, shares[name])
-            tables[name] = {key: float(getattr(limits, key)) for key in LIMITS} | {
-                "row_bytes": float(sequence_bytes(shape))
+            limits = scale_limits(config, shares[name])
+            tables[name] = {
+                "size": float(limits.size),
+                "ahead": float(limits.max_sequences_ahead),
+                "min_size": float(limits.min_size),
+                "samples_per_insert": float(limits.samples_per_insert),
+                "row_bytes": float(sequence_bytes(shape)),
             }
         return cls(tokenizer, tables)
 
 
 class ReplayCheckpoints:
-    """Those of one server, the newest `keep` of them: in `root` a folder for each step, with one for each server."""
+    """The checkpoints of one server: `root`/step-<step>/shard-<shard>.
+
+    Args:
+        root: folder of the checkpoints of all servers.
+        shard: the server's number.
+        keep: how many of the newest checkpoints `prune` keeps.
+    """
 
     def __init__(self, root: Path, shard: int, keep: int) -> None:
         self._root, self._name, self._keep = root, f"shard-{shard}", keep
 
-    def place(self, step: int) -> Path:
+    def path(self, step: int) -> Path:
+        """Returns the folder of the checkpoint of this step."""
         return self._root / f"step-{step:08d}" / self._name
 
-    def until(self, step: int | None) -> list[Path]:
-        """Up to a step, all where that is None; the newest first, by their names, whole or not."""
-        return [path for path in sorted(self._all(), reverse=True) if step is None or path <= self.place(step)]
+    def up_to(self, step: int | None) -> list[Path]:
+        """Returns the checkpoints up to a step, or all for None: the newest first, complete or not."""
+        return [path for path in sorted(self._all(), reverse=True) if step is None or path <= self.path(step)]
 
     def prune(self, step: int) -> None:
-        """Keeps the newest up to `step`, and none beyond it: the run has not come so far again."""
-        kept = self.until(step)[: self._keep]
+        """Keeps the newest checkpoints up to `step`. Deletes older ones, and those beyond it from before a restart."""
+        kept = self.up_to(step)[: self._keep]
         for path in self._all():
             if path not in kept:
                 shutil.rmtree(path)
-                # Other servers' may lie there still.
+                # The folder may still hold checkpoints of other servers.
                 with suppress(OSError):
                     path.parent.rmdir()
 
@@ -81,66 +96,74 @@ class ReplayCheckpoints:
         return list(self._root.glob(f"step-*/{self._name}"))
 
 
-def stored_sequences(place: Path) -> dict[str, list[int]]:
-    """Item ids of the rows that a checkpoint holds, by table."""
+def stored_item_ids(checkpoint: Path) -> dict[str, list[int]]:
+    """Returns the item ids of the sequences in a checkpoint, by table."""
     tf = import_tensorflow()
     from reverb.cc import schema_pb2
 
     found: dict[str, list[int]] = {}
-    records = tf.data.TFRecordDataset(str(place / ITEMS), compression_type="ZLIB").batch(READ)
+    records = tf.data.TFRecordDataset(str(checkpoint / ITEMS_FILE), compression_type="ZLIB").batch(ITEMS_PER_READ)
     for record in (each for batch in records.as_numpy_iterator() for each in batch):
         item = schema_pb2.PrioritizedItem.FromString(record)
         found.setdefault(item.table, []).append(int(item.priority))
     return found
 
 
-def newest_rows(place: Path) -> dict[str, dict[int, int]]:
-    """By table and seed block, the item id of the newest row that it holds.
+def newest_item_ids(checkpoint: Path) -> NewestItemIds:
+    """Returns the item id of the newest sequence in a checkpoint, by table and seed block.
 
-    An actor's rows are stored in order, as long as its connection holds.
+    A writer's sequences are stored in order. So the checkpoint covers all its earlier ones too.
     """
-    found: dict[str, dict[int, int]] = {}
-    for table, items in stored_sequences(place).items():
-        newest = found.setdefault(table, {})
+    newest: NewestItemIds = {}
+    for table, items in stored_item_ids(checkpoint).items():
+        blocks = newest.setdefault(table, {})
         for item in items:
-            newest[sequence_block(item)] = max(item, newest.get(sequence_block(item), item))
-    return found
+            block = sequence_block(item)
+            blocks[block] = max(item, blocks.get(block, item))
+    return newest
 
 
-def save(client: Any, tables: Tables, place: Path) -> None:
-    """Has a server write its checkpoint and moves it to `place`, sealed; it is there as a whole or not at all.
+def save_checkpoint(client: Any, settings: TableSettings, path: Path) -> None:
+    """Writes a server's checkpoint to `path`. An interrupted write leaves nothing there.
 
-    client: a reverb.Client of the server, whose process must be this one's machine's.
+    Args:
+        client: a `reverb.Client` of the server, which must run on this machine.
+        settings: the server's tables.
+        path: the new checkpoint's folder; an older one there is replaced.
     """
     written = Path(client.checkpoint())
     try:
-        (written / CONTENTS).write_text(to_json(asdict(tables)), "utf-8")
+        (written / SETTINGS_FILE).write_text(to_json(asdict(settings)), "utf-8")
         seal(written)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(place, ignore_errors=True)
-        written.rename(place)
-        flush(place.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
+        written.rename(path)
+        fsync(path.parent)
     finally:
         shutil.rmtree(written, ignore_errors=True)
 
 
-def check(place: Path, tables: Tables) -> None:
-    """Raises InputError, in a line, where there is no whole checkpoint at `place`, or one of other tables."""
-    if not place.is_dir():
-        raise InputError(f"{place}: there is none")
-    if not (place / DONE).is_file():
-        raise InputError(f"{place}: Reverb did not finish it: no {DONE}")
-    verify(place)
-    path = place / CONTENTS
+def check_checkpoint(path: Path, settings: TableSettings) -> None:
+    """Checks that a complete checkpoint with these tables is at `path`.
+
+    Raises:
+        InputError: there is none, it is damaged, or it belongs to other tables. One line.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: there is none")
+    if not (path / DONE_FILE).is_file():
+        raise InputError(f"{path}: Reverb did not finish it: no {DONE_FILE}")
+    verify(path)
+    settings_path = path / SETTINGS_FILE
     try:
-        before = read_as(Tables, json.loads(path.read_text("utf-8")))
-    except DAMAGED as error:
-        raise InputError(f"{path}: damaged: {brief(error)}") from error
-    if before.tokenizer != tables.tokenizer:
-        raise InputError(f"{place}: its tokenizer is not this run's")
-    if set(before.tables) != set(tables.tables):
-        raise InputError(f"{place}: it holds {', '.join(sorted(before.tables))}, not this run's tables")
-    for name, limits in tables.tables.items():
+        stored = read_as(TableSettings, json.loads(settings_path.read_text("utf-8")))
+    except READ_ERRORS as error:
+        raise InputError(f"{settings_path}: damaged: {brief(error)}") from error
+    if stored.tokenizer != settings.tokenizer:
+        raise InputError(f"{path}: its tokenizer is not this run's")
+    if set(stored.tables) != set(settings.tables):
+        raise InputError(f"{path}: it holds {', '.join(sorted(stored.tables))}, not this run's tables")
+    for name, limits in settings.tables.items():
         for key, new in limits.items():
-            if (old := before.tables[name].get(key)) != new:
-                raise InputError(f"{place}: {key} of {name} is {old or 0:g} there, {new:g} in this run")
+            if (old := stored.tables[name].get(key)) != new:
+                raise InputError(f"{path}: {key} of {name} is {old or 0:g} there, {new:g} in this run")

@@ -6,7 +6,7 @@ import pytest
 
 import actors.coordinator
 from actors.coordinator import Coordinator, EvaluationJob, EvaluationResult
-from gato_dist.config.sections import EvaluationConfig
+from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.sources import Guidance
 
 
@@ -123,7 +123,7 @@ def play_round(coordinator: Coordinator, version: int) -> list[str]:
 def test_a_share_of_the_tasks_takes_turns_and_none_waits_longer_than_a_whole_turn(clock, tasks, share):
     names = [f"task {i}" for i in range(tasks)]
     coordinator, last, per_turn = (
-        Coordinator(names, often(share=share)),
+        Coordinator(names, often(task_fraction=share)),
         dict.fromkeys(names, 0),
         math.ceil(share * tasks - 1e-9),
     )
@@ -137,7 +137,7 @@ def test_a_share_of_the_tasks_takes_turns_and_none_waits_longer_than_a_whole_tur
 
 def test_no_score_gets_older_than_its_bound_whatever_the_share(clock):
     coordinator = Coordinator(
-        ["a", "b", "c", "d"], EvaluationConfig(every_seconds=10.0, share=0.25, stale_seconds=20.0)
+        ["a", "b", "c", "d"], EvaluationConfig(every_seconds=10.0, task_fraction=0.25, stale_seconds=20.0)
     )
     scored = dict.fromkeys("abcd", clock[0])
     for version in range(1, 20):
@@ -147,7 +147,7 @@ def test_no_score_gets_older_than_its_bound_whatever_the_share(clock):
 
 
 def test_a_rotating_share_does_not_hold_for_the_final_round(clock):
-    coordinator = Coordinator(["a", "b", "c"], often(share=0.3))
+    coordinator = Coordinator(["a", "b", "c"], often(task_fraction=0.3))
     play_round(coordinator, 1)
     coordinator.publish(2, 2, "last", 0.0)
     coordinator.evaluate_finally()

@@ -96,6 +96,8 @@ def test_a_process_that_nobody_watches_tells_figures_alone(coordinator, clock):
 def test_a_watched_environment_tells_of_every_reset_and_step():
     told = []
     env = Watched(CountingEnv(COUNTED, [3, 5]), lambda: told.append(1))
-    played = list(episodes(env, EchoPolicy(), Provenance(COUNTED.name, 0, "echo", ""), once=True))
+    played = list(
+        episodes(env, EchoPolicy(), Provenance(task=COUNTED.name, seed=0, policy="echo", policy_hash=""), once=True)
+    )
     assert sorted(len(episode) for episode in played) == [3, 5]
     assert np.sum(told) == 6

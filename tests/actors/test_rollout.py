@@ -8,12 +8,12 @@ import pytest
 from actors.experts.noise import NoisyExpert
 from actors.rollout import EpisodeRecorder, episodes, rollout
 from gato_dist.episode import Provenance
-from gato_dist.errors import PlayError
+from gato_dist.errors import InvalidStepError
 from gato_dist.scores.bootstrap import success_share
 from gato_dist.specs import ActionSpec, Modality
 from tests.support.fakes import COUNTED, CountingEnv, EchoPolicy
 
-SOURCE = Provenance("toy/counted", 0, "echo", "abc", weights_version=7)
+SOURCE = Provenance(task="toy/counted", seed=0, policy="echo", policy_hash="abc", weights_version=7)
 
 
 def play(lengths: list[int], steps: int):
@@ -130,9 +130,9 @@ class Broken(CountingEnv):
 
 
 def test_a_value_that_no_task_allows_ends_the_episode_in_a_line_that_names_part_and_step():
-    with pytest.raises(PlayError, match="toy/counted, rewards, step 2: nan is not finite"):
+    with pytest.raises(InvalidStepError, match="toy/counted, rewards, step 2: nan is not finite"):
         list(episodes(Broken(COUNTED, [5]), EchoPolicy(), SOURCE, once=True))
-    with pytest.raises(PlayError, match=r"toy/counted, actions, step 0: 5000 is not an integer in \[0, 1024\)"):
+    with pytest.raises(InvalidStepError, match=r"toy/counted, actions, step 0: 5000 is no integer in \[0, 1024\)"):
         list(episodes(CountingEnv(COUNTED, [5]), ConstantPolicy(5000), SOURCE, once=True))
 
 

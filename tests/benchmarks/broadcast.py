@@ -19,7 +19,7 @@ import torch
 
 from actors.evaluate import load_state
 from actors.ray_actors import CoordinatorActor, RayHost
-from gato_dist.config.sections import EvaluationConfig, RayConfig
+from gato_dist.config.process_sections import EvaluationConfig, RayConfig
 from gato_dist.supervisor.ray_init import STORE_BYTES, connect
 from gato_dist.supervisor.system import COPIES
 from learner.learner import Learner

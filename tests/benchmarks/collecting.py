@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from actors.rollout import EpisodeRecorder, Transition, rollout
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Episode, EpisodeBatcher, Observations, Provenance, join_steps
 from gato_dist.ports import Info, VectorEnv
@@ -61,7 +61,7 @@ class Drawn:
 
 def serve(shape: Any, config: ReplayConfig, port: Any) -> None:
     """Runs in a process of its own."""
-    from replay.reverb.tables import start_server
+    from replay.reverb.starting import start_server
 
     server = start_server(shape, config)
     port.send(server.port)
@@ -131,7 +131,7 @@ def stages(task: str, port: int, first: int = 0) -> Iterator[dict[str, Iterator[
     """Environment steps of each stage added to those before it, while the writer is open. first: of the seeds."""
     from replay.reverb.writer import SequenceWriter
 
-    tokenizer, source = make_tokenizer(task), Provenance(task, 0, "drawn", "")
+    tokenizer, source = make_tokenizer(task), Provenance(task=task, seed=0, policy="drawn", policy_hash="")
     recorders: dict[int, EpisodeRecorder] = {}
 
     def record(env: VectorEnv, step: Transition) -> list[Episode]:
@@ -174,7 +174,7 @@ def stages(task: str, port: int, first: int = 0) -> Iterator[dict[str, Iterator[
 def replay_server(task: str) -> Iterator[int]:
     """The port of a replay server in a process of its own."""
     here, there = get_context("spawn").Pipe()
-    config = ReplayConfig(size=500, ahead=10**6, samples_per_insert=1.0, min_size=1)
+    config = ReplayConfig(size=500, max_sequences_ahead=10**6, samples_per_insert=1.0, min_size=1)
     shapes = {task: sequence_shape(make_tokenizer(task), LENGTH)}
     server = get_context("spawn").Process(target=serve, args=(shapes, config, there), daemon=True)
     server.start()

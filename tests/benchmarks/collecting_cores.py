@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.envs.vector import import_envpool
-from gato_dist.tasks import played_entry
+from gato_dist.tasks import playable_entry
 from tests.benchmarks.collecting import ENVS, STEPS, TASKS, raw, replay_server, stages
 
 LEVELS = ("go-to-local", "pickup-loc", "unlock-local", "go-to", "key-corridor", "boss-level", "synth")
@@ -42,7 +42,7 @@ def together(task: str, first: int, port: int, threads: int) -> Iterator[int]:
 
 def asynchronous(task: str, first: int, port: int, threads: int) -> Iterator[int]:
     """As many environments as `together`; half of them at a time."""
-    entry = played_entry(task)
+    entry = playable_entry(task)
     suite = getattr(import_module(f"gato_dist.envs.suites.{entry.family}"), "OPTIONS", {})
     count = ENVS * threads
     pool = import_envpool().make_gymnasium(

@@ -37,7 +37,7 @@ def main() -> None:
     env, policy = make_env(options.task, evaluation_seeds(options.episodes)), ConstantPolicy(options.action)
     played = list(episodes(env, policy, policy_provenance(options.task, policy), once=True))
     returns = [episode.episode_return for episode in played]
-    row = ScoreRow.of(0, -1, options.task, returns, load_reference(options.task))
+    row = ScoreRow.of(options.task, returns, load_reference(options.task), step=0, weights_version=-1)
     print(f"{options.task}, always {options.action}: {row.mean:.2f} ± {row.std:.2f} over {row.episodes} episodes,")
     print(f"fraction {row.fraction:.2f} ({row.ci_low:.2f} … {row.ci_high:.2f})")
 

@@ -14,8 +14,8 @@ import psutil
 import ray
 
 from actors.ray_actors import REPORT_SECONDS, CoordinatorActor
+from gato_dist.config.process_sections import EvaluationConfig, RayConfig
 from gato_dist.config.run_config import load_config
-from gato_dist.config.sections import EvaluationConfig, RayConfig
 from gato_dist.supervisor.planning import poll_interval_scale
 from gato_dist.supervisor.ray_init import connect
 from gato_dist.training.driver import TICK_SECONDS

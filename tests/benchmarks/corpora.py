@@ -1,4 +1,4 @@
-"""What corpora on disk deliver on one core: `python -m tests.benchmarks.corpora`."""
+"""Measures how fast corpora are read and tokenized on one core: `python -m tests.benchmarks.corpora`."""
 
 import io
 import json
@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from gato_dist.config.sections import CorpusConfig
+from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.vocabulary import Vocabulary
-from replay.corpora.chunks import CorpusChunks, open_corpus
+from replay.corpora.chunks import CorpusChunks
+from replay.corpora.corpus import open_corpus
 
 TEXT = TextTokenizer.load()
 LENGTH, SECONDS = 1024, 8.0
@@ -29,7 +30,7 @@ def texts(count: int, words: int) -> list[str]:
 
 
 def photo(seed: int) -> bytes:
-    """A JPEG of 320×240, as detailed as a photograph."""
+    """Returns a JPEG of 320×240 pixels with as much detail as a photograph."""
     random, file = np.random.default_rng(seed), io.BytesIO()
     coarse = Image.fromarray(random.integers(256, size=(30, 40, 3), dtype=np.uint8)).resize((320, 240))
     coarse.save(file, "JPEG", quality=85)
@@ -37,15 +38,16 @@ def photo(seed: int) -> bytes:
 
 
 def measure(name: str, paths: Path, kind: str) -> None:
-    """Time to index, then tokens and megabytes a second."""
+    """Prints the time to index a file, and tokens per second."""
     begin = time.perf_counter()
     corpus = open_corpus(CorpusConfig(name="c", kind=kind, paths=str(paths)))
     indexed = time.perf_counter() - begin
-    chunks = CorpusChunks(corpus, DocumentTokenizer(TEXT, Vocabulary(TEXT.size, "disjoint"), (224, 224)), LENGTH, 0)
+    tokenizer = DocumentTokenizer(TEXT, Vocabulary(TEXT.size, "disjoint"), (224, 224))
+    chunks = CorpusChunks(corpus, tokenizer, length=LENGTH, seed=0)
     begin, tokens, room, number = time.perf_counter(), 0, 0, 0
     while time.perf_counter() - begin < SECONDS:
-        rows = chunks(number)
-        tokens, room, number = tokens + rows.tokens, room + rows.token.size, number + 1
+        sequences = chunks(number)
+        tokens, room, number = tokens + sequences.tokens, room + sequences.token.size, number + 1
     seconds = time.perf_counter() - begin
     print(
         f"{name}: {paths.stat().st_size / 2**20:.0f} MiB of {len(corpus):,} documents indexed in {indexed:.2f} s; "

@@ -12,7 +12,7 @@ from datetime import date
 import numpy as np
 import torch
 
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.model.decode import ActionDecoder, DecodingOptions, make_inputs
 from gato_dist.model.gato import Gato
 from gato_dist.model.inputs import OutputPositions

@@ -1,4 +1,4 @@
-"""Bytes and time that a frame takes in a dataset, against PNG: python -m tests.benchmarks.frames"""
+"""Compares bytes and time of frames in a dataset with PNG files: python -m tests.benchmarks.frames"""
 
 import io
 import time
@@ -10,7 +10,7 @@ from PIL import Image
 from actors.evaluate import play_expert
 from gato_dist.envs.registry import task_spec
 from gato_dist.seeds import reference_seeds
-from replay.dataset.episodes import Shard, write_shard
+from replay.dataset.shards import Shard, write_shard
 
 TASKS = ("ale/pong", "ale/ms-pacman", "procgen/coinrun")
 
@@ -35,7 +35,7 @@ def main() -> None:
             size = path.with_suffix(".parquet").stat().st_size
         count = len(episode)
         print(
-            f"{task:16} {count:5} steps: {size / count:6.0f} bytes a step ({png / size:.1f} × less than PNGs: "
+            f"{task:16} {count:5} steps: {size / count:6.0f} bytes per step ({png / size:.1f} × less than PNGs: "
             f"{png / count:.0f}), written in {1e6 * (written - began) / count:.0f} µs, read in "
             f"{1e6 * (read - written) / count:.0f} µs"
         )

@@ -23,7 +23,7 @@ from gato_dist.utils.file_names import task_file_name
 from learner.device_batches import DeviceBatch, device_batches
 from learner.learner import Learner
 from replay.dataset.dataset import Dataset
-from replay.dataset.episodes import Shard, write_shard
+from replay.dataset.shards import Shard, write_shard
 from replay.dataset.storage import Location
 from replay.disk_sources import disk_sources
 from replay.loader import load_batches
@@ -45,7 +45,7 @@ def make_dataset(root: Path) -> Dataset:
                 seen, actions = {"image": frames}, rng.integers(6, size=STEPS)
             else:
                 seen, actions = {"state": rng.normal(size=(STEPS, 39))}, rng.uniform(-1, 1, size=(STEPS, 4))
-            provenance = Provenance(spec.name, index, "random", "0")
+            provenance = Provenance(task=spec.name, seed=index, policy="random", policy_hash="0")
             rewards = np.zeros(STEPS, np.float32)
             episodes[index] = Episode(seen, actions, actions, rewards, False, None, provenance)
         path = root / task_file_name(spec.name) / "000000"
@@ -83,7 +83,14 @@ def run(options: argparse.Namespace, preset: str, rows: int, began: float) -> No
     with TemporaryDirectory() as folder:
         sources = disk_sources(config, tokenizer, make_dataset(Path(folder)), [], 0)
         position = DataPosition.start("", 0, config.lanes, len(SPECS))
-        batches = load_batches(sources, rows, config.lanes, tokenizer.tensor_size, position, 0, 1, options.loaders)
+        batches = load_batches(
+            sources,
+            batch=rows,
+            lanes=config.lanes,
+            tensor_size=tokenizer.tensor_size,
+            position=position,
+            loaders=options.loaders,
+        )
         held = device_batches(cycle(held_batches(batches)), learner.prepare, device)
         live = device_batches(batches, learner.prepare, device)
         rates: dict[str, list[float]] = {"held": [], "live": []}

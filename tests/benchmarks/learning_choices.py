@@ -82,8 +82,8 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
     from gato_dist.tokens.packing import Packer
     from gato_dist.training.live import make_tokenizer
     from learner.learner import Learner
-    from replay.mixture import MixtureBatches, Stream
-    from replay.reverb.sampler import join_sequences
+    from replay.mixture import MixtureBatches, TaskStream
+    from replay.sequence_blocks import join_sequences
 
     torch.set_num_threads(1)
     config = make_config(choice, seed, seconds)
@@ -97,8 +97,8 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
         encode = tokenizer.tasks[task.name].encode
         parts = [packer.add(encode(episode.observations, episode.targets)) for episode in episodes[task.name]]
         rows = join_sequences([part for part in [*parts, packer.flush()] if part is not None])
-        streams.append(Stream(index, task.weight, stream(rows, seed)))
-    batches = iter(MixtureBatches(streams, config.learner.batch, tokenizer.tensor_size, seed))
+        streams.append(TaskStream(index, task.weight, stream(rows, seed)))
+    batches = iter(MixtureBatches(streams, batch=config.learner.batch, tensor_size=tokenizer.tensor_size, seed=seed))
     learner = Learner.for_run(config, tokenizer)
     began = time.monotonic()
     while learner.progress < 1:
@@ -108,7 +108,7 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
     fractions = {}
     for name in TASKS:
         returns = [episode.episode_return for episode in evaluator.play(learner.model, name, 8, 0)]
-        fractions[name] = ScoreRow.of(0, 0, name, returns, references[name]).fraction or 0.0
+        fractions[name] = ScoreRow.of(name, returns, references[name], step=0, weights_version=0).fraction or 0.0
     return fractions
 
 

@@ -1,8 +1,8 @@
-"""Tokens a second from a dataset on disk against tokens a second trained: python -m tests.benchmarks.loading
+"""Compares loading a dataset from disk with training on it, in tokens per second: python -m tests.benchmarks.loading
 
-Each runs alone on one core: the loader of `train --data` in this process (it reads, decompresses, encodes, cuts, packs,
-shuffles and collates), and quickstart's learner on batches that are there already. The dataset is played by uniform
-policies and written for the occasion.
+Each runs alone on one core: first the loader of `train --data` in this process (reading, decompressing, tokenizing,
+packing, shuffling, collating), then quickstart's learner on batches in memory. The dataset is new, played by uniformly
+random policies.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def collect(root: Path, task: str) -> None:
     from actors.evaluate import play_expert
     from gato_dist.envs.registry import task_spec
     from gato_dist.seeds import reference_seeds
-    from replay.dataset.episodes import write_shard
+    from replay.dataset.shards import write_shard
 
     played = list(islice(play_expert(task, reference_seeds(EPISODES), "random"), EPISODES))
     for first in range(0, EPISODES, 16):
@@ -40,8 +40,8 @@ def collect(root: Path, task: str) -> None:
         )
 
 
-def delivered(batches: Iterator[Batch], seconds: float) -> float:
-    """Tokens a second, once files are in the machine's memory."""
+def loading_rate(batches: Iterator[Batch], seconds: float) -> float:
+    """Returns tokens per second, once the files are in the page cache."""
     for _ in range(8):
         next(batches)
     tokens, began = 0, time.perf_counter()
@@ -51,7 +51,7 @@ def delivered(batches: Iterator[Batch], seconds: float) -> float:
 
 
 def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
-    """Tokens a second: delivered, trained."""
+    """Returns tokens per second of loading and of training."""
     import torch
 
     from gato_dist.config.run_config import load_config, parse_config
@@ -60,7 +60,8 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
     from gato_dist.training.live import make_tokenizer
     from learner.learner import Learner
     from replay.dataset.dataset import Dataset
-    from replay.dataset.episodes import Shard
+    from replay.dataset.shards import Shard
+    from replay.dataset.storage import Location
     from replay.disk_sources import disk_sources
     from replay.loader import load_batches
 
@@ -74,29 +75,35 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
             collect(Path(folder), task)
         paths = {task: sorted((Path(folder) / task_file_name(task)).glob("*.json")) for task in tasks}
         shards = {task: [Shard(path) for path in some] for task, some in paths.items()}
-        sources = disk_sources(config, tokenizer, Dataset(Path(folder), {}, shards), 0)
+        sources = disk_sources(config, tokenizer, Dataset(Location.of(folder), {}, shards), [], 0)
         position = DataPosition.start("", 0, config.lanes, len(tasks))
-        batches = load_batches(sources, config.learner.batch, config.lanes, tokenizer.tensor_size, position)
-        rate = delivered(batches, seconds)
-        held, learner = list(islice(batches, 16)), Learner.for_run(config, tokenizer)
-    learner.step(held[0])
+        batches = load_batches(
+            sources,
+            batch=config.learner.batch,
+            lanes=config.lanes,
+            tensor_size=tokenizer.tensor_size,
+            position=position,
+        )
+        loaded = loading_rate(batches, seconds)
+        in_memory, learner = list(islice(batches, 16)), Learner.for_run(config, tokenizer)
+    learner.step(in_memory[0])
     tokens, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
-        for batch in held:
+        for batch in in_memory:
             learner.step(batch)
             tokens += batch.tokens
-    return rate, tokens / (time.perf_counter() - began)
+    return loaded, tokens / (time.perf_counter() - began)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10)
     seconds = parser.parse_args().seconds
-    print(f"{date.today()}, {platform.processor() or platform.machine()}, one core each; tokens a second")
-    print(f"{'':14} {'delivered':>10} {'trained':>9}   ratio")
+    print(f"{date.today()}, {platform.processor() or platform.machine()}, one core each; tokens per second")
+    print(f"{'':14} {'loaded':>10} {'trained':>9}   ratio")
     for name, tasks in SUITES.items():
-        rate, trained = measure(tasks, seconds)
-        print(f"{name:14} {rate:10,.0f} {trained:9,.0f}   {rate / trained:.1f}   ({', '.join(tasks)})")
+        loaded, trained = measure(tasks, seconds)
+        print(f"{name:14} {loaded:10,.0f} {trained:9,.0f}   {loaded / trained:.1f}   ({', '.join(tasks)})")
 
 
 if __name__ == "__main__":

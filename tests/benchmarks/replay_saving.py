@@ -1,6 +1,6 @@
-"""What a replay checkpoint costs: seconds to write it, and how many rows a reader gets meanwhile.
+"""Measures the cost of a replay checkpoint: seconds to write it, and how fast a reader is meanwhile.
 
-`python -m tests.benchmarks.replay_saving --rows 6000`
+`python -m tests.benchmarks.replay_saving --sequences 6000`
 """
 
 import argparse
@@ -12,19 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import Sequences, SequenceShape, sequence_bytes
 from replay.reverb.sampler import table_sequences
-from replay.reverb.server import Disk, ReplayServer
+from replay.reverb.server import CheckpointSettings, ReplayServer
 from replay.reverb.writer import SequenceWriter
 
-SHAPE = SequenceShape(length=128, patches=128)  # a row of 128 tokens and 128 image patches
+SHAPE = SequenceShape(length=128, patches=128)  # 128 tokens and 128 image patches
 
 
 def serve(pipe: Connection, root: Path, size: int) -> None:
-    """Saves whenever it is told a step, and tells the seconds that it took; ends with None."""
-    config = ReplayConfig(size=size, ahead=size, min_size=8, samples_per_insert=1000.0)
-    server = ReplayServer({"a": SHAPE}, config, disk=Disk(root, 0, 1, "none"))
+    """Runs a server. For each step received, writes a checkpoint and sends the seconds. Ends at None."""
+    config = ReplayConfig(size=size, max_sequences_ahead=size, min_size=8, samples_per_insert=1000.0)
+    server = ReplayServer({"a": SHAPE}, config, checkpoints=CheckpointSettings(root, 0, 1, "none"))
     pipe.send(server.port)
     while (step := pipe.recv()) is not None:
         began = time.monotonic()
@@ -47,34 +47,36 @@ def fill(address: str, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=6000)
+    parser.add_argument("--sequences", type=int, default=6000)
     parser.add_argument("--rounds", type=int, default=3)
-    words = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        ours, theirs = mp.Pipe()
-        process = mp.get_context("spawn").Process(target=serve, args=(theirs, Path(folder), words.rows))
+        pipe, server_pipe = mp.Pipe()
+        process = mp.get_context("spawn").Process(target=serve, args=(server_pipe, Path(folder), options.sequences))
         process.start()
-        address = f"localhost:{ours.recv()}"
-        fill(address, words.rows)
+        address = f"localhost:{pipe.recv()}"
+        fill(address, options.sequences)
         stream = table_sequences(address, "a", SHAPE)
         next(stream)
-        for step in range(1, words.rounds + 1):
-            quiet, began = 0, time.monotonic()
+        for step in range(1, options.rounds + 1):
+            count, began = 0, time.monotonic()
             while time.monotonic() - began < 3:
-                quiet += len(next(stream))
-            alone = quiet / (time.monotonic() - began)
-            ours.send(step)
-            during, began = 0, time.monotonic()
-            while not ours.poll():
-                during += len(next(stream))
-            beside = during / (time.monotonic() - began)
+                count += len(next(stream))
+            before = count / (time.monotonic() - began)
+            pipe.send(step)
+            count, began = 0, time.monotonic()
+            while not pipe.poll():
+                count += len(next(stream))
+            meanwhile = count / (time.monotonic() - began)
             size = sum(path.stat().st_size for path in Path(folder).rglob("*.tfrecord")) / 2**20
+            seconds = pipe.recv()
             print(
-                f"{words.rows} rows of {sequence_bytes(SHAPE) / 1024:.0f} KiB: {size:.0f} MiB in {ours.recv():.2f} s; "
-                f"a reader got {alone:,.0f} rows/s before and {beside:,.0f} meanwhile",
+                f"{options.sequences} sequences of {sequence_bytes(SHAPE) / 1024:.0f} KiB: {size:.0f} MiB in "
+                f"{seconds:.2f} s; "
+                f"a reader got {before:,.0f} sequences/s before and {meanwhile:,.0f} meanwhile",
                 flush=True,
             )
-        ours.send(None)
+        pipe.send(None)
         process.join()
 
 

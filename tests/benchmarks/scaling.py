@@ -33,13 +33,14 @@ from gato_dist.training.live import make_tokenizer
 from learner.checkpoint_folder import CheckpointFolder
 from learner.learner import Learner
 from learner.train import train
-from replay.mixture import MixtureBatches, Stream
-from replay.reverb.sampler import SequenceStream, table_sequences
-from replay.reverb.shards import shard_sequences
+from replay.mixture import MixtureBatches, TaskStream
+from replay.reverb.sampler import table_sequences
+from replay.reverb.sharding import shard_sequences
 from replay.reverb.writer import SequenceWriter
 from tests.benchmarks.collecting import serve
 from tests.benchmarks.scaling_nodes import running, standing
 from tests.benchmarks.throughput_model import Plan, Rates, predict, standing_cores
+from tests.support.sequence_stream import SequenceStream
 
 BLOCK = 64
 
@@ -85,7 +86,7 @@ def server(config: RunConfig, shape: SequenceShape, **settings: float) -> Iterat
     """host:port and process of a replay server with the first task's table that never makes anybody wait."""
     context, name = multiprocessing.get_context("spawn"), config.tasks[0].name
     ours, theirs = context.Pipe()
-    roomy = config.replay.model_copy(update={"size": 4000, "ahead": 10**6, "min_size": 1} | settings)
+    roomy = config.replay.model_copy(update={"size": 4000, "max_sequences_ahead": 10**6, "min_size": 1} | settings)
     process = context.Process(target=serve, args=({name: shape}, roomy, theirs), daemon=True)
     process.start()
     try:
@@ -187,8 +188,8 @@ def learner(config: RunConfig, tokenizer: Tokenizer, rows: Sequences, seconds: f
         tempfile.TemporaryDirectory() as folder,
     ):
         writer.write(rows)
-        stream = Stream(0, task.weight, shard_sequences([address], 0, task.name, shape, 1, 0))
-        batches = MixtureBatches([stream], share, tokenizer.tensor_size, config.seed)
+        stream = TaskStream(0, task.weight, shard_sequences([address], task.name, shape, task=0, copies=1, reader=0))
+        batches = MixtureBatches([stream], batch=share, tensor_size=tokenizer.tensor_size, seed=config.seed)
         checkpoints = CheckpointFolder(Path(folder), config.learner.keep_checkpoints)
         train(config, tokenizer, batches=host.counted(batches), host=host, folder=checkpoints)
     wall, cpu = host.spent

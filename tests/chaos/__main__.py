@@ -1,7 +1,8 @@
-"""Kills parts of a real run at random moments and prints what came of it: `python -m tests.chaos --minutes M --seed S`.
+"""Kills processes of a real run at random moments and checks that it recovers.
 
-On one machine, or, with `--faults node`, whole nodes, three on this machine. For an hour it is the soak: memory and
-open files of every kind of process, at the start, in the middle and at the end.
+`python -m tests.chaos --minutes M --seed S`. With `--faults node`, it kills whole nodes of a cluster of three on this
+machine. Run for an hour, it is a soak test: it prints memory and open files of every kind of process at the start, in
+the middle and at the end.
 """
 
 import argparse
@@ -19,21 +20,35 @@ from tests.chaos.faults import FAULTS, Fault, inject
 from tests.chaos.nodes import Nodes, three_nodes
 from tests.chaos.running import Running, usage
 
-ALONE = [kind for kind in FAULTS if kind != "node"]
+PROCESS_FAULTS = [kind for kind in FAULTS if kind != "node"]
 
 
 def chaos(
     folder: Path,
     minutes: float,
     seed: int,
+    *,
     kinds: list[str],
     console: Console,
     pause: float,
     nodes: Nodes | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds of recovery by fault. Raises AssertionError where something that must hold does not.
+    """Kills processes until the time is over and every kind of fault has occurred.
 
-    pause: mean seconds from one recovery to the next kill.
+    Args:
+        folder: for the run.
+        minutes: how long.
+        seed: of the order of faults and of the pauses.
+        kinds: keys of `FAULTS`.
+        console: for progress.
+        pause: mean seconds from a recovery to the next kill.
+        nodes: the cluster that the run joins; None for one of its own.
+
+    Returns:
+        Fault → seconds of each recovery.
+
+    Raises:
+        AssertionError: data were lost, or the run did not recover.
     """
     draw, running = random.Random(seed), Running(folder, nodes)
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -47,7 +62,7 @@ def chaos(
         passed = (time.monotonic() - began) / max(until - began, 1)
         if moments and passed >= moments[0][1]:
             console.print(usage_table(moments.pop(0)[0], running))
-        # Every kind once before any of them again, in an order that is drawn.
+        # Every kind once in a random order, then again.
         order = order or draw.sample(kinds, len(kinds))
         kind = order.pop()
         time.sleep(pause * draw.uniform(0.5, 1.5))
@@ -60,12 +75,12 @@ def chaos(
     assert code == 130, f"exit code {code}: {running.output()}"
     rows = check_scores(running.run)
     check_checkpoints(running.run)
-    console.print(f"{rows} lines of scores.csv whole; {items.known} items seen, none there twice, none lost")
+    console.print(f"{rows} complete lines of scores.csv; {items.known} items seen, none stored twice, none lost")
     return seconds
 
 
 def result_table(seconds: dict[str, list[float]], faults: dict[str, Fault]) -> Table:
-    table = Table(title="from SIGKILL until it works again", box=None, pad_edge=False)
+    table = Table(title="from SIGKILL to recovery", box=None, pad_edge=False)
     for name in ("fault", "n", "median", "worst", "kept"):
         table.add_column(name, justify="right" if name in ("n", "median", "worst") else "left")
     for kind, found in seconds.items():
@@ -88,19 +103,34 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pause", type=float, default=8.0, help="mean seconds from one recovery to the next kill")
-    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=ALONE, metavar="FAULT")
-    parser.add_argument("--folder", type=Path, help="for the run; a temporary one where not given")
-    words = parser.parse_args()
+    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=PROCESS_FAULTS, metavar="FAULT")
+    parser.add_argument("--folder", type=Path, help="for the run; by default a temporary one")
+    options = parser.parse_args()
     console = Console(width=150)
-    folder = words.folder or Path(tempfile.mkdtemp(prefix="gato-chaos-"))
-    if words.faults == ["node"]:
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="gato-chaos-"))
+    if options.faults == ["node"]:
         (folder / "nodes").mkdir(parents=True)
         with three_nodes(folder / "nodes") as nodes:
-            seconds = chaos(folder / "nodes", words.minutes, words.seed, ["node"], console, words.pause, nodes)
-    elif "node" in words.faults:
-        parser.error("--faults node: give it alone; Ray takes up a cluster's token only where it was not used before")
+            seconds = chaos(
+                folder / "nodes",
+                options.minutes,
+                options.seed,
+                kinds=["node"],
+                console=console,
+                pause=options.pause,
+                nodes=nodes,
+            )
+    elif "node" in options.faults:
+        parser.error("--faults node: use it alone; Ray reads a cluster's token only before its first use in a process")
     else:
-        seconds = chaos(folder / "alone", words.minutes, words.seed, words.faults, console, words.pause)
+        seconds = chaos(
+            folder / "alone",
+            options.minutes,
+            options.seed,
+            kinds=options.faults,
+            console=console,
+            pause=options.pause,
+        )
     console.print(result_table(seconds, FAULTS))
 
 

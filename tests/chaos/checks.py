@@ -1,4 +1,4 @@
-"""What must hold of a run whatever was killed. Each raises AssertionError with what does not."""
+"""Checks of a run's data after faults. Each raises AssertionError if something is lost or stored twice."""
 
 from pathlib import Path
 from typing import Any
@@ -8,34 +8,35 @@ import numpy as np
 from gato_dist.config.run_config import load_config
 from gato_dist.scores.references import load_reference
 from gato_dist.scores.table import ScoreTable
-from gato_dist.seeds import BLOCK_SEQUENCES, sequence_block
+from gato_dist.seeds import SEQUENCES_PER_BLOCK, sequence_block
 from gato_dist.sequence import Sequences, SequenceShape
 from gato_dist.tokens.packing import sequence_shape
 from learner.checkpoint import read_counters
-from replay.reverb.checkpoints import stored_sequences
-from replay.reverb.tables import import_reverb, table_metrics, table_task
+from replay.reverb.checkpoints import stored_item_ids
+from replay.reverb.libraries import import_reverb
+from replay.reverb.tables import table_metrics, table_task
 from tests.chaos.running import Running
 
 SAMPLES = 400
 
 
 def check_scores(run: Path) -> int:
-    """scores.csv: whole lines, none of them twice, versions that never go back; how many."""
+    """Checks scores.csv: complete lines, no duplicates, increasing versions. Returns the number of lines."""
     path = run / "scores.csv"
     text = path.read_text()
-    assert text.endswith("\n"), f"{path}: its last line is torn"
+    assert text.endswith("\n"), f"{path}: its last line is incomplete"
     rows = ScoreTable.read(path)
     keys = [(row.weights_version, row.task) for row in rows]
     assert len(set(keys)) == len(keys), f"{path}: a version is scored twice on one task"
     versions = [row.weights_version for row in rows]
-    assert versions == sorted(versions), f"{path}: weights versions go back: {versions}"
+    assert versions == sorted(versions), f"{path}: weights versions decrease: {versions}"
     episodes = run / "episodes.jsonl"  # written with the first score
     assert len(episodes.read_text().splitlines() if episodes.exists() else []) == len(rows)
     return len(rows)
 
 
 def check_checkpoints(run: Path) -> None:
-    """Each of replay's belongs to one of the learner's, or to one that was not finished; the counters grow with it."""
+    """Checks that steps and versions of the learner's checkpoints increase, and that replay keeps no more."""
     found = sorted(run.glob("checkpoints/step-????????"))
     counters = [read_counters(path) for path in found]
     assert [each.step for each in counters] == [int(path.name.removeprefix("step-")) for path in found]
@@ -45,11 +46,15 @@ def check_checkpoints(run: Path) -> None:
 
 
 class Items:
-    """What replay holds by item id: an id that lay there twice would be drawn twice as often as others."""
+    """Checks the sequences in replay by item id: one that is stored twice would be sampled twice as often.
+
+    Args:
+        running: the run.
+    """
 
     def __init__(self, running: Running) -> None:
         self._running, config = running, load_config(running.run / "config.yaml")
-        # Ray takes up its token when it is imported, and three_nodes sets it later than this module is.
+        # Imported late: Ray reads its token on import, and three_nodes sets it after this module is imported.
         from gato_dist.training.live import make_tokenizer
 
         tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
@@ -61,63 +66,71 @@ class Items:
         self._keys: dict[tuple[str, str, int], int] = {}
 
     def inserted(self) -> dict[str, int]:
+        """Returns how many sequences were inserted into each table of the current server."""
         metrics = table_metrics(self._client().server_info(timeout=60))
         return {name: table["inserted"] for name, table in metrics.items()}
 
     @property
     def known(self) -> int:
-        """Different items that were seen."""
+        """The number of different items seen so far."""
         return sum(map(len, self._seen.values()))
 
     def check(self) -> None:
-        """Draws items of every table that has some, and reads a checkpoint that is written from now on.
+        """Samples items of every table, and reads the next complete checkpoint.
 
-        Raises AssertionError where one lies there twice, or a row that was stored is gone.
+        Raises:
+            AssertionError: a sequence is stored twice, or a stored one is gone.
         """
         self._draw()
-        # The first one may have been begun before rows were drawn that it lacks.
-        self._running.replay_saved()
-        saved = self._running.replay_saved()
-        stored = stored_sequences(saved)
+        # The first one may have been started before the samples were drawn, and lack some of them.
+        self._running.next_replay_checkpoint()
+        saved = self._running.next_replay_checkpoint()
+        stored = stored_item_ids(saved)
         for table in {*stored, *self._seen}:
-            fault = row_fault(stored.get(table, []), self._seen.get(table, set()), self._size)
+            fault = sequence_fault(stored.get(table, []), self._seen.get(table, set()), self._size)
             assert fault is None, f"{saved}: {table}: {fault}"
 
     def _draw(self) -> None:
-        client, place = self._client(), self._running.replay_place()
+        client, address = self._client(), self._running.replay_address()
         info = client.server_info(timeout=60)
         for table, shape in ((table, self._shapes[table_task(table)]) for table in info):
             if info[table].current_size < 8:
                 continue
             for sample in client.sample(table, SAMPLES, emit_timesteps=False):
-                row = Sequences.from_bytes(np.asarray(sample.data[0]).reshape(1, -1), shape)
-                item, key = int(row.item_id[0]), int(np.ravel(sample.info.key)[0])
+                sequence = Sequences.from_bytes(np.asarray(sample.data[0]).reshape(1, -1), shape)
+                item, key = int(sequence.item_id[0]), int(np.ravel(sample.info.key)[0])
                 self._seen.setdefault(table, set()).add(item)
-                # What a server is given again after its predecessor's death has another key there.
-                known = self._keys.setdefault((place, table, item), key)
-                assert known == key, f"{table}: item {item} lies there twice"
+                # A sequence that is sent again to a new server gets another key there.
+                known = self._keys.setdefault((address, table, item), key)
+                assert known == key, f"{table}: item {item} is stored twice"
 
     def _client(self) -> Any:
-        return import_reverb().Client(self._running.replay_place())
+        return import_reverb().Client(self._running.replay_address())
 
 
-def row_fault(rows: list[int], seen: set[int], size: int) -> str | None:
-    """What is wrong with the item ids of a table. seen: those that lay there before; size: of the full table.
+def sequence_fault(stored: list[int], seen: set[int], size: int) -> str | None:
+    """Returns what is wrong with the item ids of a table, or None.
 
-    An actor numbers its rows without gaps, and the oldest leave first; what it wrote is all there, then, from some
-    number on. Only an actor that died itself can not give again what a server lost: its last rows may be missing.
+    An actor numbers its sequences without gaps, and the oldest are removed first. So of each actor, everything from
+    some number on must be there. Only the last sequences of an actor that died may be missing: it cannot send again
+    what a server lost.
+
+    Args:
+        stored: item ids in the table.
+        seen: item ids that were sampled from it before.
+        size: item ids in a full table.
     """
-    if len(set(rows)) < len(rows):
-        return "a row lies there twice"
+    if len(set(stored)) < len(stored):
+        return "a sequence is stored twice"
     blocks: dict[int, list[int]] = {}
-    for row in sorted(rows):
-        blocks.setdefault(sequence_block(row), []).append(row)
-    for block, held in blocks.items():
-        if held != list(range(held[0], held[-1] + 1)):
-            return f"rows of block {block} between {held[0]} and {held[-1]} are gone"
-        # A source's rows are numbered from the block's beginning or its middle.
-        if (len(rows) < size or block != min(blocks)) and held[0] % (BLOCK_SEQUENCES // 2):
-            return f"the first rows of block {block} are gone"
+    for item in sorted(stored):
+        blocks.setdefault(sequence_block(item), []).append(item)
+    for block, items in blocks.items():
+        if items != list(range(items[0], items[-1] + 1)):
+            return f"sequences of block {block} between {items[0]} and {items[-1]} are gone"
+        # A source numbers its sequences from the start or the middle of the block.
+        if (len(stored) < size or block != min(blocks)) and items[0] % (SEQUENCES_PER_BLOCK // 2):
+            return f"the first sequences of block {block} are gone"
     last = max({*blocks, *map(sequence_block, seen)}, default=0)
-    gone = [row for row in seen if sequence_block(row) == last and row > max(blocks.get(last, [-1]))]
-    return f"row {max(gone)} of block {last} is gone, which goes on" if gone else None
+    gone = [item for item in seen if sequence_block(item) == last and item > max(blocks.get(last, [-1]))]
+    return f"sequence {max(gone)} of block {last} is gone, whose actor is alive" if gone else None

@@ -1,18 +1,19 @@
-"""Three Ray nodes on this machine, of which all but the first can be killed as a whole."""
+"""A cluster of three Ray nodes on this machine. All but the first can be killed."""
 
 import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from tests.chaos.running import KINDS, command_of, family
 from tests.support.local_cluster import STORE, environment
 
-# The coordinator and the drivers are on the first node; all else is on the others, which are alike.
-WORDS = (
+# The coordinator and the drivers run on the first node, everything else on the others, which are equal.
+OVERRIDES = (
     "learner.resources={learner: 1}", "replay.resources={replay: 1}", "actors.resources={actors: 1}",
     "evaluation.resources={actors: 1}",
 )  # fmt: skip
@@ -20,20 +21,28 @@ SPARE = {"learner": 1000.0, "actors": 1000.0, "replay": 1000.0}
 
 
 class Nodes:
-    """A cluster that this process started; `words` are what a run needs to join it."""
+    """A cluster that this process started.
 
-    def __init__(self, cluster, common: dict) -> None:
+    Args:
+        cluster: `ray.cluster_utils.Cluster`.
+        common: options of every node.
+
+    Attributes:
+        overrides: configuration overrides with which a run joins the cluster.
+    """
+
+    def __init__(self, cluster: Any, common: dict[str, Any]) -> None:
         self._cluster, self._common = cluster, common
         self._nodes = [cluster.add_node(**common, resources=SPARE) for _ in range(2)]
-        self.words = [f"ray.address={cluster.address}", *WORDS]
+        self.overrides = [f"ray.address={cluster.address}", *OVERRIDES]
 
     def kill(self, draw: random.Random) -> list[str]:
-        """Kills a node with all that runs on it, and adds a new one; which kinds of the run's processes it had."""
+        """Kills a node with all its processes, and adds a new one. Returns the kinds of the run's processes on it."""
         node = draw.choice(sorted(self._nodes, key=lambda each: each.node_id))
         raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-        gone = [*family(raylet), raylet]
-        kinds = [kind for each in gone for kind, command in KINDS.items() if command in command_of(each)]
-        for each in gone:
+        killed = [*family(raylet), raylet]
+        kinds = [kind for each in killed for kind, command in KINDS.items() if command in command_of(each)]
+        for each in killed:
             each.kill()
         self._nodes.remove(node)
         self._cluster.remove_node(node, allow_graceful=False)
@@ -43,7 +52,13 @@ class Nodes:
 
 @contextmanager
 def three_nodes(folder: Path) -> Iterator[Nodes]:
-    """folder: short, since sockets lie there. This process must not have used Ray before."""
+    """Starts the cluster.
+
+    Args:
+        folder: needs a short path, because sockets are created there.
+
+    This process must not have used Ray before.
+    """
     token = folder / "auth_token"
     token.touch(mode=0o600)
     token.write_text(os.urandom(32).hex())

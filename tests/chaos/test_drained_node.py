@@ -1,4 +1,4 @@
-"""The node of the learner gets SIGTERM, as a pod that Kubernetes takes away: its checkpoint, and who goes on."""
+"""The learner's node gets SIGTERM, as when Kubernetes evicts a pod: another node continues from a checkpoint."""
 
 import re
 import signal
@@ -19,15 +19,15 @@ from tests.chaos.running import KINDS, PATIENCE, ROOT, Running, command_of, fami
 from tests.support.local_cluster import STORE, environment
 
 pytestmark = pytest.mark.slow
-# Of two nodes, each with room for one learner's worker; all else is on the first node.
-WORDS = ["learner.resources={spare: 1}", "learner.checkpoint_seconds=3600"]
+# Two more nodes have room for one worker of the learner each. Everything else runs on the first node.
+OVERRIDES = ["learner.resources={spare: 1}", "learner.checkpoint_seconds=3600"]
 
 
 @contextmanager
 def head(folder: Path) -> Iterator[str]:
-    """host:port of a cluster of one node."""
-    words = [sys.executable, "-m", "tests.support.local_cluster", "--nodes", "1", "--folder", str(folder)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    """Starts a cluster of one node. Yields its host:port."""
+    command = [sys.executable, "-m", "tests.support.local_cluster", "--nodes", "1", "--folder", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     try:
         yield next(line for line in process.stdout if line.startswith("ray.address=")).strip().partition("=")[2]
@@ -37,12 +37,12 @@ def head(folder: Path) -> Iterator[str]:
 
 
 def join(address: str, output: Path) -> subprocess.Popen:
-    """A node as `ray start --block` makes it, which is what containers and machines of a cluster run."""
-    words = [str(Path(sys.executable).with_name("ray")), "start", "--block", f"--address={address}", "--num-cpus=8"]
-    words += ['--resources={"spare": 1}', f"--object-store-memory={STORE}", "--disable-usage-stats"]
+    """Starts a node with `ray start --block`, as containers and machines of a cluster do."""
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--block", f"--address={address}", "--num-cpus=8"]
+    command += ['--resources={"spare": 1}', f"--object-store-memory={STORE}", "--disable-usage-stats"]
     with output.open("w", encoding="utf-8") as file:
-        node = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
-    # Of two that start at the same moment on one machine, Ray lets one fail.
+        node = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    # Wait for it: if two nodes start on one machine at the same moment, one of them fails.
     until = time.monotonic() + PATIENCE
     while "Ray runtime started" not in output.read_text(encoding="utf-8"):
         assert node.poll() is None, output.read_text(encoding="utf-8")
@@ -51,17 +51,18 @@ def join(address: str, output: Path) -> subprocess.Popen:
     return node
 
 
-def holds_learner(node: subprocess.Popen) -> bool:
+def holds_learner(node: subprocess.Popen[bytes]) -> bool:
+    """Returns whether a worker of the learner runs on a node."""
     return any(KINDS["learner worker"] in command_of(each) for each in family(psutil.Process(node.pid)))
 
 
-def test_the_learner_leaves_a_node_that_gets_sigterm_with_a_checkpoint_and_goes_on_elsewhere(tmp_path, monkeypatch):
-    folder = Path(tempfile.mkdtemp(prefix="gato-"))  # short: sockets lie there
+def test_a_learner_whose_node_gets_sigterm_writes_a_checkpoint_and_continues_on_another(tmp_path, monkeypatch):
+    folder = Path(tempfile.mkdtemp(prefix="gato-"))  # a short path: sockets are created there
     for key, value in environment(folder / "auth_token").items():
         monkeypatch.setenv(key, value)
     with head(folder) as address:
         nodes = [join(address, tmp_path / f"node{index}.txt") for index in range(2)]
-        running = Running(tmp_path, SimpleNamespace(words=[f"ray.address={address}", *WORDS]))  # type: ignore[arg-type]
+        running = Running(tmp_path, SimpleNamespace(overrides=[f"ray.address={address}", *OVERRIDES]))  # type: ignore[arg-type]
         try:
             running.start()
             running.wait_for_training()
@@ -90,4 +91,5 @@ def test_the_learner_leaves_a_node_that_gets_sigterm_with_a_checkpoint_and_goes_
 
 
 def steps(log: list[str]) -> list[int]:
+    """Returns the learner's steps that log lines report."""
     return [int(number) for number in re.findall(r" step (\d+) ", "\n".join(log))]

@@ -12,6 +12,6 @@ def line(entry: TaskEntry) -> str:
 
 
 if __name__ == "__main__":
-    lines = [line(entry) for entry in task_table().values() if not entry.own]
+    lines = [line(entry) for entry in task_table().values() if not entry.user_defined]
     FILE.write_text("".join(f"{each}\n" for each in lines), "utf-8")
     print(f"{FILE}: {len(lines)} tasks")

@@ -11,7 +11,7 @@ from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.tasks import task_entry, task_table
 from tests.contracts.layouts import line
 
-SHIPPED = [name for name, entry in task_table().items() if not entry.own]
+SHIPPED = [name for name, entry in task_table().items() if not entry.user_defined]
 SUITES = dict.fromkeys(name.split("/")[0] for name in SHIPPED)
 # The first and the last of every suite.
 SAMPLE = [sorted(name for name in SHIPPED if name.startswith(f"{suite}/"))[end] for suite in SUITES for end in (0, -1)]

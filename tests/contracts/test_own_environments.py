@@ -17,7 +17,7 @@ from gato_dist.envs.python_vector import PythonVector, spec_of
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.envs.spaces import action_spec
 from gato_dist.episode import Episode, Provenance
-from gato_dist.errors import InputError, PlayError
+from gato_dist.errors import InputError, InvalidStepError
 from gato_dist.specs import Modality
 from gato_dist.tasks import task_table
 
@@ -72,7 +72,9 @@ def played(*makers: Any, threads: int = 1) -> list[Episode]:
     env = PythonVector(make, spec, [*range(len(makers))], threads)
     try:
         policy = RandomPolicy(spec.action, env.seeds)
-        found = list(episodes(env, policy, Provenance(spec.name, 0, "random", ""), once=True))
+        found = list(
+            episodes(env, policy, Provenance(task=spec.name, seed=0, policy="random", policy_hash=""), once=True)
+        )
     finally:
         env.close()
     return sorted(found, key=lambda episode: episode.provenance.seed)
@@ -92,7 +94,7 @@ def test_environments_of_one_vector_may_tell_of_success_under_other_keys_or_not_
 
 
 def test_a_success_that_is_no_number_is_refused():
-    with pytest.raises(PlayError, match=r"gymnasium/toy, info\['success'\]: must be True, False or a number"):
+    with pytest.raises(InvalidStepError, match=r"gymnasium/toy, info\['success'\]: must be True, False or a number"):
         played(lambda: Scripted(infos={2: {"success": "yes"}}))
 
 
@@ -120,7 +122,7 @@ WRONG = [
 def test_a_value_outside_its_space_is_refused_by_task_part_and_step(space, given, says):
     if space is COUNT:
         given = {"seen": dict.fromkeys(range(6), 1) | given["seen"]}
-    with pytest.raises(PlayError, match=f"^gymnasium/toy, {says}"):
+    with pytest.raises(InvalidStepError, match=f"^gymnasium/toy, {says}"):
         played(lambda: Scripted(space, **given))
 
 
@@ -136,7 +138,7 @@ def test_environments_in_processes_of_their_own_are_held_to_the_same_without_a_t
     space = spaces.Dict({"words": spaces.Text(20), "count": spaces.Discrete(3)})
     fine = played(*[lambda: Scripted(space)] * 2, threads=2)
     assert [len(episode) for episode in fine] == [5, 5]
-    with pytest.raises(PlayError, match="gymnasium/toy, rewards, step 2: nan"):
+    with pytest.raises(InvalidStepError, match="gymnasium/toy, rewards, step 2: nan"):
         played(*[lambda: Scripted(space, rewards={3: np.nan})] * 2, threads=2)
     assert "Traceback" not in capfd.readouterr().err
 

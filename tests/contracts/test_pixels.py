@@ -36,7 +36,7 @@ def test_the_planner_and_random_play_the_same_episode_in_front_of_a_camera(name)
     if find_library("EGL") is None:
         pytest.skip("MuJoCo draws through EGL: apt-get install libegl1")
     measured = reference(f"dm_control/{name}")
-    planned = measured is not None and not measured.random_alone
+    planned = measured is not None and not measured.expert_is_random
     for kind in ("random", "planner") if planned else ("random",):
         plain = make_expert(f"dm_control/{name}", [21], kind=kind)
         drawn = make_expert(f"dm_control_pixels/{name}", [21], kind=kind)

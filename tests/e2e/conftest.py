@@ -13,7 +13,7 @@ tasks:
 model: {width: 32, layers: 1, heads: 2, key_size: 16, feed_forward: 64, patch_channels: 8}
 learner: {steps: 60, batch: 6, warmup_steps: 5, publish_seconds: 3, checkpoint_seconds: 4}
 tokens: {prompt_share: 0.25, prompt_tokens: 48}
-replay: {size: 400, ahead: 60, min_size: 4}
+replay: {size: 400, max_sequences_ahead: 60, min_size: 4}
 evaluation: {episodes: 2, final_episodes: 2, every_seconds: 1, final_actors: 1}
 """
 

@@ -113,7 +113,7 @@ from ray.cluster_utils import Cluster
 from gato_dist.supervisor.jobs import run_jobs
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
 jobs = iter([3, 4])
-results = run_jobs(lambda job: job * job, lambda: next(jobs, None), None, cluster.address)
+results = run_jobs(lambda job: job * job, lambda: next(jobs, None), workers=None, address=cluster.address)
 # Nodes are started by the main thread alone.
 waits = threading.Thread(target=lambda: print(sorted(result for _, result in results), flush=True))
 waits.start()

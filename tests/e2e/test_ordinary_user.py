@@ -11,7 +11,7 @@ tasks:
   - {name: babyai/go-to-red-ball-grey, num_envs: 4, window_steps: 4}
 model: {width: 32, layers: 1, heads: 2, key_size: 16, feed_forward: 64}
 learner: {steps: 40, batch: 6, warmup_steps: 5, publish_seconds: 3, checkpoint_seconds: 4}
-replay: {size: 400, ahead: 60, min_size: 4}
+replay: {size: 400, max_sequences_ahead: 60, min_size: 4}
 evaluation: {episodes: 2, final_episodes: 2, every_seconds: 1, final_actors: 1}
 """
 

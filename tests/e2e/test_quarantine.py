@@ -74,8 +74,8 @@ tasks: [{tasks}]
 model: {{width: 16, layers: 1, heads: 2, key_size: 8, feed_forward: 32, patch_channels: 8}}
 tokens: {{length: 16}}
 learner: {{steps: 150, batch: 6, warmup_steps: 5, publish_seconds: 1, checkpoint_seconds: 5}}
-replay: {{size: 100, ahead: 100, min_size: 4}}
-actors: {{tries: 2}}
+replay: {{size: 100, max_sequences_ahead: 100, min_size: 4}}
+actors: {{max_failures: 2}}
 evaluation: {{episodes: 2, final_episodes: 2, every_seconds: 1, final_actors: 1}}
 """
 
@@ -87,7 +87,12 @@ def write_run(folder: Path, **policies: str) -> Path:
     references.mkdir(parents=True)
     lines = []
     for name, policy in policies.items():
-        low, high = (Score(mean, 1.0, 10, 0, kind, kind, None, "2026-11-21") for mean, kind in ((0.0, "r"), (9.0, "e")))
+        low, high = (
+            Score(
+                mean=mean, std=1.0, episodes=10, seed=0, policy=kind, policy_hash=kind, success=None, date="2026-11-21"
+            )
+            for mean, kind in ((0.0, "r"), (9.0, "e"))
+        )
         text = json.dumps(asdict(Reference(low, high, {})))
         (references / f"{task_file_name(f'gymnasium/mine:{name}')}.json").write_text(text)
         options = f'{{policy: "mine:{policy}"}}'

@@ -16,7 +16,7 @@ tasks:
 model: {width: 32, layers: 1, heads: 2, key_size: 16, feed_forward: 64, patch_channels: 8}
 learner: {steps: 1500, batch: 6, warmup_steps: 5, publish_seconds: 1, checkpoint_seconds: 4}
 tokens: {length: 64}
-replay: {size: 400, ahead: 60, min_size: 4}
+replay: {size: 400, max_sequences_ahead: 60, min_size: 4}
 relabel: {actors: 1, start: 0.0, until: 0.1}
 evaluation: {episodes: 2, final_episodes: 2, every_seconds: 1, final_actors: 1}
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --count 10000`: bad input of every kind; exit code 1 where something went wrong with one."""
+"""`python -m tests.fuzz --count 10000`: feeds bad input of every kind; exit code 1 if any was handled wrongly."""
 
 import argparse
 import faulthandler

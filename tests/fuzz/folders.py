@@ -1,4 +1,4 @@
-"""Bad files and folders: checkpoints, datasets, runs, other people's formats and corpora."""
+"""Bad files and folders: checkpoints, datasets, runs, foreign formats and corpora."""
 
 import hashlib
 import io
@@ -15,14 +15,15 @@ import yaml
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from gato_dist.config.sections import CorpusConfig
+from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.vocabulary import Vocabulary
 from gato_dist.utils.manifest import seal
 from learner.best_weights import read_best
 from learner.checkpoint import load_for_acting
-from replay.corpora.chunks import CorpusChunks, open_corpus
+from replay.corpora.chunks import CorpusChunks
+from replay.corpora.corpus import open_corpus
 from replay.dataset.dataset import Dataset
 from replay.dataset.storage import Location
 from tests.fuzz.harness import command, hostile_pickle
@@ -60,7 +61,7 @@ def bad_checkpoint(draw: Draw, folder: Path, good: Path) -> Act:
 
 
 def _spoil(draw: Draw, path: Path, folder: Path) -> None:
-    """Makes one file bad, as its kind is read."""
+    """Damages one file in a way that suits its format."""
     kind = draw(st.integers(0, 11))
     if kind == 0:
         path.unlink()
@@ -96,7 +97,7 @@ def bad_weights(draw: Draw, folder: Path, good: Path) -> Act:
 
 
 def _forge(draw: Draw, good: Path, path: Path) -> None:
-    """An exported file whose sum fits what was put into it."""
+    """Writes an exported file with changed contents and a matching checksum."""
     from safetensors import safe_open
 
     from learner.weights_file import _checksum
@@ -238,7 +239,7 @@ def bad_corpus(draw: Draw, folder: Path) -> Act:
     def act() -> None:
         corpus = open_corpus(config)
         documents = DocumentTokenizer(TEXT, Vocabulary(TEXT.size, "disjoint"), (16, 16))
-        CorpusChunks(corpus, documents, 64, 0)(0)
+        CorpusChunks(corpus, documents, length=64, seed=0)(0)
 
     return act
 

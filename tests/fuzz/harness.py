@@ -1,4 +1,4 @@
-"""Runs the project on bad input and watches: only a refusal in a line is right, or a result where it was not bad."""
+"""Runs the project on bad input. The right outcome is a one-line error, or a result if the input was valid after all."""
 
 import contextlib
 import io
@@ -20,12 +20,12 @@ SECONDS = 30  # for one input; far more than any takes
 REFUSED, TAKEN = "refused", "taken"
 WRITES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod")
 RUNS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.startfile")
-# Whatever may be written while something is only read: caches of compiled modules and fonts, devices.
+# Paths that may be written while input is read: caches of compiled modules and fonts, devices.
 HARMLESS = ("/dev/", "/proc/")
 
 
 class Executed:
-    """Pickles as a call that leaves a file behind: its presence shows that something was unpickled."""
+    """An object whose unpickling creates a file, which shows that something was unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -36,7 +36,7 @@ class Executed:
 
 @dataclass
 class Watch:
-    """What a process does beside what it should, told by Python's audit events. root: where it may write."""
+    """Records forbidden actions of this process from Python's audit events. root: the folder it may write to."""
 
     root: str = ""
     seen: list[str] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Failure:
 
     @property
     def place(self) -> str:
-        """The last line of the project that the error passed, which tells bugs apart."""
+        """The innermost line of the project in the traceback, which distinguishes bugs."""
         ours = [
             line.strip()
             for line in self.trace.splitlines()
@@ -93,7 +93,7 @@ class Failure:
 
 @dataclass
 class Tally:
-    """Outcomes by kind of input, and what went wrong."""
+    """Counts of outcomes by kind of input, and all failures."""
 
     outcomes: dict[str, Counter] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
@@ -118,7 +118,7 @@ HEAD = f"{'kind':18} {'inputs':>7} {'refused':>8} {'taken':>7} {'wrong':>6} {'se
 
 
 def try_input(kind: str, act: Callable[[], None], folder: Path, tally: Tally) -> None:
-    """Runs `act` in `folder` under watch, and counts how it ended."""
+    """Runs `act` in `folder`, records forbidden actions, and counts the outcome."""
     global _hooked
     if not _hooked:
         sys.addaudithook(WATCH)
@@ -159,7 +159,7 @@ def try_input(kind: str, act: Callable[[], None], folder: Path, tally: Tally) ->
 
 
 def command(*words: str) -> None:
-    """`gato-dist` in this process. Raises InputError where it exits with 2, RuntimeError for what is no refusal."""
+    """Runs `gato-dist` in this process. Raises InputError if it exits with 2, RuntimeError for other failures."""
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
         try:

@@ -1,4 +1,4 @@
-"""Bad input: bytes that were damaged, data that were tampered with, words that nobody would type."""
+"""Bad input: damaged bytes, changed data, and unusual text."""
 
 import json
 from typing import Any
@@ -45,13 +45,13 @@ TREES = st.recursive(
 
 
 def deep(levels: int) -> str:
-    """Text of JSON, and of YAML, that is nested so deep that recursion ends."""
+    """Returns JSON (and YAML) that is nested deeper than recursion allows."""
     return "[" * levels + "]" * levels
 
 
 @st.composite
 def damaged(draw: st.DrawFn, good: bytes) -> bytes:
-    """Flipped, cut, doubled, filled or foreign bytes."""
+    """Draws bytes that were flipped, cut, doubled, overwritten or replaced."""
     kind = draw(st.sampled_from(["flip", "flip", "cut", "insert", "zero", "foreign", "empty", "twice"]))
     if kind == "flip":
         changed = bytearray(good)
@@ -78,7 +78,7 @@ def damaged(draw: st.DrawFn, good: bytes) -> bytes:
 
 @st.composite
 def tampered(draw: st.DrawFn, good: Any) -> Any:
-    """Plain data with one to three places changed: another value, another type, gone, or one more key."""
+    """Draws plain data with one to three changes: another value or type, a missing key, or an additional key."""
     data = json.loads(json.dumps(good))
     for _ in range(draw(st.integers(1, 3))):
         data = _change(draw, data)
@@ -105,7 +105,7 @@ def _change(draw: st.DrawFn, data: Any) -> Any:
 
 @st.composite
 def json_bytes(draw: st.DrawFn, good: Any) -> bytes:
-    """A JSON file: tampered with, damaged, or nested too deep."""
+    """Draws a JSON file that was changed, damaged, or is nested too deep."""
     kind = draw(st.integers(0, 9))
     if kind == 0:
         return deep(draw(st.sampled_from([10, 900, 100_000]))).encode()

@@ -1,4 +1,4 @@
-"""Every kind of input that a user may have been given: how it is made bad, and what reads it."""
+"""All kinds of input: how each is damaged, and what reads it."""
 
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,17 @@ from tests.fuzz.kinds_types import Kind
 
 
 class Makings:
-    """Good things to be made bad, made once. root: a folder for them."""
+    """Valid inputs that are made once and damaged later. root: a folder for them."""
 
     def __init__(self, root: Path) -> None:
         from gato_dist.scores.table import ScoreTable
         from learner.checkpoint import export_checkpoint
-        from replay.dataset.writing import Source, write_dataset
-        from replay.formats.jat import export_jat
-        from replay.formats.minari_write import export_minari
+        from replay.dataset.writing import EpisodeStream, write_dataset
+        from replay.formats.jat_export import export_jat
+        from replay.formats.minari_export import export_minari
         from tests.gato_dist.report.test_run_page import row
         from tests.learner.test_checkpoint import small_folder
-        from tests.replay.formats.test_interop import arm, buttons
+        from tests.support.episodes import arm, buttons
         from tests.support.fakes import ARM, BUTTONS
 
         # Whatever libraries do as they are loaded is none of an input's doing.
@@ -33,7 +33,7 @@ class Makings:
         self.dataset = root / "set"
         write_dataset(
             self.dataset,
-            [Source(ARM, [arm(5, i) for i in range(3)]), Source(BUTTONS, [buttons(5, i) for i in range(3)])],
+            [EpisodeStream(ARM, [arm(5, i) for i in range(3)]), EpisodeStream(BUTTONS, [buttons(5, i) for i in range(3)])],
             "fake", "by hand",
         )  # fmt: skip
         export_jat(Dataset.open(self.dataset), root / "jat")
@@ -50,12 +50,14 @@ class Makings:
         from gato_dist.records.cost import Cost
         from gato_dist.scores.results import EpisodeLog, TaskResult
 
-        EpisodeLog(self.run / "episodes.jsonl").append(TaskResult(row, (1.0, 2.0), (True, False), 10, 1.0))
+        EpisodeLog(self.run / "episodes.jsonl").append(
+            TaskResult(row=row, returns=(1.0, 2.0), successes=(True, False), tokens=10, seconds=1.0)
+        )
         Cost(1, 2, 3, 4.0, 5.0, "a", {"b": "c"}).save(self.run / "cost.json")
 
 
 def kinds(makings: Makings) -> dict[str, Kind]:
-    """Name → what draws one input, writes it into a folder and returns what reads it."""
+    """Returns for each kind a function that draws an input, writes it to a folder and returns its reader."""
     return {
         "config": words.bad_config, "override": words.bad_override, "arguments": words.bad_arguments, "task glob": words.bad_glob, "task file": words.bad_task_file,
         "reference": words.bad_reference, "url": words.bad_url, "tokenizer": words.bad_tokenizer,

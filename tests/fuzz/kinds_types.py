@@ -1,4 +1,4 @@
-"""What a kind of input is: it draws one, writes it into a folder, and returns what reads it."""
+"""Types of the fuzzer: a kind of input draws one, writes it to a folder, and returns its reader."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Draws inputs of every kind with hypothesis and tries them; what goes wrong is collected, not raised."""
+"""Draws inputs of every kind with hypothesis and runs them. Failures are collected, not raised."""
 
 import contextlib
 import shutil
@@ -16,7 +16,7 @@ from tests.fuzz.kinds_types import Kind
 
 
 def fuzz(count: int, chosen: Iterable[str] = (), first_seed: int = 0) -> Tally:
-    """Tries `count` inputs, shared evenly by the kinds, all of them or those chosen."""
+    """Runs `count` inputs, divided evenly among all kinds or the chosen ones."""
     tally = Tally()
     # In memory where that can be: datasets are brought to the disk as they are written, which takes its time.
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None

@@ -1,4 +1,4 @@
-"""Files that were damaged, or made to do harm: refused in a line, nothing executed, nothing written elsewhere."""
+"""Damaged and malicious files: refused in one line, without executing code or writing elsewhere."""
 
 import base64
 import json
@@ -33,13 +33,13 @@ from learner.best_weights import read_best
 from learner.checkpoint import export_checkpoint, read_contents
 from learner.weights_file import _checksum, read_weights_file
 from replay.dataset.dataset import Dataset, read_settings
-from replay.dataset.episodes import Shard, write_shard
-from replay.dataset.faults import _entry_faults
-from replay.dataset.writing import Source, write_dataset
-from replay.formats.minari_write import export_minari
+from replay.dataset.shards import Shard, write_shard
+from replay.dataset.validation import _entry_faults
+from replay.dataset.writing import EpisodeStream, write_dataset
+from replay.formats.minari_export import export_minari
 from tests.gato_dist.report.test_run_page import make_run, page_of, row
 from tests.learner.test_checkpoint import small_folder
-from tests.replay.dataset.test_episodes import episode
+from tests.support.episodes import episode
 from tests.support.fakes import ARM
 
 BEST = {"checkpoint": "w", "step": 1, "weights_version": 1, "oldest_version": 1, "fraction": 0.5}
@@ -48,7 +48,7 @@ SCRIPT = "<script>alert(1)</script>"
 
 
 def change(path: Path, *keys, to) -> None:
-    """Puts another value at a place of a JSON file."""
+    """Replaces one value of a JSON file."""
     data = json.loads(path.read_text(encoding="utf-8"))
     place = data
     for key in keys[:-1]:
@@ -77,7 +77,7 @@ def checkpoint(good, tmp_path) -> Path:
         ("counters.json", '{"step": "x"}'), ("counters.json", DEEP), ("config.yaml", DEEP), ("text.model", ""),
     ],
 )  # fmt: skip
-def test_a_checkpoint_whose_checksums_are_right_and_whose_contents_are_not_is_refused(checkpoint, name, text):
+def test_a_checkpoint_with_wrong_contents_and_matching_checksums_is_refused(checkpoint, name, text):
     (checkpoint / name).write_text(text)
     (checkpoint / "manifest.json").unlink()
     seal(checkpoint)
@@ -88,7 +88,7 @@ def test_a_checkpoint_whose_checksums_are_right_and_whose_contents_are_not_is_re
 @pytest.mark.parametrize(
     "text", [DEEP, '{"format": 1}', '{"format": "gato_dist checkpoint 1", "files": {"a": 3}}', "7"]
 )
-def test_a_seal_that_is_none_is_refused(checkpoint, text):
+def test_an_invalid_manifest_is_refused(checkpoint, text):
     (checkpoint / "manifest.json").write_text(text)
     with pytest.raises(InputError, match="manifest"):
         read_contents(checkpoint)
@@ -98,7 +98,7 @@ def test_a_seal_that_is_none_is_refused(checkpoint, text):
     ("key", "value"),
     [("tokenizer", "{}"), ("tokenizer", "not JSON"), ("counters", "[1]"), ("config", DEEP), ("text_model", "!")],
 )
-def test_exported_weights_whose_checksum_is_right_and_whose_metadata_are_not_are_refused(good, tmp_path, key, value):
+def test_exported_weights_with_wrong_metadata_and_a_matching_checksum_are_refused(good, tmp_path, key, value):
     with safe_open(good / "weights.safetensors", "pt") as file:
         metadata = dict(file.metadata())
     weights = load_file(good / "weights.safetensors")
@@ -119,7 +119,7 @@ def test_exported_weights_whose_checksum_is_right_and_whose_metadata_are_not_are
         json.dumps(BEST | {"checkpoint": "../w"}),
     ],
 )
-def test_a_damaged_note_of_the_best_weights_is_none(tmp_path, note):
+def test_a_damaged_note_of_the_best_weights_is_ignored(tmp_path, note):
     (tmp_path / "w").touch()
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "best.json").write_text(note)
@@ -129,7 +129,7 @@ def test_a_damaged_note_of_the_best_weights_is_none(tmp_path, note):
 @pytest.mark.parametrize(
     "data", [b"", b"\xfa" * 40, base64.b64encode(b"nothing"), TextTokenizer.load().model_bytes[:99]]
 )
-def test_a_text_model_that_is_none_is_refused(tmp_path, data):
+def test_an_invalid_text_model_is_refused(tmp_path, data):
     (tmp_path / "a.model").write_bytes(data)
     with pytest.raises(InputError, match=r"a\.model"):
         TextTokenizer.load(tmp_path / "a.model")
@@ -140,20 +140,20 @@ DOUBLING = "\n".join(f"k{i}: ${{k{i - 1}}}${{k{i - 1}}}" if i else "k0: xxxxxxxx
 
 
 @pytest.mark.parametrize("text", [f"name: {DEEP}", f"name: {DEEP[:3000]}", BOMB, DOUBLING], ids=str.__len__)
-def test_a_configuration_made_to_fill_memory_or_stack_is_refused(tmp_path, text):
+def test_a_configuration_that_would_fill_memory_or_stack_is_refused(tmp_path, text):
     (tmp_path / "t.yaml").write_text(text)
     with pytest.raises(InputError, match=r"t\.yaml"):
         load_config(tmp_path / "t.yaml")
 
 
-def test_an_override_that_is_nested_without_end_is_refused(tmp_path):
+def test_an_override_that_is_nested_too_deep_is_refused(tmp_path):
     (tmp_path / "t.yaml").write_text("name: t\n")
     with pytest.raises(InputError, match=r"^name: .*nest"):  # in our words, or in those of a libyaml that counts levels
         load_config(tmp_path / "t.yaml", [f"name={DEEP}"])
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", DEEP, '{"random": 1, "expert": 2, "moments": 3}'])
-def test_reference_scores_that_are_none_are_refused(tmp_path, monkeypatch, text):
+def test_invalid_reference_scores_are_refused(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gato_tasks/references").mkdir(parents=True)
     (tmp_path / f"gato_tasks/references/{task_file_name('gymnasium/Mine-v0')}.json").write_text(text)
@@ -175,7 +175,7 @@ def test_a_users_tasks_of_wrong_types_are_refused(tmp_path, monkeypatch, line):
     task_table.cache_clear()
 
 
-def test_a_users_task_with_options_that_its_environment_does_not_have_is_refused(tmp_path, monkeypatch):
+def test_a_users_task_with_unknown_options_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gato_tasks").mkdir()
     (tmp_path / "gato_tasks/mine.yaml").write_text("family: ale\ntasks: {pong: {env: Pong-v5, options: {a: 1}}}\n")
@@ -187,7 +187,7 @@ def test_a_users_task_with_options_that_its_environment_does_not_have_is_refused
 
 
 @pytest.mark.parametrize("damage", [b"\xe8", b"\n1,2,3", b"\na\0b" + b",1" * 11, b'\n"' + b"x" * 200_000])
-def test_scores_that_are_none_are_refused(tmp_path, damage):
+def test_invalid_scores_are_refused(tmp_path, damage):
     make_run(tmp_path, [row()])
     path = tmp_path / "scores.csv"
     path.write_bytes(path.read_bytes() + damage)
@@ -217,7 +217,7 @@ def test_results_and_costs_of_wrong_types_are_refused(tmp_path):
         (("observations", 0, "modality"), "smell"), (("action", "shape"), [5]), (("action", "low"), None),
     ],
 )  # fmt: skip
-def test_a_layout_that_no_task_has_is_refused(keys, value):
+def test_an_invalid_task_layout_is_refused(keys, value):
     data = json.loads(json.dumps(ARM.to_dict()))
     place = data
     for key in keys[:-1]:
@@ -246,7 +246,7 @@ def test_a_manifest_of_wrong_types_is_refused(tmp_path, keys, value):
     [("action", np.zeros(9)), ("action", [[b"\x80\x04"] * 4] * 9), ("reward", ["x"] * 9), ("step", None)],
     ids=["another shape", "bytes", "words", "missing"],
 )
-def test_steps_that_are_not_the_tasks_are_refused_and_named(tmp_path, column, values):
+def test_the_error_names_steps_that_do_not_fit_the_task(tmp_path, column, values):
     write_shard(tmp_path / "a", ARM, {0: episode(9, 0)})
     table = pq.read_table(tmp_path / "a.parquet")
     at = table.column_names.index(column)
@@ -261,17 +261,17 @@ def test_steps_that_are_not_the_tasks_are_refused_and_named(tmp_path, column, va
 
 
 @pytest.mark.parametrize("dtype", ["V8", "O", "complex64", 3, "no type"])
-def test_numbers_are_not_read_as_what_is_none(dtype):
+def test_numbers_are_not_read_as_another_kind_of_data(dtype):
     with pytest.raises((ValueError, TypeError)):
         as_numbers(np.zeros(3), dtype)
 
 
-def test_a_name_that_no_file_can_have_is_the_users_mistake(capsys):
+def test_an_impossible_file_name_is_an_input_error(capsys):
     assert main(["report", "a" * 5000]) == 2
     assert "File name too long" in capsys.readouterr().err
 
 
-def test_a_preset_that_is_no_name_is_refused():
+def test_a_preset_that_is_not_a_name_is_refused():
     with pytest.raises(InputError, match=r"model\.preset"):
         parse_config({"name": "t", "tasks": [{"name": "metaworld/reach-v3"}], "model": {"preset": [1]}}, "test")
 
@@ -280,14 +280,14 @@ def test_a_preset_that_is_no_name_is_refused():
     ("key", "value"), [("episodes", [1]), ("steps", {"a": "x"}), ("checkpoint", 3), ("experts", 7)]
 )
 def test_settings_of_a_dataset_of_wrong_types_are_refused(tmp_path, key, value):
-    write_dataset(tmp_path / "set", [Source(ARM, [episode(5, 0)])], "fake", "by hand")
+    write_dataset(tmp_path / "set", [EpisodeStream(ARM, [episode(5, 0)])], "fake", "by hand")
     change(tmp_path / "set/dataset.json", key, to=value)
     with pytest.raises(InputError, match=r"dataset\.json"):
         read_settings(tmp_path / "set")
 
 
-def test_a_dataset_that_names_a_task_by_an_absolute_path_is_not_exported_there(tmp_path):
-    write_dataset(tmp_path / "set", [Source(ARM, [episode(5, 0)])], "fake", "by hand")
+def test_a_dataset_with_an_absolute_path_as_a_task_is_not_exported_there(tmp_path):
+    write_dataset(tmp_path / "set", [EpisodeStream(ARM, [episode(5, 0)])], "fake", "by hand")
     (manifest,) = (tmp_path / "set/toy.arm").glob("*.json")
     change(manifest, "spec", "name", to=f"{tmp_path}/escaped")
     with pytest.raises(InputError, match="no name of a task"):
@@ -295,8 +295,8 @@ def test_a_dataset_that_names_a_task_by_an_absolute_path_is_not_exported_there(t
     assert {path.name for path in tmp_path.iterdir()} == {"set"}
 
 
-def test_names_in_datasets_and_runs_are_shown_and_never_read_as_markup(tmp_path):
-    write_dataset(tmp_path / "set", [Source(ARM, [episode(5, 0)])], SCRIPT, SCRIPT)
+def test_names_in_datasets_and_runs_are_not_interpreted_as_markup(tmp_path):
+    write_dataset(tmp_path / "set", [EpisodeStream(ARM, [episode(5, 0)])], SCRIPT, SCRIPT)
     (manifest,) = (tmp_path / "set/toy.arm").glob("*.json")
     change(manifest, "spec", "name", to=f"toy/{SCRIPT}")
     change(manifest, "spec", "observations", 0, "name", to=SCRIPT)

@@ -1,4 +1,4 @@
-"""Bad words: configurations, overrides, arguments, names of tasks and what stands in a user's own files of them."""
+"""Bad text: configurations, overrides, arguments, names of tasks, and users' own files of tasks."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ CONFIG = {
     "name": "t", "seed": 0, "tasks": [{"name": "metaworld/reach-v3", "weight": 1.0, "expert_options": {}}],
     "corpora": [{"name": "c", "kind": "text", "paths": ["c.txt"]}],
     "tokens": {"length": 64, "image_size": [16, 16], "text": "default"}, "model": {"width": 32, "layers": 1, "heads": 2},
-    "learner": {"steps": 1, "batch": 4}, "replay": {"size": 10, "min_size": 1, "ahead": 5, "allow": ["10.0.0.0/8"]},
+    "learner": {"steps": 1, "batch": 4}, "replay": {"size": 10, "min_size": 1, "max_sequences_ahead": 5, "allow": ["10.0.0.0/8"]},
     "data": {"path": "d", "share": 0.5}, "evaluation": {"episodes": 1}, "ray": {"address": None},
 }  # fmt: skip
 TEXT = TextTokenizer.load()
@@ -159,8 +159,8 @@ def bad_reference(draw: Draw, folder: Path) -> Act:
 def _used(reference: Any) -> None:
     from gato_dist.scores.table import ScoreRow
 
-    ScoreRow.of(1, 1, "gymnasium/Mine-v0", [1.0, 2.0], reference)
-    if not reference.random_alone:
+    ScoreRow.of("gymnasium/Mine-v0", [1.0, 2.0], reference, step=1, weights_version=1)
+    if not reference.expert_is_random:
         str(reference.moments)
 
 

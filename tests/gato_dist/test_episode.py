@@ -4,7 +4,7 @@ import numpy as np
 
 from gato_dist.episode import Episode, EpisodeBatcher, Provenance
 
-SOURCE = Provenance("toy/buttons", 0, "fake", "")
+SOURCE = Provenance(task="toy/buttons", seed=0, policy="fake", policy_hash="")
 
 
 def episode(steps: int) -> Episode:

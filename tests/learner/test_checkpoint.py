@@ -206,7 +206,11 @@ def test_the_best_weights_are_replaced_only_by_better_ones(tmp_path):
     best = BestWeights(tmp_path, config, tokenizer)
     assert best.fraction == float("-inf")
     for version, mean in ((3, 0.5), (7, 0.8)):
-        kept = best.keep(weights, Counters(version, 10, 1.0, version), MeanPoint(version, version, 2, mean, ()))
+        kept = best.keep(
+            weights,
+            Counters(version, 10, 1.0, version),
+            MeanPoint(version=version, step=version, oldest_version=2, mean=mean, rows=()),
+        )
         small_folder(tmp_path, 10 + version, 11 + version)
     assert [path.name for path in tmp_path.glob("best-*")] == [kept.name] == ["best-v000007.safetensors"]
     assert BestWeights(tmp_path, config, tokenizer).fraction == 0.8

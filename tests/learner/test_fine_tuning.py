@@ -167,7 +167,7 @@ def test_the_fine_tuning_preset_has_the_papers_settings_and_fits_the_quickstart(
     tune, quick = load_config(CONFIGS / "finetune.yaml"), load_config(CONFIGS / "quickstart.yaml")
     learner = tune.learner
     assert (learner.learning_rate, learner.batch, learner.steps, tune.model.dropout) == (1e-5, 64, 10_000, 0.1)
-    assert (learner.warmup_steps, learner.final_share, learner.weight_decay) == (0, 1.0, 0.0)
+    assert (learner.warmup_steps, learner.final_lr_ratio, learner.weight_decay) == (0, 1.0, 0.0)
     assert tune.model.model_copy(update={"dropout": 0.0}) == quick.model
     assert tune.tokens == quick.tokens
     assert not {task.name for task in tune.tasks} & {task.name for task in quick.tasks}

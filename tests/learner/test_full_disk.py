@@ -65,7 +65,7 @@ def test_a_run_fails_if_its_last_checkpoint_does_not_fit(tmp_path):
 
 
 def point(version: int, mean: float) -> MeanPoint:
-    return MeanPoint(version, version, version, mean, ())
+    return MeanPoint(version=version, step=version, oldest_version=version, mean=mean, rows=())
 
 
 def test_best_weights_that_do_not_fit_leave_the_previous_ones(tmp_path):

@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 import ray
 
-from gato_dist.config.sections import RayConfig
+from gato_dist.config.process_sections import RayConfig
 from gato_dist.supervisor.ray_init import connect
 from gato_dist.supervisor.resource_errors import explain
 from learner.checkpoint_folder import CheckpointFolder

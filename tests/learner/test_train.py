@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from gato_dist.config.run_config import parse_config
-from gato_dist.config.sections import LearnerConfig
+from gato_dist.config.training_sections import LearnerConfig
 from gato_dist.model.inputs import LossTargets, ModelInputs
 from gato_dist.sequence import Batch, collate
 from gato_dist.specs import Modality
@@ -116,7 +116,7 @@ def test_the_loss_falls_to_almost_zero_if_the_observation_determines_the_action(
 
 
 def test_the_learning_rate_warms_up_and_decays_to_its_final_share():
-    config = LearnerConfig(learning_rate=1e-3, warmup_steps=10, final_share=0.1)
+    config = LearnerConfig(learning_rate=1e-3, warmup_steps=10, final_lr_ratio=0.1)
     assert learning_rate(config, 0, 0.0) == pytest.approx(1e-7)
     assert learning_rate(config, 5, 0.0) == pytest.approx((1e-7 + 1e-3) / 2)
     assert learning_rate(config, 10, 0.0) == pytest.approx(1e-3)

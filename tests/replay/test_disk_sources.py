@@ -10,10 +10,10 @@ from gato_dist.errors import InputError
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 from replay.dataset.dataset import FORMAT, SETTINGS
-from replay.dataset.episodes import write_shard
+from replay.dataset.shards import write_shard
 from replay.dataset.storage import Location
 from replay.disk_sources import disk_shares, open_beside
-from tests.replay.dataset.test_episodes import episode
+from tests.support.episodes import episode
 from tests.support.fakes import BUTTONS
 
 SPEC = replace(BUTTONS, name="babyai/go-to-local")

@@ -1,6 +1,7 @@
-"""Rows from disk: those that replay would hold, every one once an epoch, in an order that can be taken up anywhere."""
+"""Loading from disk: the same sequences as through replay, each step once an epoch, resumable at any batch."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
 from itertools import islice
@@ -8,25 +9,26 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from gato_dist.config.sections import ReplayConfig
+from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Batch, DataPosition, Sequences, join_batches
 from gato_dist.tokens.packing import Packer, Prompting, sequence_shape
-from replay.dataset.dataset import EpisodeChunks
-from replay.dataset.episodes import Shard, write_shard
-from replay.loader import LaneStream, Source, load_batches
-from replay.reverb.sampler import join_sequences, table_sequences
-from replay.reverb.tables import start_server
+from replay.dataset.shards import Shard, write_shard
+from replay.episode_chunks import EpisodeChunks
+from replay.loader import DiskSource, LaneStream, load_batches
+from replay.reverb.sampler import table_sequences
+from replay.reverb.starting import start_server
 from replay.reverb.writer import SequenceWriter
-from tests.replay.dataset.test_episodes import episode
+from replay.sequence_blocks import join_sequences
+from tests.support.episodes import episode
 from tests.support.fakes import ARM, tokenizer_of
 
 LENGTH = 64
-LENGTHS = [5 + 23 * i for i in range(12)]  # some are longer than what is read as one
+LENGTHS = [5 + 23 * i for i in range(12)]  # steps of episodes; some are longer than a segment
 
 
 class MakePacker:
-    """A class, since loader processes pickle it."""
+    """A class, because loader processes pickle it."""
 
     def __init__(self, prompting: Prompting = Prompting()) -> None:  # noqa: B008  (frozen)
         self.prompting = prompting
@@ -45,24 +47,26 @@ def shards(tmp_path_factory) -> list[Shard]:
 
 
 def chunks(shards: list[Shard], lane: int = 0, lanes: int = 1, prompting: Prompting = Prompting()) -> EpisodeChunks:  # noqa: B008
-    return EpisodeChunks(shards, tokenizer_of(ARM), LENGTH, MakePacker(prompting), 7, lane, lanes)
+    return EpisodeChunks(
+        shards, tokenizer_of(ARM), length=LENGTH, make_packer=MakePacker(prompting), seed=7, lane=lane, lanes=lanes
+    )
 
 
-def steps_of(rows: Sequences) -> Counter:
-    """Windows are one step long here: each with its tokens, pose and camera, as bytes, and how often it is there."""
+def steps_of(sequences: Sequences) -> Counter:
+    """Counts the steps in sequences by their tokens, pose and camera. Windows are one step long here."""
     found: Counter = Counter()
     each = tokenizer_of(ARM).tensors_per_step
-    patches = rows.patches.reshape(len(rows), -1, 2, 16, 16, 3)
-    tensors = rows.tensors.reshape(len(rows), -1, each, rows.tensors.shape[2])
-    for row in range(len(rows)):
-        for segment in range(rows.segment[row].max() + 1):
-            mine = rows.segment[row] == segment
-            ride = patches[row, segment].tobytes() + tensors[row, segment].tobytes()
-            found[rows.token[row, mine].tobytes() + rows.loss_mask[row, mine].tobytes() + ride] += 1
+    patches = sequences.patches.reshape(len(sequences), -1, 2, 16, 16, 3)
+    tensors = sequences.tensors.reshape(len(sequences), -1, each, sequences.tensors.shape[2])
+    for index in range(len(sequences)):
+        for segment in range(sequences.segment[index].max() + 1):
+            mine = sequences.segment[index] == segment
+            ride = patches[index, segment].tobytes() + tensors[index, segment].tobytes()
+            found[sequences.token[index, mine].tobytes() + sequences.loss_mask[index, mine].tobytes() + ride] += 1
     return found
 
 
-def test_the_same_episodes_give_the_same_steps_through_replay_and_from_disk(shards):
+def test_replay_and_disk_give_the_same_steps_of_the_same_episodes(shards):
     tokenizer, packer = tokenizer_of(ARM), MakePacker()(1)
     played = [episode(steps, i) for i, steps in enumerate(LENGTHS)]
     parts = [packer.add(tokenizer.encode(each.observations, each.targets)) for each in played]
@@ -73,43 +77,46 @@ def test_the_same_episodes_give_the_same_steps_through_replay_and_from_disk(shar
     with SequenceWriter(address, "toy/arm", lambda: False) as writer:
         writer.write(written)
     sampled: dict[int, Sequences] = {}
-    for block in table_sequences(address, "toy/arm", shape, 1):
+    for block in table_sequences(address, "toy/arm", shape, block=1):
         sampled[int(block.item_id[0])] = block
         if len(sampled) == len(written):
             break
     server.stop()
     live = steps_of(join_sequences(list(sampled.values())))
-    disk = steps_of(join_sequences([chunks(shards)(i) for i in range(chunks(shards)._chunks)]))
+    disk = steps_of(join_sequences([chunks(shards)(i) for i in range(chunks(shards).epoch_chunks)]))
     # Not compared by assert: what pytest would print of a difference takes it minutes.
     assert (live == disk) is True
     assert sum(disk.values()) == sum(LENGTHS)
 
 
 @pytest.mark.parametrize("lanes", [1, 3, 8, 40])
-def test_the_lanes_of_an_epoch_hold_every_step_once(shards, lanes):
+def test_all_lanes_of_an_epoch_hold_every_step_once(shards, lanes):
     parts = []
     for lane in range(lanes):
         mine = chunks(shards, lane, lanes)
-        parts += [mine(number) for number in range(mine._chunks)]
+        parts += [mine(number) for number in range(mine.epoch_chunks)]
     found = steps_of(join_sequences(parts))
     assert sum(found.values()) == sum(LENGTHS)
     assert set(found.values()) == {1}
 
 
-def test_epochs_differ_in_their_order(shards):
+def test_epochs_have_different_orders(shards):
     mine = chunks(shards)
-    first, second = mine(0), mine(mine._chunks)
+    first, second = mine(0), mine(mine.epoch_chunks)
     assert not np.array_equal(first.token[:8], second.token[:8])
 
 
-def test_prompts_lead_their_share_of_the_rows_of_every_chunk(shards):
+def test_every_chunk_has_its_share_of_prompted_sequences(shards):
     mine = chunks(shards, prompting=Prompting(share=1.0, tokens=24))
-    rows = join_sequences([mine(number) for number in range(2 * mine._chunks)])
-    prompted = [bool((~rows.loss_mask[i] & (rows.kind[i] >= rows.kind.max())).any()) for i in range(len(rows))]
+    sequences = join_sequences([mine(number) for number in range(2 * mine.epoch_chunks)])
+    prompted = [
+        bool((~sequences.loss_mask[i] & (sequences.kind[i] >= sequences.kind.max())).any())
+        for i in range(len(sequences))
+    ]
     assert np.mean(prompted) > 0.85
 
 
-def test_a_stream_taken_up_at_its_cursor_gives_what_follows(shards):
+def test_a_stream_resumes_at_its_cursor(shards):
     whole, cut = LaneStream(chunks(shards)), LaneStream(chunks(shards))
     expected = whole.take(150)
     head = cut.take(67)
@@ -119,32 +126,32 @@ def test_a_stream_taken_up_at_its_cursor_gives_what_follows(shards):
         assert np.array_equal(getattr(expected, name), joined), name
 
 
-def batches(shards: list[Shard], position: DataPosition | None = None, **how: int):
-    sources = [
-        Source(i, 1.0 + i, partial(EpisodeChunks, shards, tokenizer_of(ARM), LENGTH, MakePacker(), i)) for i in (0, 1)
-    ]
-    return load_batches(sources, 8, 4, 4, position or DataPosition.start("x", 5, 4, 2), **how)
+def batches(shards: list[Shard], position: DataPosition | None = None, **options: int) -> Iterator[Batch]:
+    make = partial(EpisodeChunks, shards, tokenizer_of(ARM), length=LENGTH, make_packer=MakePacker())
+    sources = [DiskSource(i, 1.0 + i, partial(make, seed=i)) for i in (0, 1)]
+    start = position or DataPosition.start("x", 5, 4, 2)
+    return load_batches(sources, batch=8, lanes=4, tensor_size=4, position=start, **options)
 
 
-def same(a: Batch, b: Batch) -> bool:
+def same_batch(a: Batch, b: Batch) -> bool:
     return all(np.array_equal(getattr(a, field.name), getattr(b, field.name)) for field in fields(Batch))
 
 
-def test_workers_and_loader_processes_divide_the_same_batches(shards):
+def test_batches_do_not_depend_on_workers_and_loader_processes(shards):
     alone = list(islice(batches(shards), 3))
     parts = [list(islice(batches(shards, rank=rank, workers=2), 3)) for rank in range(2)]
-    assert all(same(whole, join_batches([a, b])) for whole, a, b in zip(alone, *parts, strict=True))
+    assert all(same_batch(whole, join_batches([a, b])) for whole, a, b in zip(alone, *parts, strict=True))
     loaded = list(islice(batches(shards, loaders=2), 3))
-    assert all(same(whole, other) for whole, other in zip(alone, loaded, strict=True))
+    assert all(same_batch(whole, other) for whole, other in zip(alone, loaded, strict=True))
 
 
-def test_batches_go_on_from_a_position(shards):
+def test_batches_resume_at_a_position(shards):
     alone = list(islice(batches(shards), 6))
     position = DataPosition.from_dict(DataPosition("x", 5, 4, alone[3].cursor).to_dict())
-    assert all(same(a, b) for a, b in zip(alone[4:], batches(shards, position), strict=False))
+    assert all(same_batch(a, b) for a, b in zip(alone[4:], batches(shards, position), strict=False))
 
 
-def test_a_damaged_file_is_named_by_a_loader_process(shards, tmp_path):
+def test_a_loader_process_names_a_damaged_file(shards, tmp_path):
     write_shard(tmp_path / "toy.arm/000000", ARM, {i: episode(9, i) for i in range(4)})
     (tmp_path / "toy.arm/000000.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(InputError, match=r"^[^\n]*000000.parquet: cannot be read[^\n]*$"):

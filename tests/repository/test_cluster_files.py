@@ -1,4 +1,4 @@
-"""The cluster files: Ray's own schema for `ray up`, documented fields for KubeRay, and what every one must keep to."""
+"""The cluster files: Ray's own schema for `ray up`, documented fields for KubeRay, and rules for all of them."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def kubernetes() -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("name", RAY_UP)
-def test_ray_accepts_it_as_ray_up_does(name):
+def test_each_file_passes_the_validation_of_ray_up(name):
     from ray.autoscaler._private.util import fillout_defaults, prepare_config, validate_config
 
     config = prepare_config(load(name))
@@ -46,7 +46,7 @@ def test_the_token_reaches_every_node_before_ray_starts(name):
 
 
 @pytest.mark.parametrize("name", RAY_UP)
-def test_parts_are_mounted_not_the_whole_folder_and_not_where_python_would_import_them(name):
+def test_only_needed_parts_are_mounted_outside_of_pythons_path(name):
     mounts = load(name)["file_mounts"]
     code = {remote: local for remote, local in mounts.items() if local != "~/.ray/auth_token"}
     assert all(remote == f"~/gato-dist/{local}" and (ROOT / local).exists() for remote, local in code.items())
@@ -57,14 +57,14 @@ def test_parts_are_mounted_not_the_whole_folder_and_not_where_python_would_impor
 
 
 @pytest.mark.parametrize("name", ["aws", "gcp"])
-def test_machines_stand_in_a_private_network_that_was_named(name):
+def test_machines_are_in_a_named_private_network(name):
     for machine in load(name)["available_node_types"].values():
         named = machine["node_config"]
         assert named.get("SecurityGroupIds") or named["networkInterfaces"][0]["subnetwork"]
 
 
-def test_roles_are_what_nodes_offer():
-    """The same three resources everywhere: a run's configuration fits any of the clusters."""
+def test_nodes_offer_a_resource_for_each_role():
+    """All clusters offer the same three resources, so that a configuration fits each of them."""
     for name in ("aws", "gcp"):
         offered = {role: machine["resources"] for role, machine in load(name)["available_node_types"].items()}
         assert all(role in resources for role, resources in offered.items())
@@ -84,7 +84,7 @@ def test_the_ray_job_uses_fields_that_kuberay_documents():
     assert cluster["authOptions"] == {"mode": "token"}
 
 
-def test_the_ray_job_runs_what_is_installed():
+def test_the_ray_job_runs_the_installed_command():
     import ray
 
     from gato_dist.config.run_config import load_config
@@ -102,7 +102,7 @@ def test_the_ray_job_runs_what_is_installed():
     assert {*config.learner.resources, *config.actors.resources, *config.replay.resources} == offered
 
 
-def test_replay_is_reached_from_the_clusters_own_pods_alone():
+def test_only_pods_of_the_cluster_can_reach_replay():
     parts = kubernetes()
     policy, cluster = parts["NetworkPolicy"]["spec"], parts["RayJob"]["spec"]["rayClusterSpec"]
     label = policy["podSelector"]["matchLabels"]

@@ -1,4 +1,4 @@
-"""Who may import whom: each folder stands on a floor, and imports come from the same floor or from below."""
+"""The rule of imports: each folder is on a floor, and modules import from their own floor or lower ones."""
 
 import ast
 import subprocess
@@ -10,22 +10,34 @@ import pytest
 from tests.support.paths import ROOT
 
 FIRST_PARTY = ("gato_dist", "actors", "learner", "replay")
-# The first prefix that fits decides. A module directly in `gato_dist/` stands on floor 0.
+# Folders of gato_dist by floor. A module directly in `gato_dist/` is on floor 0.
 FLOORS = (
     (
         3,
-        ("cli", "commands", "training", "supervisor", "datasets", "evaluation", "report", "plots", "records", "doctor"),
+        (
+            "cli",
+            "commands",
+            "training",
+            "supervisor",
+            "datasets",
+            "evaluation",
+            "experiments",
+            "report",
+            "plots",
+            "records",
+            "doctor",
+        ),
     ),
     (1, ("model", "envs")),
     (0, ("config", "scores", "tokens", "utils")),
 )
 PACKAGES = {"replay": 1, "actors": 2, "learner": 2}
-MOST_MODULES_AT_THE_ROOT = 14
-WIDEST_FOLDER = 20
+MAX_ROOT_MODULES = 13
+MAX_FOLDER_MODULES = 20
 
 
 def floor(module: str) -> int:
-    """0: data types and light helpers; 1: replay, model, environments; 2: actors, learner; 3: wiring."""
+    """Returns the floor of a module. 0: data types, helpers; 1: replay, model, envs; 2: actors, learner; 3: wiring."""
     package, *folders = module.split(".")
     if package in PACKAGES:
         return PACKAGES[package]
@@ -34,10 +46,11 @@ def floor(module: str) -> int:
     for number, names in FLOORS:
         if folders[0] in names:
             return number
-    raise AssertionError(f"gato_dist/{folders[0]}/ stands on no floor: add it to FLOORS")
+    raise AssertionError(f"gato_dist/{folders[0]}/ is on no floor: add it to FLOORS")
 
 
 def modules() -> list[tuple[str, Path]]:
+    """Returns the name and path of every module of the project."""
     paths = [path for package in FIRST_PARTY for path in sorted((ROOT / package).rglob("*.py"))]
     return [
         (".".join(path.relative_to(ROOT).with_suffix("").parts), path) for path in paths if path.name != "__init__.py"
@@ -45,7 +58,7 @@ def modules() -> list[tuple[str, Path]]:
 
 
 def imports(path: Path) -> set[str]:
-    """The modules that a file names in imports: of `from a import b`, `a.b` if that is a module, else `a`."""
+    """Returns the project's modules that a file imports. `from a import b` counts as `a.b` if that is a module."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -60,25 +73,25 @@ def imports(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
-def test_a_module_imports_its_own_floor_or_lower(module, path):
+def test_a_module_imports_only_from_its_own_floor_or_lower(module, path):
     for target in imports(path):
-        assert floor(target) <= floor(module), f"{module} imports {target}, which stands higher"
-        sides = {name.split(".")[0] for name in (module, target)}
-        assert sides != {"actors", "learner"}, f"{module} imports {target}"
+        assert floor(target) <= floor(module), f"{module} imports {target}, which is on a higher floor"
+        packages = {name.split(".")[0] for name in (module, target)}
+        assert packages != {"actors", "learner"}, f"{module} imports {target}"
 
 
-def room(module: str) -> str:
-    """A folder, or a module directly in `gato_dist/`."""
+def unit(module: str) -> str:
+    """Returns the unit for circular imports: a folder, or a single module directly in `gato_dist/`."""
     folder = module.rsplit(".", 1)[0]
     return module if folder == "gato_dist" else folder
 
 
-def test_folders_do_not_import_one_another_in_a_circle():
+def test_folders_do_not_import_each_other_in_a_circle():
     edges: dict[str, set[str]] = {}
     for module, path in modules():
-        own = room(module)
+        own = unit(module)
         for target in imports(path):
-            if (other := room(target)) != own:
+            if (other := unit(target)) != own:
                 edges.setdefault(own, set()).add(other)
     done: set[str] = set()
 
@@ -93,12 +106,12 @@ def test_folders_do_not_import_one_another_in_a_circle():
         visit(folder, [])
 
 
-def test_no_folder_is_wider_than_a_reader_can_take_in():
+def test_no_folder_holds_too_many_modules():
     counts: dict[Path, int] = {}
     for _, path in modules():
         counts[path.parent] = counts.get(path.parent, 0) + 1
-    assert counts[ROOT / "gato_dist"] < MOST_MODULES_AT_THE_ROOT
-    assert max(counts.values()) <= WIDEST_FOLDER
+    assert counts[ROOT / "gato_dist"] <= MAX_ROOT_MODULES
+    assert max(counts.values()) <= MAX_FOLDER_MODULES
 
 
 def test_package_files_stay_empty():
@@ -120,8 +133,8 @@ def test_package_files_stay_empty():
         ("gato_dist.cli.main", {"torch", "ray", "reverb", "tensorflow", "envpool", "numpy"}),
     ],
 )
-def test_light_modules_stay_light(module, forbidden):
-    """Imported in a fresh interpreter: what a module pulls in counts, not only what it names."""
+def test_light_modules_do_not_load_heavy_libraries(module, forbidden):
+    """Imports each module in a fresh interpreter, so that indirect imports count too."""
     code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert not forbidden & set(done.stdout.split())

@@ -1,4 +1,4 @@
-"""`make install` on machines that lack one thing or another; programs that only note what they are asked stand in."""
+"""`make install` on machines that lack some program. Fake programs record how they are called."""
 
 import os
 import re
@@ -57,7 +57,7 @@ def machine(tmp_path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_uv_downloads_python_where_none_is_of_version_3_11(machine):
+def test_uv_downloads_python_if_none_has_version_3_11(machine):
     machine.add("uv", UV)
     machine.add("python3", OTHER_PYTHON)
     done = machine.make()
@@ -69,14 +69,14 @@ def test_uv_downloads_python_where_none_is_of_version_3_11(machine):
 
 
 @pytest.mark.parametrize("name", ["python3.11", "python3"])
-def test_python_3_11_is_used_where_there_is_one(machine, name):
+def test_an_installed_python_3_11_is_used(machine, name):
     machine.add("uv", UV)
     found = machine.add(name, PYTHON)
     assert machine.make().returncode == 0
     assert f"--python {found} .venv" in machine.said()[0]
 
 
-def test_a_python_that_is_named_is_used_or_refused(machine):
+def test_a_given_python_is_used_or_refused(machine):
     machine.add("uv", UV)
     machine.add("python3.11", PYTHON)
     refused = machine.make(f"PYTHON={machine.add('older', OTHER_PYTHON)}")
@@ -88,7 +88,7 @@ def test_a_python_that_is_named_is_used_or_refused(machine):
     assert f"--python {named} .venv" in machine.said()[0]
 
 
-def test_the_package_that_is_missing_is_named_where_uv_cannot_be_installed(machine):
+def test_a_missing_package_is_named_if_uv_cannot_be_installed(machine):
     machine.add("python3", OTHER_PYTHON)
     done = machine.make()
     assert done.returncode == 2
@@ -96,7 +96,7 @@ def test_the_package_that_is_missing_is_named_where_uv_cannot_be_installed(machi
     assert not (machine.checkout / ".uv").exists()
 
 
-def test_other_extras_are_installed_beside_those_that_are_there(machine):
+def test_further_extras_are_added_to_the_installed_ones(machine):
     machine.add("uv", UV)
     machine.add("python3", PYTHON)
     for words in ((), (), ("EXTRAS=live,cluster",)):
@@ -105,17 +105,17 @@ def test_other_extras_are_installed_beside_those_that_are_there(machine):
     assert installed == ["live,suites,procgen,video,images,minari,dev", "live,cluster"]
 
 
-def test_the_lock_names_no_place_but_pypi():
+def test_the_lock_file_uses_pypi_alone():
     hosts = set(re.findall(r'"https?://([^/"]+)', (ROOT / "uv.lock").read_text()))
     assert hosts == {"pypi.org", "files.pythonhosted.org"}
 
 
-def test_what_pip_users_are_told_installs_the_extra_procgen():
+def test_the_pip_command_for_procgen_matches_the_extra():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert [line.split(";")[0] for line in extras["procgen"]] == INSTALL_CLONES.split()[3:]
 
 
-def test_the_image_gets_what_the_installation_reads():
+def test_the_image_contains_the_files_that_the_installation_reads():
     taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
     assert {"Makefile", "README.md", "configs", "pyproject.toml", "uv.lock"} | {

@@ -1,4 +1,4 @@
-"""Small stand-ins for unit tests: a task with every modality, an environment that counts, a policy that echoes."""
+"""Fakes for unit tests: a task with every modality, an environment that counts, and a policy that echoes."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ BUTTONS = TaskSpec(
     max_steps=20,
 )
 
-# What `CountingEnv` shows, and what a policy that echoes it does.
+# The task of `CountingEnv`; `EchoPolicy` answers with the observation.
 COUNTED = TaskSpec(
     "toy/counted",
     (ObservationSpec("light", Modality.DISCRETE, (), 1024),),
@@ -77,7 +77,7 @@ class CountingEnv:
 
     def step(self, actions: np.ndarray) -> TimeStep:
         self._step = np.where(self._resetting, 0, self._step + 1)
-        # As Meta-World does on envpool: the reset step carries a reward that is nobody's.
+        # As Meta-World on envpool: the reset step has a reward that belongs to no episode.
         rewards = np.where(self._resetting, 99.0, 1.0)
         done = ~self._resetting & (self._step >= self._lengths)
         self._resetting = done
@@ -92,7 +92,7 @@ class CountingEnv:
 
 
 class EchoPolicy:
-    """Acts with the observation itself, and remembers what it was asked."""
+    """Acts with the observation itself, and records the calls."""
 
     def __init__(self) -> None:
         self.resets: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""File systems without room, made for a test: real ones, of a few hundred KiB of memory."""
+"""Full disks for tests: real file systems of a few hundred KiB in memory."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, kibibytes: int) -> Iterator[Path]:
-    """`folder` as a file system of its own. Skips the test where this user may not mount one."""
+    """Mounts a small file system at `folder`. Skips the test if this user may not mount one."""
     folder.mkdir(exist_ok=True)
-    words = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(folder)]
+    arguments = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(folder)]
     try:
-        done = subprocess.run(words, capture_output=True, text=True)
+        done = subprocess.run(arguments, capture_output=True, text=True)
     except FileNotFoundError:
         pytest.skip("no mount command")
     if done.returncode:
@@ -26,7 +26,7 @@ def small_disk(folder: Path, kibibytes: int) -> Iterator[Path]:
 
 
 def fill(folder: Path, leave: int = 0) -> Path:
-    """A file that takes all room but `leave` KiB; returns it."""
+    """Writes a file that fills the file system except for `leave` KiB, and returns its path."""
     path = folder / "ballast"
     with path.open("wb", buffering=0) as file:
         try:

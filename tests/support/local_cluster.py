@@ -1,6 +1,6 @@
 """A Ray cluster of several nodes on this machine, with token authentication: `python -m tests.support.local_cluster`.
 
-Nodes are raylets of their own, with object stores of their own, as on several machines; network and cores are shared.
+Each node has a raylet and an object store, as on a real cluster; nodes share this machine's network and cores.
 """
 
 import argparse
@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What the nodes offer, as those of configs/cluster do: the first also runs the driver.
+# Resources that the nodes offer, as those of configs/cluster do. The first node also runs the driver.
 ROLES = ("learner", "actors", "replay")
 STORE = 256 * 2**20
 
 
 def environment(token: Path) -> dict[str, str]:
-    """What every process needs that starts or joins the cluster. token: a file of its own, not the user's."""
+    """Returns environment variables for processes that start or join the cluster. token: a file, not the user's own."""
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
@@ -30,12 +30,17 @@ def environment(token: Path) -> dict[str, str]:
 
 @contextmanager
 def local_cluster(nodes: int, folder: Path, cpus: int = 8, dashboard_port: int | None = None) -> Iterator[str]:
-    """Starts `nodes` nodes; yields host:port for `ray.address`; ends them all.
+    """Starts a cluster, yields its host:port for `ray.address`, and stops it at the end.
 
-    The first offers the resource `learner`, the others `actors` and `replay` in turn, and the first what is left over.
-    folder: for the token and Ray's files; short, since sockets lie there. This process must not have used Ray before.
-    dashboard_port: of the job server, which needs ray[default]; none where not given. Nodes listen at the machine's own
-    address: Ray would look there for a cluster at 127.0.0.1, too.
+    The first node offers the resource `learner`, the others `actors` and `replay` in turn; the first also offers those
+    that no other node has. This process must not have used Ray before. Nodes listen at the machine's own address,
+    because Ray would look there even for a cluster at 127.0.0.1.
+
+    Args:
+        nodes: number of nodes.
+        folder: for the token and Ray's files. Its path must be short, because sockets are made in it.
+        cpus: CPUs that each node offers.
+        dashboard_port: port of the job server, which needs ray[default]; None: no job server.
     """
     token = folder / "auth_token"
     if not token.exists():
@@ -68,11 +73,11 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--dashboard-port", type=int, help="of the job server; needs ray[default]")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "gato-cluster")
-    words = parser.parse_args()
-    words.folder.mkdir(parents=True, exist_ok=True)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with local_cluster(words.nodes, words.folder, dashboard_port=words.dashboard_port) as address:
-        exports = " ".join(f"{key}={value}" for key, value in environment(words.folder / "auth_token").items())
+    with local_cluster(arguments.nodes, arguments.folder, dashboard_port=arguments.dashboard_port) as address:
+        exports = " ".join(f"{key}={value}" for key, value in environment(arguments.folder / "auth_token").items())
         print(f"export {exports}\nray.address={address}", flush=True)
         signal.pause()
 

@@ -1,4 +1,4 @@
-"""Hosts of a network on this one machine, each with a name, an address, processes, files and an sshd of its own.
+"""Simulated hosts on this machine: each has its own name, address, processes, files and sshd.
 
 A host is a process in namespaces of its own (network, mounts, processes, name, IPC); the network's switch is one more
 network namespace, so that nothing of the machine's own network changes. Files are this machine's, under an overlay in
@@ -23,12 +23,11 @@ from tests.support.paths import ROOT
 
 NEEDED = ("ip", "unshare", "nsenter", "setpriv", "rsync", "ssh", "ssh-keygen", "sshd")
 USER = "gato"
-# What every host finds ready, as a machine with no way to the Internet would have to: uv and an installed venv, and no
-# index. Nothing else differs from a machine that has just been set up.
+# Every host has uv and an installed venv, because it has no Internet access. Otherwise it is like a new machine.
 UV = """#!/bin/sh
 exec {uv} "$@"
 """
-# The first process of a host. Python is this machine's, which may lie in root's home.
+# The first process of a host. It uses this machine's Python, which may be in root's home.
 BOOT = r"""
 set -e
 mount --make-rprivate /
@@ -86,7 +85,7 @@ while true; do sleep 3600; done
 
 
 def missing() -> str | None:
-    """Why there can be no hosts here; None where there can."""
+    """Returns why hosts cannot be started here; None if they can."""
     if os.geteuid() != 0:
         return "needs root, to make namespaces"
     if importlib.util.find_spec("aiohttp_cors") is None:
@@ -109,7 +108,7 @@ class Host:
     pid: int  # of its first process, as this machine counts
 
     def command(self, script: str, user: str = USER) -> list[str]:
-        """What runs `script` there in a login shell of `user`."""
+        """Returns the command that runs `script` on the host in a login shell of `user`."""
         inside = ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "-u", "-i", "--"]
         return [*inside, "runuser", "-u", user, "--", "env", "-i", f"HOME={self.home(user)}", "bash", "-lc", script]
 
@@ -121,18 +120,18 @@ class Host:
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
 
     def processes(self) -> list[str]:
-        """The names of its processes but for sshd, shells and this question."""
+        """Returns the names of the host's processes, except for sshd, shells and this query."""
         found = self.run("ps -A -o comm=", "root").stdout.split()
         return [name for name in found if name not in {"bash", "sleep", "sshd", "ps", "runuser", "rsync"}]
 
 
-def ip(pid: int, *words: str) -> None:
+def ip(pid: int, *arguments: str) -> None:
     """Runs ip in the network namespace of a process."""
-    subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", *words], check=True, capture_output=True, text=True)
+    subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", *arguments], check=True, capture_output=True, text=True)
 
 
 def first_process(stack: ExitStack, namespaces: Sequence[str], script: str, env: dict[str, str]) -> int:
-    """Starts `unshare`, which dies with this process, and takes its child with it; the child's number."""
+    """Starts `unshare`, which ends with this process and then ends its child. Returns the child's process id."""
     command = ["setpriv", "--pdeathsig", "KILL", "unshare", *namespaces, "--fork", "--kill-child", "bash", "-c", script]
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     process = subprocess.Popen(command, env=os.environ | env, text=True, **streams)
@@ -148,7 +147,7 @@ def first_process(stack: ExitStack, namespaces: Sequence[str], script: str, env:
 
 
 def key_pair() -> tuple[str, str]:
-    """A new private key and its public one."""
+    """Makes a key pair and returns the private and the public key."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "gato", "-f", path], check=True)
@@ -188,7 +187,7 @@ def network(addresses: dict[str, str], desk: str, niceness: int = 0, cores: int 
 
 
 def until(question: Callable[[], Any], seconds: float, pause: float = 1.0) -> Any:
-    """What `question` answers as soon as that is true; fails after `seconds`."""
+    """Returns the first true answer of `question`; fails after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if answer := question():

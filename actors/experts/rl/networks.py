@@ -11,6 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from gato_dist.errors import brief
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "gelu": nn.GELU}
 Weights = dict[str, torch.Tensor]
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # SAC's
@@ -162,7 +164,7 @@ def from_stable_baselines(
     try:
         network.load_state_dict(renamed)
     except RuntimeError as error:
-        raise ValueError(f"its weights do not fit the task: {' '.join(str(error).split())[:300]}") from error
+        raise ValueError(f"its weights do not fit the task: {brief(error, limit=300)}") from error
     return network
 
 

@@ -17,10 +17,10 @@ from safetensors.torch import load as load_tensors
 
 from actors.experts.rl.networks import ACTIVATIONS, Architecture, PolicyNetwork, Weights, from_stable_baselines
 from actors.experts.rl.preprocess import Moments, Preprocessing, default_preprocessing, preprocessed_shape
-from gato_dist.errors import InputError
+from gato_dist.errors import InputError, brief
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.utils.file_names import task_file_name
-from gato_dist.utils.files import suffix_of
+from gato_dist.utils.files import lowercase_suffix
 
 POLICY = "policy.safetensors"
 KINDS = "a folder or .safetensors of `gato-dist experts train`, a stable-baselines3 .zip, a TorchScript .pt or a .pt2"
@@ -59,7 +59,7 @@ def load_policy(path: Path, spec: TaskSpec, activation: str | None = None, trust
         raise InputError(f"{path}: no such file; give {KINDS}")
     file = path / POLICY if path.is_dir() else path
     try:
-        suffix = suffix_of(file)
+        suffix = lowercase_suffix(file)
         if suffix == ".safetensors":
             return _load_own(file, spec)
         if suffix == ".zip":
@@ -67,7 +67,7 @@ def load_policy(path: Path, spec: TaskSpec, activation: str | None = None, trust
         if suffix in (".pt", ".pt2"):
             return _load_program(file, spec, trust)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())[:400]}") from error
+        raise InputError(f"{path}: {brief(error, limit=400)}") from error
     except zipfile.BadZipFile as error:
         raise InputError(f"{path}: damaged ({error})") from error
     raise InputError(f"{path}: not a policy; give {KINDS}")
@@ -129,7 +129,7 @@ def _recorded_activation(record: bytes) -> str | None:
 
 
 def _load_program(file: Path, spec: TaskSpec, trust: bool) -> LoadedPolicy:
-    if suffix_of(file) == ".pt":
+    if lowercase_suffix(file) == ".pt":
         program: Any = torch.jit.load(str(file), map_location="cpu").eval()
     elif trust:
         program = torch.export.load(file).module()

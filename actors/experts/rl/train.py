@@ -17,10 +17,11 @@ from actors.experts.rl.policy_files import POLICY
 from actors.experts.rl.preprocess import Moments, Preprocessing, default_preprocessing, preprocessed_shape
 from actors.experts.rl.train_settings import Settings
 from gato_dist.envs.registry import task_spec
-from gato_dist.errors import InputError
+from gato_dist.errors import InputError, brief
 from gato_dist.seeds import expert_seeds
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.tasks import task_entry
+from gato_dist.utils.files import atomic_path, write_text_atomically
 from gato_dist.utils.typed_json import to_json
 
 try:
@@ -88,7 +89,7 @@ def train_expert(job: Job, resume: bool, report: Report) -> int:
         raise
     except ValueError as error:
         # What torch's distributions say of parameters that are no numbers any more.
-        raise RuntimeError(f"{job.task}: training diverged ({' '.join(str(error).split())[:200]})") from error
+        raise RuntimeError(f"{job.task}: training diverged ({brief(error)})") from error
     finally:
         env.close()
     return model.num_timesteps
@@ -233,10 +234,12 @@ def save(job: Job, model: BaseAlgorithm, env: ExpertVecEnv, starts: int) -> None
             state[name] = {"mean": mean, "variance": variance, "count": float(kept.count)}
     if env.moments is not None:
         tensors |= {"moments.mean": state["moments"]["mean"], "moments.variance": state["moments"]["variance"]}
-    _replace(job.folder / POLICY, lambda path: path.write_bytes(serialise(tensors)))
+    with atomic_path(job.folder / POLICY) as partial:
+        partial.write_bytes(serialise(tensors))
     manifest = to_json(describe(job, model, network), indent=1)
-    _replace(job.folder / "policy.json", lambda path: path.write_text(manifest, "utf-8"))
-    _replace(job.folder / STATE, lambda path: torch.save(state, path))
+    write_text_atomically(job.folder / "policy.json", manifest)
+    with atomic_path(job.folder / STATE) as partial:
+        torch.save(state, partial)
 
 
 def acting_network(job: Job, model: BaseAlgorithm) -> PolicyNetwork:
@@ -267,11 +270,4 @@ def _read_state(folder: Path) -> dict[str, Any]:
     try:
         return torch.load(folder / STATE, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(f"{folder / STATE}: cannot be resumed ({' '.join(str(error).split())[:200]})") from error
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """A file with its final name is whole."""
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    partial.rename(path)
+        raise InputError(f"{folder / STATE}: cannot be resumed ({brief(error)})") from error

@@ -15,7 +15,7 @@ from gato_dist.errors import InputError, brief
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry
-from gato_dist.utils.import_object import load
+from gato_dist.utils.import_object import import_user_module
 
 # Beginnings of ids that packages register when they are imported: the module, and what pip calls its package.
 REGISTERED_BY = {
@@ -56,7 +56,7 @@ def _make(env: str, options: dict[str, Any]) -> Any:
 
     try:
         module, _, name = env.rpartition(":")
-        maker = getattr(load(module), name, None) if module else None
+        maker = getattr(import_user_module(module), name, None) if module else None
         if maker is not None:
             return _of_maker(maker, options)
         if module and name not in gymnasium.registry:

@@ -6,7 +6,7 @@ from typing import Any
 from gato_dist.envs.vector import EnvpoolVector, frame_spec
 from gato_dist.errors import InputError
 from gato_dist.ports import VectorEnv
-from gato_dist.seeds import EVALUATION_START, teaches
+from gato_dist.seeds import EVALUATION_START, is_training_seed
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry
 
@@ -41,4 +41,4 @@ def levels(entry: TaskEntry, seed: int) -> dict[str, Any]:
         raise InputError(f"{entry.name}: start_level + num_levels: levels from 2^30 on are held out for evaluation")
     if seed >= EVALUATION_START:
         return HELD_OUT
-    return SHOWN if teaches(seed) and not count else {"start_level": first, "num_levels": count}
+    return SHOWN if is_training_seed(seed) and not count else {"start_level": first, "num_levels": count}

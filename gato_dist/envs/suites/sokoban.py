@@ -12,7 +12,7 @@ import numpy as np
 from gato_dist.envs.vector import EnvpoolVector, import_envpool
 from gato_dist.episode import Observations
 from gato_dist.ports import VectorEnv
-from gato_dist.seeds import EVALUATION_START, teaches
+from gato_dist.seeds import EVALUATION_START, is_training_seed
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import TaskEntry
 
@@ -45,7 +45,7 @@ def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
 def _levels(seed: int) -> Path:
     """Where the levels lie that the world `seed` draws from; reference scores, which teach nobody, draw from all."""
     whole = Path(os.path.dirname(import_envpool().__file__))
-    if seed < EVALUATION_START and not teaches(seed):
+    if seed < EVALUATION_START and not is_training_seed(seed):
         return whole
     name, part = ("held_out", slice(-HELD_OUT, None)) if seed >= EVALUATION_START else ("shown", slice(-HELD_OUT))
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gato_dist" / "boxoban" / name

@@ -8,7 +8,7 @@ from actors.experts.planners.ale_emulator import AleEmulator
 from actors.experts.planners.ale_guided import GUIDES, follow_guide, guided_search, pong_guide
 from actors.experts.registry import make_demonstrator, make_expert
 from actors.rollout import episodes
-from gato_dist.config.sections import TaskConfig
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.errors import InputError
 from gato_dist.scores.references import load_reference
 

@@ -47,6 +47,6 @@ def test_a_suite_of_ones_own_may_be_a_file_in_capitals(tmp_path, monkeypatch):
     Path("gato_tasks/mine.YAML").write_text("family: mujoco\ntasks: {hop: {env: Hopper-v4}}\n", "utf-8")
     task_table.cache_clear()
     try:
-        assert task_table()["mine/hop"].own
+        assert task_table()["mine/hop"].user_defined
     finally:
         task_table.cache_clear()

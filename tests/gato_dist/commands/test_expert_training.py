@@ -149,7 +149,7 @@ def test_another_setting_does_not_fit_a_training_that_resumes(tmp_path, capsys):
 
 
 def test_without_stable_baselines_the_extra_is_named(tmp_path, monkeypatch, capsys):
-    for name in [name for name in sys.modules if name.startswith(("stable_baselines3", "actors.experts.train"))]:
+    for name in [name for name in sys.modules if name.startswith(("stable_baselines3", "actors.experts.rl.train"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "stable_baselines3", None)
     assert command("--out", str(tmp_path / "out")) == 2

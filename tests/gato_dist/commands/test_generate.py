@@ -19,9 +19,9 @@ from gato_dist.sequence import Batch, DataPosition
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.loss import LossModel
-from replay.corpora.chunks import open_corpora
+from replay.corpora.corpus import open_corpora
 from replay.disk_sources import disk_sources
-from replay.loader import Source, load_batches
+from replay.loader import DiskSource, load_batches
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 MODEL = "{width: 64, layers: 1, heads: 2, key_size: 16, feed_forward: 128, patch_channels: 32, local_positions: 16}"
@@ -93,7 +93,7 @@ def test_a_dataset_without_tasks_and_a_corpus_without_files_are_refused_before_a
     assert "corpora.squares.paths: there is no file" in capsys.readouterr().err
     (squares / "captions.jsonl").write_text('{"image": "red.png", "title": "red"}')
     assert main(["train", config, "--run", str(tmp_path / "run")]) == 2
-    assert "line 1: no 'caption' there, but image, title" in capsys.readouterr().err
+    assert "line 1: no field 'caption'; it has image, title" in capsys.readouterr().err
     (squares / "captions.jsonl").unlink()
     assert not (tmp_path / "run").exists()
 
@@ -135,8 +135,8 @@ model: {MODEL}
     )
     (words,) = disk_sources(config, tokenizer, None, open_corpora(config), 0)
     assert (words.task, words.weight) == (1, 1.0)
-    played = Source(0, 3.0, words.open)
-    batches = load_batches([played, words], 64, 2, 5, DataPosition.start("", 0, 2, 2))
+    played = DiskSource(0, 3.0, words.open)
+    batches = load_batches([played, words], batch=64, lanes=2, tensor_size=5, position=DataPosition.start("", 0, 2, 2))
     counts = sum(np.bincount(next(batches).task, minlength=2) for _ in range(20))
     assert abs(counts[1] / counts.sum() - 0.25) < 0.05
     assert next(batches).tensors.shape == (0, 5)
@@ -145,7 +145,7 @@ model: {MODEL}
 def batches_of(config: RunConfig, tokenizer: Tokenizer, start: DataPosition | None = None) -> Iterator[Batch]:
     sources = disk_sources(config, tokenizer, None, open_corpora(config), 0)
     position = start or DataPosition.start("", 0, 2, len(sources))
-    return load_batches(sources, 4, 2, tokenizer.tensor_size, position)
+    return load_batches(sources, batch=4, lanes=2, tensor_size=tokenizer.tensor_size, position=position)
 
 
 def test_reading_goes_on_in_the_middle_of_a_chunk(tmp_path):

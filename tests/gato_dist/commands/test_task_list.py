@@ -6,7 +6,9 @@ from gato_dist.commands import task_list
 from gato_dist.commands.task_list import print_experts, print_tasks
 from gato_dist.scores.references import Reference, Score
 
-RANDOM = Score(0.25, 0.0, 50, 0, "uniform", "aa", None, "2026-11-21")
+RANDOM = Score(
+    mean=0.25, std=0.0, episodes=50, seed=0, policy="uniform", policy_hash="aa", success=None, date="2026-11-21"
+)
 
 
 @pytest.fixture
@@ -27,7 +29,11 @@ def test_where_random_alone_was_played_no_expert_has_a_score(printed, show):
 
 
 def test_an_expert_no_better_than_random_is_called_none(printed):
-    worse = Score(0.125, 0.0, 50, 0, "checkpoint", "bb", None, "2026-11-21")
+    worse = Score(
+        mean=0.125, std=0.0, episodes=50, seed=0, policy="checkpoint", policy_hash="bb", success=None, date="2026-11-21"
+    )
     assert "no expert (checkpoint ≤ random)" in printed(worse, print_tasks)
-    better = Score(0.5, 0.0, 50, 0, "checkpoint", "bb", None, "2026-11-21")
+    better = Score(
+        mean=0.5, std=0.0, episodes=50, seed=0, policy="checkpoint", policy_hash="bb", success=None, date="2026-11-21"
+    )
     assert "no expert" not in printed(better, print_tasks)

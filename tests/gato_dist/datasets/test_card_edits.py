@@ -1,4 +1,4 @@
-"""A card that is written again keeps what people wrote: header keys, comments, notes and whole sections."""
+"""A regenerated card keeps people's edits: header keys, comments, notes and whole sections."""
 
 import pytest
 import yaml
@@ -8,8 +8,8 @@ from gato_dist.datasets.card import CARD, write_card
 from gato_dist.datasets.card_edits import join_card
 from gato_dist.errors import InputError
 from replay.dataset.dataset import Dataset
-from replay.dataset.writing import Source, write_dataset
-from tests.replay.formats.test_interop import arm, buttons
+from replay.dataset.writing import EpisodeStream, write_dataset
+from tests.support.episodes import arm, buttons
 from tests.support.fakes import ARM, BUTTONS
 
 HEADER = {"license": "other", "license_name": "to-be-chosen", "size": "small", "configs": [{"config_name": "a"}]}
@@ -22,11 +22,11 @@ def header_of(card: str) -> dict:
     return yaml.safe_load(card.split("---\n")[1])
 
 
-def test_an_untouched_card_is_as_if_written_anew():
+def test_an_unedited_card_is_generated_from_scratch():
     assert join_card(MORE, LATER, join_card(HEADER, SECTIONS)) == join_card(MORE, LATER)
 
 
-def test_changed_and_added_keys_stay_and_the_others_are_renewed():
+def test_edited_and_added_keys_are_kept_and_the_others_updated():
     card = join_card(HEADER, SECTIONS)
     card = card.replace("license: other\n", "license: mit  # asked the authors\n# mine\nlanguage: en\n")
     card = card.replace("license_name: to-be-chosen\n", "")
@@ -36,7 +36,7 @@ def test_changed_and_added_keys_stay_and_the_others_are_renewed():
         assert header_of(card) == {"license": "mit", "language": "en", "size": "large", "configs": MORE["configs"]}
 
 
-def test_notes_and_edited_sections_stay_and_the_others_are_renewed():
+def test_notes_and_edited_sections_are_kept_and_the_others_updated():
     card = join_card(HEADER, SECTIONS).replace("# Title\n", "# Title\n\nMine, within.\n")
     card = card.replace("\n\n<!-- gato_dist: tasks", "\n\nMine, between.\n\n<!-- gato_dist: tasks") + "Mine, behind.\n"
     for _ in range(2):
@@ -47,13 +47,13 @@ def test_notes_and_edited_sections_stay_and_the_others_are_renewed():
         assert "2 episodes" not in card
 
 
-def test_a_deleted_section_stays_away():
+def test_a_deleted_section_is_not_generated_again():
     card = join_card(HEADER, SECTIONS)
     start, end = card.index("<!-- gato_dist: licences"), card.index("<!-- gato_dist: the header")
     assert "Licences" not in join_card(MORE, LATER, card[:start] + card[end:])
 
 
-def test_configurations_that_people_changed_are_theirs_and_new_tasks_join_them():
+def test_edited_configurations_are_kept_and_new_tasks_are_added():
     card = join_card(HEADER, SECTIONS).replace("- config_name: a\n", "- config_name: a\n  default: true\n")
     expected = [{"config_name": "a", "default": True}, {"config_name": "b"}]
     assert header_of(join_card(MORE, LATER, card))["configs"] == expected
@@ -62,7 +62,7 @@ def test_configurations_that_people_changed_are_theirs_and_new_tasks_join_them()
 @pytest.mark.parametrize(
     "before", ["My words.\n", "\ufeff---\r\nlicense: mit\r\n---\r\nMy words.\r\n", "---\n---\nMy words."]
 )
-def test_a_page_that_people_wrote_alone_stays_and_the_card_is_added(before):
+def test_a_readme_that_was_not_generated_is_kept_and_the_card_is_added(before):
     card = join_card(HEADER, SECTIONS, before)
     assert card.count("My words.") == 1
     assert header_of(card)["license"] == ("mit" if "mit" in before else "other")
@@ -72,18 +72,20 @@ def test_a_page_that_people_wrote_alone_stays_and_the_card_is_added(before):
 
 
 @pytest.mark.parametrize("header", ["a: [", "- a", "a: &x 1\nb: *x", "[" * 9999], ids=["open", "list", "alias", "deep"])
-def test_a_header_that_cannot_be_read_is_refused_in_a_line_and_stays(header, tmp_path):
-    write_dataset(tmp_path / "set", [Source(BUTTONS, [buttons(3, 0)])], "fake", "")
+def test_an_unreadable_header_is_refused_in_one_line_and_kept(header, tmp_path):
+    write_dataset(tmp_path / "set", [EpisodeStream(BUTTONS, [buttons(3, 0)])], "fake", "")
     path = tmp_path / "set" / CARD
     path.write_text(f"---\n{header}\n---\nMine.\n", "utf-8")
-    with pytest.raises(InputError, match=r"README.md: its header, .*; mend or delete it") as caught:
+    with pytest.raises(InputError, match=r"README.md: its header, .*; fix or delete it") as caught:
         write_card(Dataset.open(tmp_path / "set"))
     assert "\n" not in str(caught.value)
     assert path.read_text("utf-8") == f"---\n{header}\n---\nMine.\n"
 
 
-def test_an_edited_card_survives_the_command_that_writes_it(tmp_path):
-    write_dataset(tmp_path / "set", [Source(BUTTONS, [buttons(3, 0)]), Source(ARM, [arm(3, 0)])], "fake", "")
+def test_the_card_command_keeps_edits(tmp_path):
+    write_dataset(
+        tmp_path / "set", [EpisodeStream(BUTTONS, [buttons(3, 0)]), EpisodeStream(ARM, [arm(3, 0)])], "fake", ""
+    )
     path = tmp_path / "set" / CARD
     write_card(Dataset.open(tmp_path / "set"))
     edited = path.read_text("utf-8").replace("license: other", "license: cc-by-4.0") + "\nA note.\n"

@@ -1,4 +1,4 @@
-"""A dataset is the same however it was made, and goes on where it was killed."""
+"""`gato-dist collect` and `dataset info|validate` as commands: killed processes, faulty files, wrong arguments."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from replay.dataset.episodes import Manifest, Shard
+from replay.dataset.shards import Manifest, Shard
 
 COMMAND = Path(sys.executable).parent / "gato-dist"
 TASKS = "babyai/go-to-local,procgen/maze"
@@ -27,7 +27,7 @@ def collect(out: Path, *words: str) -> list[str]:
 
 
 def contents(root: Path) -> dict[str, tuple]:
-    """What each shard holds: its bytes, and of each episode all that does not tell the time."""
+    """What each shard holds: its bytes, and the facts about each episode that do not depend on the time."""
     found = {}
     for path in sorted(root.glob("*/*.json")):
         entries = Manifest.load(path).entries
@@ -46,16 +46,16 @@ def undisturbed(tmp_path_factory) -> dict[str, tuple]:
 
 
 def kill_a_worker(driver: int) -> bool:
-    """Whether a Ray worker that plays a shard for this driver was there to be killed."""
+    """Kills a Ray worker that plays a shard for this driver; returns whether there was one."""
     for child in psutil.Process(driver).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if child.name().startswith("ray::_caught"):
+            if child.name().startswith("ray::run_job"):
                 child.kill()
                 return True
     return False
 
 
-def test_a_collection_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path, undisturbed):
+def test_a_collection_that_was_killed_several_times_equals_an_undisturbed_one(tmp_path, undisturbed):
     rng = np.random.default_rng(0)
     for _ in range(3):
         process = subprocess.Popen(
@@ -71,7 +71,7 @@ def test_a_collection_that_is_killed_again_and_again_ends_as_one_that_was_not(tm
     assert (checked.returncode, "no fault found" in checked.stdout) == (0, True), checked.stderr
 
 
-def test_workers_that_are_killed_are_replaced_and_nothing_is_lost(tmp_path, undisturbed):
+def test_killed_workers_are_replaced_and_no_episode_is_lost(tmp_path, undisturbed):
     process = subprocess.Popen([COMMAND, *collect(tmp_path / "set", "--workers", "2")], stdout=subprocess.DEVNULL)
     killed = 0
     while process.poll() is None and killed < 2:
@@ -83,7 +83,7 @@ def test_workers_that_are_killed_are_replaced_and_nothing_is_lost(tmp_path, undi
     assert run("dataset", "validate", str(tmp_path / "set")).returncode == 0
 
 
-def test_two_at_once_into_one_folder_do_no_harm(tmp_path, undisturbed):
+def test_two_collections_into_one_folder_equal_one(tmp_path, undisturbed):
     both = [subprocess.Popen([COMMAND, *collect(tmp_path / "set")], stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(timeout=200) for process in both] == [0, 0]
     assert contents(tmp_path / "set") == undisturbed
@@ -100,7 +100,7 @@ def dataset(tmp_path_factory):
     return root
 
 
-def test_a_dataset_is_listed_and_its_episodes_have_their_provenance(dataset):
+def test_info_lists_a_dataset_whose_episodes_have_their_provenance(dataset):
     listed = run("dataset", "info", str(dataset))
     assert listed.returncode == 0, listed.stderr
     assert listed.stdout.splitlines()[1].split()[:3] == ["babyai/go-to-local", "uniform", "20"]
@@ -111,7 +111,7 @@ def test_a_dataset_is_listed_and_its_episodes_have_their_provenance(dataset):
     assert len(episode.observations["mission"]) == len(episode) == shard.manifest.entries[3].steps
 
 
-def test_more_episodes_are_added_and_other_settings_refused(dataset):
+def test_a_larger_goal_adds_episodes_and_other_settings_are_refused(dataset):
     words = ["collect", "--tasks", "babyai/go-to-local", "--out", str(dataset)]
     refused = run(*words, "--episodes", "20")
     assert (refused.returncode, "give another --out" in refused.stderr) == (2, True)
@@ -121,7 +121,7 @@ def test_more_episodes_are_added_and_other_settings_refused(dataset):
     assert run("dataset", "validate", str(dataset)).returncode == 0
 
 
-def test_a_missing_shard_and_a_flipped_bit_are_named(dataset):
+def test_validate_names_missing_and_damaged_shards(dataset):
     first, second, third = sorted(dataset.glob("*/*.parquet"))
     whole = first.read_bytes()
     first.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
@@ -131,9 +131,9 @@ def test_a_missing_shard_and_a_flipped_bit_are_named(dataset):
     assert checked.returncode == 2
     for part in (
         f"{first}: its checksum",
-        f"{second}: no manifest",
+        f"{second}: has no manifest",
         f"{third.with_suffix('.json')}: not a manifest",
-        "16 of 24 episodes; the first that is missing is 16",
+        "16 of 24 episodes; the first missing episode is 16",
     ):
         assert part in checked.stderr
     none = run("dataset", "info", str(dataset.parent))
@@ -156,7 +156,7 @@ def test_a_missing_shard_and_a_flipped_bit_are_named(dataset):
         (["--tasks", "ale/pong", "--episodes", "1", "--out", "/proc/set"], "/proc/set: cannot be written to"),
     ],
 )
-def test_what_cannot_be_collected_is_refused_in_a_line(tmp_path, words, says):
+def test_wrong_arguments_are_refused_in_one_line(tmp_path, words, says):
     options = [] if "--out" in words else ["--out", str(tmp_path / "set")]
     refused = run("collect", *words, *options)
     assert (refused.returncode, refused.stderr.count("Traceback")) == (2, 0), refused.stderr
@@ -164,7 +164,7 @@ def test_what_cannot_be_collected_is_refused_in_a_line(tmp_path, words, says):
     assert not (tmp_path / "set").exists()
 
 
-def test_tasks_chosen_of_a_configuration_are_collected_as_it_has_them(tmp_path):
+def test_tasks_chosen_from_a_configuration_keep_its_settings(tmp_path):
     text = """name: two
 tasks: [{name: babyai/go-to-local, demonstration_steps: 2}, {name: babyai/go-to-obj}]
 """

@@ -1,4 +1,4 @@
-"""What others have collected is imported and trained on, by the commands that docs/datasets.md names."""
+"""Datasets of other formats are imported, merged, trained on and exported by `gato-dist dataset`."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from gato_dist.cli.main import main
 from gato_dist.envs.registry import make_env
 from gato_dist.errors import InputError
 from gato_dist.scores.references import load_reference
-from tests.replay.formats.test_interop import foreign_minari
+from tests.support.foreign_datasets import foreign_minari
 from tests.support.paths import ROOT
 
 CONFIG = """
@@ -23,11 +23,11 @@ tokens: {length: 64}
 model: {width: 32, layers: 1, heads: 2, key_size: 16, feed_forward: 64, patch_channels: 8}
 learner: {steps: 6, batch: 4, warmup_steps: 2, checkpoint_seconds: 60}
 """
-NOT_NEEDED = ("ray", "reverb", "envpool", "gymnasium", "tensorflow", "minari", "h5py", "pandas", "polars", "datasets")
+ABSENT = ("ray", "reverb", "envpool", "gymnasium", "tensorflow", "minari", "h5py", "pandas", "polars", "datasets")
 
 
-def theirs(folder: Path, monkeypatch) -> None:
-    """A Minari set below minari/, and jat/balance/ in JAT's layout."""
+def foreign_datasets(folder: Path, monkeypatch) -> None:
+    """Writes a Minari dataset below minari/, and jat/balance/ in JAT's layout."""
     foreign_minari(folder / "minari", monkeypatch)
     rng = np.random.default_rng(0)
     seen = [rng.integers(6, size=(9, 3)) for _ in range(12)]
@@ -40,15 +40,15 @@ def theirs(folder: Path, monkeypatch) -> None:
     pq.write_table(pa.table(rows), folder / "jat/balance/train-00000-of-00001.parquet")
 
 
-def test_imported_sets_are_joined_and_trained_on_with_nothing_but_the_base_installation(tmp_path, monkeypatch):
-    theirs(tmp_path, monkeypatch)
+def test_imported_datasets_are_merged_and_trained_on_with_the_base_installation_alone(tmp_path, monkeypatch):
+    foreign_datasets(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert main(["dataset", "import", "toy/walk-v1", "--format", "minari", "--out", "A"]) == 0
     assert main(["dataset", "import", "jat", "--format", "jat", "--out", "B"]) == 0
     assert main(["dataset", "merge", "A", "B", "--out", "DATA"]) == 0
     assert main(["dataset", "validate", "DATA"]) == 0
     assert "command: gato-dist dataset merge A B" in Path("DATA/README.md").read_text(encoding="utf-8")
-    for name in NOT_NEEDED:
+    for name in ABSENT:
         (tmp_path / "shadow" / name).mkdir(parents=True)
         (tmp_path / "shadow" / name / "__init__.py").write_text(f"raise ImportError('no {name} here')\n")
     Path("theirs.yaml").write_text(CONFIG, encoding="utf-8")
@@ -60,8 +60,8 @@ def test_imported_sets_are_joined_and_trained_on_with_nothing_but_the_base_insta
     assert "step-00000006" in done.stdout
 
 
-def test_a_dataset_goes_through_every_command_and_comes_back(tmp_path, monkeypatch, capsys):
-    theirs(tmp_path, monkeypatch)
+def test_exported_datasets_are_the_same_after_import_and_mistakes_are_one_line(tmp_path, monkeypatch, capsys):
+    foreign_datasets(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert main(["dataset", "import", "jat", "--format", "jat", "--out", "A"]) == 0
     for kind in ("minari", "jat"):
@@ -78,22 +78,22 @@ def test_a_dataset_goes_through_every_command_and_comes_back(tmp_path, monkeypat
     assert main(["dataset", "card", "A"]) == 0
     assert Path("A/README.md").exists()
     capsys.readouterr()
-    for words, says in (
+    for arguments, message in (
         (["merge", "A", "A", "--out", "C"], "jat/balance: episode 0 of A is also episode 0 of A (the same steps)"),
         (["merge", "A", "--out", "C"], "two datasets"),
-        (["import", "jat", "--format", "jat", "--out", "A"], "A: is there already"),
+        (["import", "jat", "--format", "jat", "--out", "A"], "A: exists already"),
         (["import", "nowhere", "--format", "jat", "--out", "C"], "nowhere: no folder with Parquet files"),
         (["import", "A", "--format", "minari", "--out", "C"], "A: neither a folder of Minari datasets"),
         (["export", "jat", "--format", "jat", "--out", "C"], "jat: no dataset there"),
     ):
-        assert main(["dataset", *words]) == 2
-        said = capsys.readouterr().err
-        assert says in said
-        assert said.count("\n") == 1
+        assert main(["dataset", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
     assert not Path("C").exists()
 
 
 @pytest.mark.parametrize("play", [load_reference, lambda task: make_env(task, [0])])
-def test_a_task_that_only_a_dataset_knows_is_not_played(play):
+def test_an_imported_task_cannot_be_played(play):
     with pytest.raises(InputError, match=r"jat/balance: known from an imported dataset alone; train .* --data"):
         play("jat/balance")

@@ -1,4 +1,4 @@
-"""A checkpoint's scores come again: at any time, on any number of workers, and as the run itself measured them."""
+"""`gato-dist evaluate`: a checkpoint's scores are reproducible, on any number of workers, and equal the run's own."""
 
 import csv
 import io
@@ -14,8 +14,9 @@ from gato_dist.cli.main import main
 from gato_dist.config.run_config import parse_config
 from gato_dist.envs.registry import make_env
 from gato_dist.errors import InputError
-from gato_dist.evaluation import checkpoint as measure
-from gato_dist.evaluation.checkpoint import Manner, Request, evaluate_checkpoint, load_player
+from gato_dist.evaluation import checkpoint as module
+from gato_dist.evaluation.checkpoint import EvaluationRequest, evaluate_checkpoint
+from gato_dist.evaluation.players import CheckpointRef, EvaluationOverrides, load_player
 from gato_dist.model.gato import Gato
 from gato_dist.scores.references import load_reference
 from gato_dist.scores.table import ScoreTable
@@ -48,52 +49,59 @@ def checkpoint(tmp_path_factory):
     return folder.newest()
 
 
-def test_episodes_are_cut_into_groups_in_the_order_of_seeds():
+def evaluate(checkpoint, tasks, episodes, **others):
+    return evaluate_checkpoint(EvaluationRequest(checkpoint=checkpoint, tasks=tasks, episodes=episodes, **others))
+
+
+def test_episodes_are_split_into_groups_in_the_order_of_seeds():
     groups = evaluation_groups(2 * GROUP + 1)
     assert [len(group) for group in groups] == [GROUP, GROUP, 1]
     assert [seed for group in groups for seed in group] == evaluation_seeds(2 * GROUP + 1)
 
 
-def test_two_workers_find_what_one_does(checkpoint, monkeypatch):
-    """Sampled, which shows more than greedy: every draw must be the same."""
+def test_two_workers_give_the_scores_of_one(checkpoint, monkeypatch):
+    """Actions are sampled: every draw must be the same."""
     monkeypatch.setattr("actors.evaluate.GROUP", 2)
-    alone, together = (evaluate_checkpoint(Request(checkpoint, BALL, 5, workers, Manner(1.0))) for workers in (1, 2))
+    alone, together = (
+        evaluate(checkpoint, BALL, 5, workers=workers, overrides=EvaluationOverrides(temperature=1.0))
+        for workers in (1, 2)
+    )
     assert alone == together
     assert len(alone[0].returns) == 5
 
 
-def test_a_checkpoint_reproduces_what_the_run_measured(checkpoint):
+def test_a_checkpoint_reproduces_the_scores_that_the_run_measured(checkpoint):
     config, tokenizer, model, counters = load_for_acting(checkpoint)
     played = Evaluator(config, tokenizer).play(model, BALL, 18, counters.weights_version)
-    again = evaluate_checkpoint(Request(checkpoint, BALL, 18))[0]
+    again = evaluate(checkpoint, BALL, 18)[0]
     assert again.returns == tuple(episode.episode_return for episode in played)
     assert (again.row.step, again.row.weights_version, again.tokens) == (7, 2, 900)
 
 
-def test_another_temperature_plays_otherwise_and_is_written_down(checkpoint, tmp_path):
+def test_another_temperature_changes_the_scores_and_is_in_the_details(checkpoint, tmp_path):
     out = tmp_path / "hot.json"
-    greedy = evaluate_checkpoint(Request(checkpoint, POLE, 4))
-    hot = evaluate_checkpoint(Request(checkpoint, POLE, 4, manner=Manner(temperature=1.5), details=out))
+    greedy = evaluate(checkpoint, POLE, 4)
+    hot = evaluate(checkpoint, POLE, 4, overrides=EvaluationOverrides(temperature=1.5), details=out)
     assert greedy[0].returns != hot[0].returns
-    told = json.loads(out.read_text())
-    assert told["evaluation"]["temperature"] == 1.5
-    assert tuple(told["tasks"][0]["returns"]) == hot[0].returns
-    assert told["aggregates"][0]["name"] == "mujoco"
+    details = json.loads(out.read_text())
+    assert details["evaluation"]["temperature"] == 1.5
+    assert tuple(details["tasks"][0]["returns"]) == hot[0].returns
+    assert details["aggregates"][0]["name"] == "mujoco"
 
 
-def test_a_demonstration_can_lead_every_episode_from_the_checkpoint_alone(checkpoint, tmp_path, capsys):
-    out = tmp_path / "led.json"
-    evaluate_checkpoint(Request(checkpoint, POLE, 1, manner=Manner(prompt_tokens=32), details=out))
+def test_a_prompt_can_be_shown_before_every_episode(checkpoint, tmp_path, capsys):
+    out = tmp_path / "prompted.json"
+    evaluate(checkpoint, POLE, 1, overrides=EvaluationOverrides(prompt_tokens=32), details=out)
     assert json.loads(out.read_text())["evaluation"]["prompt_tokens"] == 32
     for tokens in (0, 32):
-        player = load_player(checkpoint, "", Manner(prompt_tokens=tokens))
-        led = player.evaluator.policy(player.model, POLE, [5], 1).describe()["prompt_tokens"]
-        assert (led > 0) == (tokens > 0)
+        player = load_player(CheckpointRef.of(checkpoint), EvaluationOverrides(prompt_tokens=tokens))
+        shown = player.evaluator.policy(player.model, POLE, [5], 1).describe()["prompt_tokens"]
+        assert (shown > 0) == (tokens > 0)
     assert main(["evaluate", str(checkpoint), "--tasks", POLE, "--prompt-tokens", "65"]) == 2
     assert "evaluation.prompt_tokens: 65 is more than half of tokens.length 128" in capsys.readouterr().err
 
 
-def test_filming_an_episode_changes_nothing_about_it(checkpoint):
+def test_filming_does_not_change_the_episodes(checkpoint):
     config, tokenizer, model, _ = load_for_acting(checkpoint)
     film, evaluator = Film(), Evaluator(config, tokenizer)
     filmed = evaluator.play(model, BALL, 3, 1, film)
@@ -102,7 +110,7 @@ def test_filming_an_episode_changes_nothing_about_it(checkpoint):
     assert max(Image.open(io.BytesIO(film.gif())).size) <= MOST_PIXELS
 
 
-def test_a_film_shows_every_step_of_a_short_episode_and_every_so_many_of_a_long_one():
+def test_a_film_shows_every_step_of_a_short_episode_and_a_subset_of_a_long_one():
     film, left = Film(), np.zeros(1, np.int64)
     env = Filmed(make_env(BALL, [0]), film)
     env.reset()
@@ -116,7 +124,7 @@ def test_a_film_shows_every_step_of_a_short_episode_and_every_so_many_of_a_long_
     env.close()
 
 
-def test_the_table_has_a_runs_columns_and_is_never_overwritten(checkpoint, tmp_path, capsys):
+def test_the_table_has_the_columns_of_scores_csv_and_is_never_overwritten(checkpoint, tmp_path, capsys):
     out = tmp_path / "scores.csv"
     arguments = ["evaluate", str(checkpoint), "--tasks", "babyai/*", "--episodes", "2", "--out", str(out)]
     assert main(arguments) == 0
@@ -129,16 +137,16 @@ def test_the_table_has_a_runs_columns_and_is_never_overwritten(checkpoint, tmp_p
     assert out.read_text() == before
 
 
-def test_a_task_that_cannot_be_played_is_named_and_nothing_is_written(checkpoint, tmp_path, monkeypatch):
+def test_a_task_that_fails_is_named_and_no_file_is_written(checkpoint, tmp_path, monkeypatch):
     def broken(job):
         raise InputError(f"{job.task}: out of order")
 
-    monkeypatch.setattr(measure, "play", broken)
+    monkeypatch.setattr(module, "play_job", broken)
     with pytest.raises(InputError, match=f"1 of 1 tasks not scored: {BALL}: out of order"):
-        evaluate_checkpoint(Request(checkpoint, BALL, 2, table=tmp_path / "scores.csv"))
+        evaluate(checkpoint, BALL, 2, table=tmp_path / "scores.csv")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_matching_task_is_refused_with_those_that_there_are(checkpoint):
+def test_a_glob_that_matches_no_task_is_refused_with_the_known_tasks(checkpoint):
     with pytest.raises(InputError, match=f"the tasks of the checkpoint are {BALL}, {POLE}"):
-        evaluate_checkpoint(Request(checkpoint, "ale/*"))
+        evaluate(checkpoint, "ale/*", 1)

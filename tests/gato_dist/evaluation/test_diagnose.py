@@ -1,4 +1,4 @@
-"""A checkpoint is diagnosed: on the expert's path, with past actions and without, and on its own."""
+"""`gato-dist diagnose`: predictions on the expert's episodes with and without past actions, and closed-loop play."""
 
 import pytest
 import torch
@@ -33,29 +33,29 @@ def checkpoint(folder, **task):
     return checkpoints.newest()
 
 
-def test_windows_of_many_steps_are_shown_with_past_actions_and_without(tmp_path, capsys):
+def test_windows_of_several_steps_are_predicted_with_and_without_past_actions(tmp_path, capsys):
     path = checkpoint(tmp_path, window_steps=4)
     found = diagnose(path, BALL, 2)
-    assert found.masked is not None
-    assert (found.masked.target == found.shown.target).all()
-    assert (found.masked.chance != found.shown.chance).any()
+    assert found.past_hidden is not None
+    assert (found.past_hidden.target == found.past_shown.target).all()
+    assert (found.past_hidden.probability != found.past_shown.probability).any()
     assert found.expert_return > 0.5
-    assert [len(result.returns) for result in found.played.values()] == [2, 2]
+    assert [len(result.returns) for result in found.closed_loop.values()] == [2, 2]
     shown = capsys.readouterr().out
-    assert "right, past actions hidden" in shown
-    assert "Where the expert changes its action" in shown
+    assert "correct, past actions hidden" in shown
+    assert "When the expert changes its action" in shown
     again = diagnose(path, BALL, 2)  # hiding past actions left the model as it was
-    assert (again.shown.chance == found.shown.chance).all()
-    assert again.played == found.played
+    assert (again.past_shown.probability == found.past_shown.probability).all()
+    assert again.closed_loop == found.closed_loop
 
 
-def test_a_window_of_one_step_says_that_it_sees_no_past(tmp_path, capsys):
+def test_a_window_of_one_step_is_reported_as_showing_no_past_action(tmp_path, capsys):
     assert main(["diagnose", str(checkpoint(tmp_path)), BALL, "--episodes", "1"]) == 0
     shown = capsys.readouterr().out
     assert "A window shows a single step" in shown
     assert "closed loop, sampled at temperature 1" in shown
 
 
-def test_a_task_that_is_none_of_the_checkpoints_is_refused(tmp_path, capsys):
+def test_a_task_that_the_checkpoint_does_not_know_is_refused(tmp_path, capsys):
     assert main(["diagnose", str(checkpoint(tmp_path)), "ale/pong"]) == 2
     assert f"not one of the checkpoint's tasks, which are {BALL}" in capsys.readouterr().err

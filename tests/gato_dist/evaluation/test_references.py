@@ -1,17 +1,17 @@
-"""Reference scores: the same however many jobs run at once, and one bad task does not cost the others theirs."""
+"""Reference scores do not depend on the number of workers, and a task that fails does not affect the others."""
 
 import dataclasses
 
 import pytest
 
 from gato_dist.errors import InputError
-from gato_dist.evaluation.references import score_experts
+from gato_dist.evaluation.references import ReferenceRequest, score_experts
 from gato_dist.scores import references as scores
 from gato_dist.scores.references import load_reference
 
 
 @pytest.fixture
-def elsewhere(monkeypatch, tmp_path):
+def temporary_references(monkeypatch, tmp_path):
     monkeypatch.setattr(scores, "_reference_path", lambda task: tmp_path / f"{task.replace('/', '.')}.json")
 
 
@@ -20,28 +20,30 @@ def without_date(task: str):
     return dataclasses.replace(reference.expert, date=""), dataclasses.replace(reference.random, date="")
 
 
-def test_jobs_in_ray_tasks_give_the_scores_of_jobs_one_by_one(elsewhere):
+def test_two_workers_give_the_scores_of_one(temporary_references):
     task = "babyai/go-to-local"
-    score_experts([task], 20, seed=3)
+    score_experts(ReferenceRequest(tasks=[task], episodes=20, seed=3))
     alone = without_date(task)
-    score_experts([task], 20, seed=3, workers=2)
+    score_experts(ReferenceRequest(tasks=[task], episodes=20, seed=3, workers=2))
     assert without_date(task) == alone
     assert (alone[0].episodes, alone[1].episodes) == (20, 50)
 
 
-def test_a_task_that_cannot_be_scored_is_named_and_the_others_are_kept(elsewhere):
+def test_a_task_that_fails_is_named_and_the_others_are_saved(temporary_references):
     with pytest.raises(InputError, match=r"1 of 2 tasks not scored: sokoban/boxoban.*'bot'"):
-        score_experts(["sokoban/boxoban", "babyai/go-to-local"], 2, seed=0, kind="bot")
+        score_experts(ReferenceRequest(tasks=["sokoban/boxoban", "babyai/go-to-local"], episodes=2, kind="bot"))
     assert load_reference("babyai/go-to-local").expert.episodes == 2
     with pytest.raises(InputError, match="no reference scores"):
         load_reference("sokoban/boxoban")
 
 
-def test_random_alone_is_played_once_and_is_no_expert(elsewhere):
+def test_the_random_policy_alone_is_played_once_and_does_not_count_as_an_expert(temporary_references):
     task = "mujoco/inverted-pendulum"
-    score_experts([task], 10, seed=3, kind="random")
+    score_experts(ReferenceRequest(tasks=[task], episodes=10, seed=3, kind="random"))
     expert, random = without_date(task)
     assert expert == random
-    assert load_reference(task).random_alone
+    assert load_reference(task).expert_is_random
     assert random.episodes == 50
-    assert load_reference(task).moments["state"].count == pytest.approx(50 * random.mean)  # a point for every step
+    assert load_reference(task).moments["state"].count == pytest.approx(
+        50 * random.mean
+    )  # a reward of 1 for every step

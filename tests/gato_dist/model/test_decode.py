@@ -1,10 +1,10 @@
-"""Decoding with a cache equals plain forward passes, in any batch, before and after a window slides."""
+"""DecodingOptions with a cache equals plain forward passes, in any batch, before and after a window slides."""
 
 import numpy as np
 import pytest
 import torch
 
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.model.decode import ActionDecoder, DecodingOptions
 from gato_dist.model.gato import Gato
 from gato_dist.model.inputs import ModelInputs

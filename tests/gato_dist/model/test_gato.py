@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.model.gato import Gato
 from gato_dist.model.inputs import ModelInputs, OutputPositions
 from gato_dist.model.transformer import hidden_actions

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gato_dist.config.sections import ModelConfig
+from gato_dist.config.training_sections import ModelConfig
 from gato_dist.model.decode import DecodingOptions
 from gato_dist.model.gato import Gato
 from gato_dist.model.generate import generate_text

@@ -1,4 +1,4 @@
-"""Statistics by hand, and against scipy."""
+"""Statistics of scores, compared with values by hand and with scipy."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from gato_dist.scores.bootstrap import (
 floats = st.floats(-100, 100)
 
 
-def test_the_bootstrap_interval_is_seeded_and_holds_the_mean():
+def test_the_bootstrap_interval_is_reproducible_and_contains_the_mean():
     values = [0.0, 1.0] * 50
     low, high = bootstrap_interval(values)
     assert (low, high) == bootstrap_interval(values)
@@ -27,17 +27,17 @@ def test_the_bootstrap_interval_is_seeded_and_holds_the_mean():
     assert high == pytest.approx(0.598, abs=0.02)
 
 
-def test_equal_returns_have_an_interval_of_no_width():
+def test_equal_returns_have_an_interval_of_width_zero():
     assert bootstrap_interval([3.0] * 8) == (3.0, 3.0)
 
 
-def test_the_bootstrap_interval_is_scipys():
+def test_the_bootstrap_interval_equals_scipys():
     values = np.random.default_rng(3).gamma(2.0, size=40)
     theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", random_state=0)
     assert bootstrap_interval(values) == pytest.approx(tuple(theirs.confidence_interval), rel=0.02)
 
 
-def test_the_standard_error_is_scipys_and_unknown_for_one_value():
+def test_the_standard_error_equals_scipys_and_is_unknown_for_one_value():
     assert standard_error([1.0, 2.0, 4.0]) == pytest.approx(float(stats.sem([1.0, 2.0, 4.0])))
     assert standard_error([1.0]) is None
 
@@ -51,12 +51,12 @@ def test_the_standard_error_is_scipys_and_unknown_for_one_value():
         ([7], 7),
     ],
 )
-def test_the_interquartile_mean_by_hand(values, expected):
+def test_the_interquartile_mean_of_small_samples(values, expected):
     assert interquartile_mean(np.array(values, float)) == pytest.approx(expected)
 
 
 @given(st.lists(floats, min_size=1, max_size=8).map(lambda values: values * 4))
-def test_the_interquartile_mean_of_4n_values_is_scipys_trimmed_mean(values):
+def test_the_interquartile_mean_of_4n_values_equals_scipys_trimmed_mean(values):
     assert interquartile_mean(np.array(values)) == pytest.approx(float(stats.trim_mean(values, 0.25)), abs=1e-9)
 
 
@@ -72,13 +72,13 @@ def test_tasks_count_the_same_however_many_episodes_they_have():
     assert stratified_estimate([few, many], mean_of_tasks).value == pytest.approx(0.5)
 
 
-def test_a_stratified_interval_knows_no_spread_between_tasks():
+def test_a_stratified_interval_ignores_the_spread_between_tasks():
     """Each task's episodes are equal: however the tasks differ, a resample is the sample."""
     estimate = stratified_estimate([np.full(5, 0.1), np.full(5, 0.9)], mean_of_tasks)
     assert (estimate.low, estimate.value, estimate.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
-def test_the_stratified_interval_is_scipys():
+def test_the_stratified_interval_equals_scipys():
     rng = np.random.default_rng(0)
     samples = [rng.normal(mean, 1.0, size=30) for mean in (0.0, 2.0, 5.0)]
 
@@ -115,6 +115,6 @@ def test_the_profile_is_the_share_of_tasks_above_each_threshold():
     assert high[1] == pytest.approx(1)
 
 
-def test_no_task_is_refused():
+def test_an_estimate_without_tasks_is_refused():
     with pytest.raises(ValueError, match="no task"):
         stratified_estimate([], mean_of_tasks)

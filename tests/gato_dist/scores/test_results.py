@@ -1,4 +1,4 @@
-"""Results of evaluations: what aggregates count, and what comes back from the file."""
+"""Results of evaluations: aggregates, learning curves, and the file of episodes."""
 
 import json
 
@@ -12,16 +12,22 @@ from gato_dist.scores.table import mean_curve
 
 
 def reference(random: float, expert: float) -> Reference:
-    first, second = (Score(mean, 0.0, 10, 0, "p", "h", None, "2026-01-01") for mean in (random, expert))
+    first, second = (
+        Score(mean=mean, std=0.0, episodes=10, seed=0, policy="p", policy_hash="h", success=None, date="2026-01-01")
+        for mean in (random, expert)
+    )
     return Reference(first, second, {})
 
 
 def result(task: str, returns: list[float], successes=None, expert: float = 10.0, version: int = 2) -> TaskResult:
-    told = successes or [None] * len(returns)
-    return TaskResult.of((5 * version, version, 70, 1.5), task, returns, told, reference(0.0, expert))
+    reported = successes or [None] * len(returns)
+    return TaskResult.of(
+        task, returns, reported, reference(0.0, expert),
+        step=5 * version, weights_version=version, tokens=70, seconds=1.5,
+    )  # fmt: skip
 
 
-def test_a_suite_by_hand():
+def test_the_aggregate_of_a_suite():
     some = [result("a/one", [4.0, 8.0]), result("a/two", [9.0, 9.0]), result("a/three", [1.0, 3.0])]
     (suite,) = aggregates(some)
     assert suite.name == "a"
@@ -32,31 +38,31 @@ def test_a_suite_by_hand():
     assert (suite.tasks, suite.above_50, suite.above_80) == (3, 2, 1)
 
 
-def test_a_task_at_half_is_not_above_it():
+def test_a_task_at_one_half_does_not_count_as_above():
     (suite,) = aggregates([result("a/one", [5.0])])
     assert suite.above_50 == 0
 
 
-def test_tasks_without_a_valid_expert_are_named_and_left_out():
+def test_tasks_without_a_valid_expert_are_named_and_left_out_of_means():
     suite = aggregates([result("a/one", [5.0]), result("a/flat", [99.0], expert=0.0)])[0]
     assert (suite.tasks, suite.without_expert, suite.mean.value) == (1, ("a/flat",), 0.5)
     nothing = aggregates([result("a/flat", [99.0], expert=0.0)])[0]
     assert (nothing.tasks, nothing.mean, nothing.iqm) == (0, None, None)
 
 
-def test_suites_come_one_by_one_and_then_all_tasks():
+def test_aggregates_of_suites_precede_that_of_all_tasks():
     found = aggregates([result("a/one", [10.0]), result("b/one", [0.0]), result("b/two", [5.0])])
     assert [(each.name, each.mean.value) for each in found] == [("a", 1.0), ("b", 0.25), ("all tasks", 0.5)]
 
 
 def test_success_is_the_share_of_episodes_of_tasks_that_report_it():
-    told = result("a/one", [1.0, 2.0, 3.0, 4.0], [True, False, False, False])
-    assert told.success == 0.25
-    (suite,) = aggregates([told, result("a/two", [1.0])])
+    reported = result("a/one", [1.0, 2.0, 3.0, 4.0], [True, False, False, False])
+    assert reported.success == 0.25
+    (suite,) = aggregates([reported, result("a/two", [1.0])])
     assert (suite.success, suite.success_tasks) == (0.25, 1)
 
 
-def test_human_normalised_scores_rest_on_published_ones():
+def test_human_normalised_scores_use_published_scores():
     boxing = result("ale/boxing", [6.1])
     assert boxing.human_normalised == pytest.approx((6.1 - 0.1) / (12.1 - 0.1))
     assert result("metaworld/reach-v3", [6.1]).human_normalised is None
@@ -68,7 +74,7 @@ def test_the_profile_leaves_out_tasks_without_a_valid_expert():
     assert share[-1] == 0.0
 
 
-def test_results_come_back_from_the_file(tmp_path):
+def test_results_are_read_from_the_file_as_they_were_written(tmp_path):
     log = EpisodeLog(tmp_path / "episodes.jsonl")
     assert log.read() == []
     some = [result("a/one", [1 / 3, 2.0], [True, False]), result("a/flat", [99.0], expert=0.0)]
@@ -78,7 +84,7 @@ def test_results_come_back_from_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["{", "[]", json.dumps({"task": "a/one"})])
-def test_a_line_that_is_no_result_is_refused_by_the_files_name(tmp_path, line):
+def test_the_error_of_a_damaged_line_names_the_file(tmp_path, line):
     path = tmp_path / "episodes.jsonl"
     path.write_text(line + "\n")
     with pytest.raises(InputError, match=r"episodes\.jsonl"):
@@ -90,7 +96,7 @@ def rows(*entries: tuple[int, str, float]):
 
 
 def curve(some, tasks=None) -> list[tuple[int, int, float]]:
-    return [(point.version, point.oldest, pytest.approx(point.mean)) for point in mean_curve(some, tasks)]
+    return [(point.version, point.oldest_version, pytest.approx(point.mean)) for point in mean_curve(some, tasks)]
 
 
 def test_a_mean_waits_until_every_task_is_scored_with_one_version():
@@ -99,23 +105,23 @@ def test_a_mean_waits_until_every_task_is_scored_with_one_version():
     assert mean_curve(some)[1].step == 10
 
 
-def test_where_versions_are_scored_in_turn_a_mean_tells_of_which_and_no_score_counts_twice():
+def test_a_mean_over_several_versions_names_the_oldest_and_uses_each_score_once():
     turns = rows((1, "a/one", 0.2), (2, "a/two", 0.4), (3, "a/three", 0.6), (4, "a/one", 0.8), (5, "a/two", 0.9))
     assert curve(turns) == [(3, 1, 0.4)]
     last = rows((6, "a/one", 1.0), (6, "a/two", 0.7), (6, "a/three", 0.7))
     assert curve(turns + last) == [(3, 1, 0.4), (6, 6, 0.8)]
 
 
-def test_a_version_that_was_left_off_halfway_does_not_blur_the_next_ones_mean():
+def test_a_partly_scored_version_does_not_affect_the_next_mean():
     some = rows((1, "a/one", 0.2), (2, "a/one", 0.5), (2, "a/two", 0.7))
     assert curve(some) == [(2, 2, 0.6)]
 
 
-def test_of_a_versions_scores_the_last_counts():
+def test_the_last_of_several_scores_of_a_version_counts():
     assert curve(rows((1, "a/one", 0.5), (2, "a/one", 0.9), (2, "a/one", 0.1))) == [(1, 1, 0.5), (2, 2, 0.1)]
 
 
-def test_nothing_scored_has_no_mean():
+def test_without_scores_there_is_no_mean():
     assert mean_curve([]) == []
     assert mean_curve([result("a/flat", [1.0], expert=0.0).row]) == []
 

@@ -1,21 +1,20 @@
-"""A process that dies takes no other job with it: its job is done again, and named where it dies every time."""
+"""Jobs run one after the other or as Ray tasks: results, errors, and processes that die."""
 
 import os
 import signal
+import threading
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from gato_dist.errors import InputError
-from gato_dist.supervisor.jobs import RETRIES, JobFailed, failure, run_jobs
+from gato_dist.supervisor.jobs import MAX_RETRIES, JobFailed, run_jobs
 
 
-def test_what_one_job_returned_may_decide_the_next_and_a_failure_ends_no_other():
-    seen: list[int] = []
+def test_a_failed_job_ends_no_other_and_results_may_decide_the_next_job():
+    ended: list[int] = []
 
-    def take() -> int | None:
-        return len(seen) if len(seen) < 4 else None
+    def next_job() -> int | None:
+        return len(ended) if len(ended) < 4 else None
 
     def work(job: int) -> int:
         if job == 1:
@@ -23,8 +22,8 @@ def test_what_one_job_returned_may_decide_the_next_and_a_failure_ends_no_other()
         return 10 // (job - 2)
 
     results = []
-    for job, result in run_jobs(work, take, 1):
-        seen.append(job)
+    for job, result in run_jobs(work, next_job, workers=1):
+        ended.append(job)
         results.append(result)
     assert (results[0], str(results[1]), results[3]) == (-5, "one is wrong", 10)
     assert isinstance(results[1], InputError)
@@ -32,24 +31,21 @@ def test_what_one_job_returned_may_decide_the_next_and_a_failure_ends_no_other()
     assert "2: ZeroDivisionError" in str(results[2])
 
 
-def test_a_job_whose_process_dies_is_done_again_and_named_where_it_always_does(tmp_path):
-    def work(job: str) -> int:
-        """Dies the first time as `once`, every time as `always`; returns how often it was tried."""
+def test_ray_repeats_a_job_whose_process_died_and_reports_one_that_always_dies(tmp_path):
+    def work(job: str) -> object:
+        """Dies at the first attempt of "once" and at every attempt of "always"; returns the number of attempts."""
         (Path(tmp_path) / f"{job}.{os.getpid()}").touch()
-        tried = len(list(Path(tmp_path).glob(f"{job}.*")))
-        if job == "always" or (job == "once" and tried == 1):
+        attempts = len(list(Path(tmp_path).glob(f"{job}.*")))
+        if job == "always" or (job == "once" and attempts == 1):
             os.kill(os.getpid(), signal.SIGKILL)
-        return tried
+        return threading.Lock() if job == "cannot be sent" else attempts
 
-    jobs = ["well", "once", "always", "last"]
-    results = dict(run_jobs(work, partial(next, iter(jobs), None), 2))
-    assert (results["once"], results.keys()) == (2, set(jobs))
+    jobs = ["well", "once", "always", "cannot be sent", "last"]
+    results = dict(run_jobs(work, partial(next, iter(jobs), None), workers=2))
+    assert (results["once"], results["last"], results.keys()) == (2, 1, set(jobs))
     assert isinstance(results["always"], JobFailed)
-    assert f"always: its process died {RETRIES + 1} times" in str(results["always"])
-
-
-@pytest.mark.parametrize(("errors", "kind"), [([InputError], InputError), ([InputError, JobFailed], JobFailed)])
-def test_failures_are_the_users_only_where_each_is(errors, kind):
-    error = failure({str(i): made(f"task {i}") for i, made in enumerate(errors)}, "not collected")
-    assert type(error) is kind
-    assert str(error).startswith("not collected: task 0")
+    assert f"always: its process died {MAX_RETRIES + 1} times" in str(results["always"])
+    assert isinstance(results["cannot be sent"], JobFailed)
+    assert str(results["cannot be sent"]).startswith("cannot be sent: TypeError: ")
+    # An error that left the process alive is not repeated.
+    assert len(list(tmp_path.glob("cannot be sent.*"))) == 1

@@ -6,7 +6,7 @@ import sys
 CODE = """
 import ray
 from ray.util import placement_group
-from gato_dist.config.sections import RayConfig
+from gato_dist.config.process_sections import RayConfig
 from gato_dist.supervisor.ray_init import connect
 from learner.ray_train import give_back_places
 

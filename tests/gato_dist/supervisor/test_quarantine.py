@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from gato_dist.errors import InputError, PlayError
+from gato_dist.errors import InputError, InvalidStepError
 from gato_dist.supervisor.quarantine import Part, Quarantine, Quarantined, quarantine_text, read_quarantine
 
 
@@ -116,4 +116,4 @@ def test_a_value_that_no_task_allows_leaves_its_task_out_and_ends_no_run():
             return RuntimeError(traceback.format_exc())
 
     assert str(mendable(crossed(InputError("replay.size: too small")))) == "replay.size: too small"
-    assert mendable(crossed(PlayError("a/b, rewards, step 3: nan is not finite"))) is None
+    assert mendable(crossed(InvalidStepError("a/b, rewards, step 3: nan is not finite"))) is None

@@ -9,7 +9,7 @@ import pytest
 
 HOST = """
 import os, sys
-from gato_dist.config.sections import RayConfig
+from gato_dist.config.process_sections import RayConfig
 from gato_dist.supervisor.ray_init import connect
 connect(RayConfig(), 1)
 import ray

@@ -224,7 +224,7 @@ def items_of(part: Sequences | None) -> list[dict[str, bytes]]:
 def test_episodes_added_together_give_the_same_sequences(lengths, together, window, keep_repeats, prompting):
     tokenizer = tokenizer_of(ARM)
     actions = [np.repeat(arm_actions(n, i), 2, axis=0)[:n] for i, n in enumerate(lengths)]
-    source = Provenance(ARM.name, 0, "fake", "")
+    source = Provenance(task=ARM.name, seed=0, policy="fake", policy_hash="")
     episodes = [
         Episode(arm_observations(n, i), actions[i], actions[i], np.zeros(n, np.float32), True, None, source)
         for i, n in enumerate(lengths)

@@ -2,14 +2,32 @@
 
 import pytest
 
-from gato_dist.config.sections import EvaluationConfig
+from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.scores.table import MeanPoint, ScoreRow
 from gato_dist.training.early_stopping import Selection
 
 
 def point(version: int, mean: float, oldest: int | None = None, episodes: tuple[int, ...] = (8, 8)) -> MeanPoint:
-    rows = tuple(ScoreRow(0, version, "a/x", "a", n, 0.0, 1.0, mean, 0.0, mean, mean, mean) for n in episodes)
-    return MeanPoint(version, 10 * version, version if oldest is None else oldest, mean, rows)
+    rows = tuple(
+        ScoreRow(
+            step=0,
+            weights_version=version,
+            task="a/x",
+            suite="a",
+            episodes=n,
+            random=0.0,
+            expert=1.0,
+            mean=mean,
+            std=0.0,
+            fraction=mean,
+            ci_low=mean,
+            ci_high=mean,
+        )
+        for n in episodes
+    )
+    return MeanPoint(
+        version=version, step=10 * version, oldest_version=version if oldest is None else oldest, mean=mean, rows=rows
+    )
 
 
 def selection(best: float = float("-inf"), **keys) -> Selection:
@@ -31,7 +49,7 @@ def test_a_mean_while_its_last_round_is_under_way_does_not_count():
 
 @pytest.mark.parametrize(("share", "counts"), [(1.0, False), (0.5, True)])
 def test_a_mean_of_several_versions_counts_where_tasks_take_turns(share, counts):
-    assert selection(share=share).add(point(4, 0.9, oldest=3)) is counts
+    assert selection(task_fraction=share).add(point(4, 0.9, oldest=3)) is counts
 
 
 def test_training_ends_at_the_mean_that_was_asked_for():

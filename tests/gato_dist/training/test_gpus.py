@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gato_dist.config.sections import LearnerConfig
+from gato_dist.config.training_sections import LearnerConfig
 from gato_dist.errors import InputError
 from learner.parallel import check_gpus, worker_device
 

@@ -36,7 +36,10 @@ class Writer:
 @pytest.fixture
 def parts(tmp_path):
     def reference(expert: float) -> Reference:
-        first, second = (Score(mean, 0.0, 9, 0, "p", "h", None, "2026-01-01") for mean in (0.0, expert))
+        first, second = (
+            Score(mean=mean, std=0.0, episodes=9, seed=0, policy="p", policy_hash="h", success=None, date="2026-01-01")
+            for mean in (0.0, expert)
+        )
         return Reference(first, second, {})
 
     writer, folder = Writer(), RunFolder(tmp_path)

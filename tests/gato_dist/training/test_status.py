@@ -17,7 +17,20 @@ MANY = [f"babyai/go-to-red-ball-number-{i}" for i in range(24)]
 
 
 def row(task: str) -> ScoreRow:
-    return ScoreRow(1000, 3, task, task.split("/")[0], 20, -1234.5, 4844.27, 4213.07, 99.5, 0.84, 0.781, 0.912)
+    return ScoreRow(
+        step=1000,
+        weights_version=3,
+        task=task,
+        suite=task.split("/")[0],
+        episodes=20,
+        random=-1234.5,
+        expert=4844.27,
+        mean=4213.07,
+        std=99.5,
+        fraction=0.84,
+        ci_low=0.781,
+        ci_high=0.912,
+    )
 
 
 def status(names: list[str]) -> Status:
@@ -36,7 +49,7 @@ def shown(what: object, width: int) -> str:
 
 
 def result(task: str) -> TaskResult:
-    return TaskResult(row(task), (1.0, 2.0), (True, False), 1000, 60.0)
+    return TaskResult(row=row(task), returns=(1.0, 2.0), successes=(True, False), tokens=1000, seconds=60.0)
 
 
 @pytest.mark.parametrize("names", [NAMES, MANY])

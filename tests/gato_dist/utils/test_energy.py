@@ -1,4 +1,4 @@
-"""The processors' energy, from counters that begin anew."""
+"""The energy meter: counters of several packages, and counters that wrap around."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def zone(root: Path, number: str, name: str, value: int) -> Path:
     return folder / "energy_uj"
 
 
-def test_packages_are_added_up_over_a_counters_new_beginnings(tmp_path):
+def test_energy_is_summed_over_packages_and_counter_wraparounds(tmp_path):
     first, second = (zone(tmp_path, str(n), f"package-{n}", 9 * 10**12) for n in range(2))
     core = zone(tmp_path, "0:0", "core", 0)
     meter = EnergyMeter(tmp_path)
@@ -28,5 +28,5 @@ def test_packages_are_added_up_over_a_counters_new_beginnings(tmp_path):
     assert meter.kwh() == told
 
 
-def test_a_machine_that_does_not_tell_has_no_figure(tmp_path):
+def test_without_readable_counters_the_energy_is_unknown(tmp_path):
     assert EnergyMeter(tmp_path).kwh() is None

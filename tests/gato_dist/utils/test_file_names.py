@@ -1,4 +1,4 @@
-"""Folders named after tasks: plain names stay, others are safe everywhere and never shared."""
+"""File names of tasks: plain names stay as they are, others are valid everywhere and unique."""
 
 import re
 from pathlib import PureWindowsPath
@@ -11,7 +11,7 @@ from gato_dist.tasks import task_table
 from gato_dist.utils.file_names import task_file_name
 
 
-def test_every_shipped_task_keeps_its_plain_name():
+def test_every_built_in_task_keeps_its_plain_name():
     for task in task_table():
         assert task_file_name(task) == task.replace("/", ".")
     assert task_file_name("minari/mujoco/hopper/expert-v0") == "minari.mujoco.hopper.expert-v0"
@@ -19,7 +19,7 @@ def test_every_shipped_task_keeps_its_plain_name():
 
 
 @given(st.text(max_size=200) | st.from_regex(r"gymnasium/[a-zA-Z:\[\]*?%. ]{1,9}"))
-def test_any_other_name_is_one_that_every_tool_takes(name):
+def test_any_other_name_becomes_valid_for_every_tool(name):
     folder = task_file_name(f"gymnasium/{name}")
     assert re.fullmatch(r"[\w.~-]{1,110}", folder, re.ASCII)
     assert not folder.startswith(".")
@@ -28,11 +28,11 @@ def test_any_other_name_is_one_that_every_tool_takes(name):
 
 @pytest.mark.parametrize("task", ["con/x", "NUL/a", "com1/x:y", "lpt9/b", "Aux/a.b"])
 @pytest.mark.parametrize("slash", [".", "-"])
-def test_no_name_is_one_of_windows_devices(task, slash):
+def test_no_file_name_is_a_windows_device(task, slash):
     assert not PureWindowsPath(task_file_name(task, slash)).is_reserved()
 
 
-def test_names_that_differ_at_all_have_folders_that_differ_in_more_than_case():
+def test_different_tasks_have_folders_that_differ_even_without_case():
     names = [
         "gymnasium/seek:make", "gymnasium/Seek:make", "gymnasium/seek_make", "gymnasium/seek/make",
         "gymnasium/seek.make", "gymnasium/seek make", "gymnasium/" + "a" * 150, "gymnasium/" + "a" * 151,

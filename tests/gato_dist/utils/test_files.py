@@ -1,18 +1,31 @@
-"""What is written to a full disk: all of it or nothing, and an error that names the file."""
+"""Writing to a full disk: files stay complete, and the error names the file."""
 
 import pytest
 
 from gato_dist.scores.results import EpisodeLog
 from gato_dist.scores.table import ScoreRow, ScoreTable
-from gato_dist.utils.files import append_line, replace_text, why_unwritten
+from gato_dist.utils.files import append_line, atomic_path, write_error_text, write_text_atomically
 from replay.dataset.storage import Location
 from tests.gato_dist.scores.test_results import result
 from tests.support.full_disk import fill, small_disk
 
-ROW = ScoreRow(1, 1, "a/b", "a", 2, 0.0, 1.0, 0.5, 0.1, 0.5, 0.4, 0.6)
+ROW = ScoreRow(
+    step=1,
+    weights_version=1,
+    task="a/b",
+    suite="a",
+    episodes=2,
+    random=0.0,
+    expert=1.0,
+    mean=0.5,
+    std=0.1,
+    fraction=0.5,
+    ci_low=0.4,
+    ci_high=0.6,
+)
 
 
-def test_a_line_that_finds_no_room_is_not_torn(tmp_path):
+def test_on_a_full_disk_no_partial_line_is_appended(tmp_path):
     with small_disk(tmp_path / "disk", 64) as disk:
         path = disk / "lines"
         append_line(path, "first\n")
@@ -25,13 +38,13 @@ def test_a_line_that_finds_no_room_is_not_torn(tmp_path):
         assert path.read_text() == "first\nsecond\n"
 
 
-def test_a_file_that_finds_no_room_leaves_the_one_before(tmp_path):
+def test_on_a_full_disk_the_previous_file_stays(tmp_path):
     with small_disk(tmp_path / "disk", 64) as disk:
         path = disk / "cost.json"
-        replace_text(path, "before")
+        write_text_atomically(path, "before")
         fill(disk)
         with pytest.raises(OSError, match=f"^{path}: no space left"):
-            replace_text(path, "x" * 5000)
+            write_text_atomically(path, "x" * 5000)
         assert path.read_text() == "before"
         assert sorted(file.name for file in disk.iterdir()) == ["ballast", "cost.json"]
         with pytest.raises(OSError, match=f"^{disk / 'shard.json'}: no space left"):
@@ -43,7 +56,7 @@ def append_for_ever(table: ScoreTable) -> None:
         table.append(ROW)
 
 
-def test_scores_are_readable_after_a_row_that_found_no_room(tmp_path):
+def test_scores_are_readable_after_a_row_did_not_fit_on_the_disk(tmp_path):
     with small_disk(tmp_path / "disk", 16) as disk:
         table = ScoreTable(disk / "scores.csv")
         table.append(ROW)
@@ -67,5 +80,17 @@ def test_scores_are_readable_after_a_row_that_found_no_room(tmp_path):
         (RuntimeError("280 of 28 did not fit"), False),
     ],
 )
-def test_a_full_disk_is_known_by_whoever_tells_of_it(error, full):
-    assert ("free some" in why_unwritten(error)) == full
+def test_full_disk_errors_of_every_library_are_recognised(error, full):
+    assert ("free some" in write_error_text(error)) == full
+
+
+def test_a_failed_block_leaves_the_previous_file_and_no_partial_one(tmp_path):
+    path = tmp_path / "a.json"
+    write_text_atomically(path, "before")
+    with pytest.raises(FileNotFoundError), atomic_path(path) as partial:
+        partial.with_name("missing").rename(partial)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+    assert path.read_text() == "before"
+    with atomic_path(path, durable=True) as partial:
+        partial.write_text("after")
+    assert path.read_text() == "after"

@@ -1,4 +1,4 @@
-"""Of two processes with the same target one writes; the other is refused by name, and a dead one holds nothing."""
+"""Locks: a second writer is refused and told who holds the lock, and a dead process holds none."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from gato_dist.errors import InputError
-from gato_dist.evaluation.checkpoint import Request, evaluate_checkpoint
+from gato_dist.evaluation.checkpoint import EvaluationRequest, evaluate_checkpoint
 from gato_dist.scores.references import hold_reference
 from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.locks import hold_file, hold_folder, is_unused
-from replay.dataset.writing import whole_folder
+from replay.dataset.writing import atomic_folder
 from tests.support.paths import ROOT
 
 COMMAND = str(Path(sys.executable).parent / "gato-dist")
@@ -65,7 +65,7 @@ def train(tmp_path: Path, *words: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize("words", [[], ["--resume"], ["--data", "D"], ["learner.workers=2", "--data", "D"]])
-def test_a_run_folder_in_use_is_refused_by_process_and_host_and_stays_as_it_is(tmp_path, holder, words):
+def test_a_locked_run_folder_is_refused_and_stays_unchanged(tmp_path, holder, words):
     run = tmp_path / "run"
     other = holder("hold_folder", run)
     (run / "config.yaml").write_text("name: t\ntasks: [{name: metaworld/reach-v3}]\n")
@@ -77,7 +77,7 @@ def test_a_run_folder_in_use_is_refused_by_process_and_host_and_stays_as_it_is(t
     assert {path: path.read_bytes() for path in run.iterdir()} == before
 
 
-def test_a_killed_process_holds_nothing_though_its_child_lives(tmp_path, holder):
+def test_a_killed_process_holds_no_lock_even_if_its_child_lives(tmp_path, holder):
     holder("hold_folder", tmp_path / "run").kill()
     assert (tmp_path / "run" / ".lock").exists()
     assert is_unused(tmp_path / "run")
@@ -86,7 +86,7 @@ def test_a_killed_process_holds_nothing_though_its_child_lives(tmp_path, holder)
     assert not (tmp_path / "run" / ".lock").exists()
 
 
-def test_a_folder_that_stays_empty_goes_with_its_lock(tmp_path):
+def test_a_folder_that_stays_empty_is_removed_with_its_lock(tmp_path):
     with hold_folder(tmp_path / "runs" / "a"):
         assert (tmp_path / "runs" / "a" / ".lock").exists()
     assert not (tmp_path / "runs").exists()
@@ -95,7 +95,7 @@ def test_a_folder_that_stays_empty_goes_with_its_lock(tmp_path):
     assert [path.name for path in (tmp_path / "runs" / "a").iterdir()] == ["kept"]
 
 
-def test_one_of_many_at_once_gets_the_lock(tmp_path):
+def test_exactly_one_of_many_processes_gets_the_lock(tmp_path):
     code = HOLDER.format(hold="hold_folder", path=str(tmp_path / "run")).replace("sleep(60)", "sleep(3)")
     words = [sys.executable, "-c", code.replace('["sleep", "60"]', '["true"]')]
     kinds = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": ROOT}
@@ -106,7 +106,7 @@ def test_one_of_many_at_once_gets_the_lock(tmp_path):
     assert all(f"process {winner.pid} on" in said for said, code in ended if code)
 
 
-def test_a_file_of_another_process_can_be_waited_for(tmp_path, holder):
+def test_a_process_can_wait_for_a_locked_file(tmp_path, holder):
     page = tmp_path / "report.html"
     other = holder("hold_file", page)
     with pytest.raises(InputError, match=rf"report.html: process {other.process.pid} on"), hold_file(page):
@@ -116,7 +116,7 @@ def test_a_file_of_another_process_can_be_waited_for(tmp_path, holder):
         assert not page.exists()
 
 
-def test_the_report_of_a_live_run_can_be_written_but_not_two_at_once(tmp_path, holder):
+def test_the_report_of_a_live_run_is_written_by_one_process_at_a_time(tmp_path, holder):
     run = tmp_path / "run"
     holder("hold_folder", run)
     (run / "config.yaml").write_text("name: t\n")
@@ -130,7 +130,7 @@ def test_the_report_of_a_live_run_can_be_written_but_not_two_at_once(tmp_path, h
     assert f"process {other.process.pid} on" in refused.stderr
 
 
-def test_files_of_an_evaluation_a_dataset_and_references_are_held_too(tmp_path, holder, monkeypatch):
+def test_evaluation_files_datasets_and_references_are_locked_too(tmp_path, holder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gato_tasks" / "references").mkdir(parents=True)
     reference = Path("gato_tasks/references", f"{task_file_name('gymnasium/mine:make')}.json")
@@ -140,8 +140,8 @@ def test_files_of_an_evaluation_a_dataset_and_references_are_held_too(tmp_path, 
         return pytest.raises(InputError, match=rf"process {targets[name].process.pid} on")
 
     with refused("scores.csv"):
-        evaluate_checkpoint(Request(tmp_path / "none", table=tmp_path / "scores.csv"))
-    with refused("set"), whole_folder(tmp_path / "set"):
+        evaluate_checkpoint(EvaluationRequest(checkpoint=tmp_path / "none", table=tmp_path / "scores.csv"))
+    with refused("set"), atomic_folder(tmp_path / "set"):
         pass
     with refused(str(reference)), hold_reference("gymnasium/mine:make"):
         pass
@@ -149,7 +149,7 @@ def test_files_of_an_evaluation_a_dataset_and_references_are_held_too(tmp_path, 
     assert not (tmp_path / "set").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_refused_by_name(tmp_path):
+def test_the_error_names_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file: is a file"), hold_folder(tmp_path / "file"):
         pass
@@ -157,7 +157,7 @@ def test_a_folder_that_cannot_be_written_is_refused_by_name(tmp_path):
         pass
 
 
-def test_a_lock_does_not_wait_where_nobody_holds_it(tmp_path):
+def test_a_free_lock_is_taken_without_waiting(tmp_path):
     began = time.monotonic()
     with hold_file(tmp_path / "a", patience=30.0), hold_file(tmp_path / "b"):
         pass

@@ -1,4 +1,4 @@
-"""What an interrupt does where exceptions get lost."""
+"""Interrupts that arrive inside code that swallows exceptions."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ class Swallows:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_in_a_callback_that_swallows_exceptions_is_not_lost(number):
+def test_an_interrupt_survives_a_callback_that_swallows_exceptions(number):
     with Interrupt() as interrupt:
         interrupt.check()
         Swallows(number)
@@ -30,7 +30,7 @@ def test_an_interrupt_in_a_callback_that_swallows_exceptions_is_not_lost(number)
             interrupt.check()
 
 
-def test_a_second_interrupt_does_not_wait_and_handlers_are_put_back():
+def test_a_second_interrupt_raises_at_once_and_handlers_are_restored():
     before = signal.getsignal(signal.SIGINT)
     with Interrupt():
         os.kill(os.getpid(), signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Corpora from files: the same documents in every format, each once an epoch whatever the lanes, bad input by name."""
+"""Corpora: equal documents in every file format, each read once an epoch, and bad input refused by name."""
 
 import io
 import json
@@ -15,15 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.config.run_config import parse_config
-from gato_dist.config.sections import CorpusConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import Kind, Sequences
 from gato_dist.tokens.documents import DocumentTokenizer
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.vocabulary import Vocabulary
-from replay.corpora import lines, rows
-from replay.corpora.chunks import CorpusChunks, open_corpus
+from replay.corpora import parquet_files, text_files
+from replay.corpora.chunks import CorpusChunks
+from replay.corpora.corpus import open_corpus
 
 TEXT = TextTokenizer.load()
 TOKENIZER = DocumentTokenizer(TEXT, Vocabulary(TEXT.size, "disjoint"), (16, 16))
@@ -49,7 +50,7 @@ def write_jsonl(folder: Path, records: list[dict]) -> Path:
             (folder / f"{index}.png").write_bytes(record["image"])
     plain = [record | ({"image": f"{i}.png"} if "image" in record else {}) for i, record in enumerate(records)]
     path = folder / "data.jsonl"
-    # Blank lines are no documents.
+    # Blank lines are not documents.
     path.write_text("\n\n".join(json.dumps(record) for record in plain))
     return path
 
@@ -71,7 +72,7 @@ def write_tar(folder: Path, records: list[dict]) -> Path:
         for index, record in enumerate(records):
             fields = {key: value for key, value in record.items() if key != "image"}
             members = {"json": json.dumps(fields).encode(), "png": record.get("image")}
-            # Long names take a header of their own.
+            # A long name has a header of its own.
             for extension, data in members.items():
                 if data is not None:
                     info = tarfile.TarInfo(f"{'deep/' * 30}{index:06d}.{extension}")
@@ -96,46 +97,46 @@ def test_every_format_gives_the_same_documents(kind, write, tmp_path):
     documents = [document for block in range(len(corpus.counts)) for document in corpus.read(block)]
     assert len(corpus) == COUNT
     for record, document in zip(RECORDS[kind], documents, strict=True):
-        said = record.get("text") or record.get("caption") or record["answer"]
-        assert list(document.texts) == (said if isinstance(said, list) else [said])
+        expected = record.get("text") or record.get("caption") or record["answer"]
+        assert list(document.texts) == (expected if isinstance(expected, list) else [expected])
         assert document.question == record.get("question")
         assert document.image == record.get("image")
-    chunk = CorpusChunks(corpus, TOKENIZER, 64, seed=1)(0)
+    chunk = CorpusChunks(corpus, TOKENIZER, length=64, seed=1)(0)
     assert (chunk.patches.shape[1] > 0) == (kind != "text")
     assert len(chunk) > 0
 
 
 @given(st.integers(1, 60), st.integers(1, 9), st.booleans(), st.integers(1, 8), st.integers(1, 5))
-def test_lanes_read_every_document_once_an_epoch(tmp_path_factory, count, lanes, columnar, block, size):
+def test_all_lanes_together_read_every_document_once_an_epoch(tmp_path_factory, count, lanes, columnar, block, size):
     records = [{"text": str(i)} for i in range(count)]
     path = (write_parquet if columnar else write_jsonl)(tmp_path_factory.mktemp("lanes"), records)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (lines, rows):
+        for module in (text_files, parquet_files):
             patch.setattr(module, "BLOCK_BYTES", 16 * block)
         corpus = open_corpus(CorpusConfig(name="c", kind="text", paths=str(path)))
     corpus.chunk_blocks = size
     seen: dict[int, list[str]] = {0: [], 1: [], 2: []}
     for lane in range(lanes):
-        chunks, number = CorpusChunks(corpus, TOKENIZER, 64, 3, lane, lanes), 0
+        chunks, number = CorpusChunks(corpus, TOKENIZER, length=64, seed=3, lane=lane, lanes=lanes), 0
         every = [document for block in range(len(corpus.counts)) for document in corpus.read(block)]
-        while (places := chunks.places(number))[0][0] < 3:
-            read = [([every[i]] if chunks.by_document else corpus.read(i)) for _, i in places]
+        while (positions := chunks.positions(number))[0][0] < 3:
+            read = [([every[i]] if chunks.by_document else corpus.read(i)) for _, i in positions]
             texts = [[document.texts[0] for document in documents] for documents in read]
             assert sorted(chain(*texts)) == sorted(document.texts[0] for document in chunks.documents(number))
-            for (epoch, _), found in zip(places, texts, strict=True):
+            for (epoch, _), found in zip(positions, texts, strict=True):
                 seen.setdefault(epoch, []).extend(found)
             number += 1
     for epoch in range(3):
         assert sorted(map(int, seen[epoch])) == list(range(count))
 
 
-def test_a_chunk_is_made_from_its_number_alone_and_epochs_differ(tmp_path):
+def test_a_chunk_depends_only_on_its_number_and_epochs_differ(tmp_path):
     corpus = open_corpus(CorpusConfig(name="c", kind="caption", paths=str(write_tar(tmp_path, RECORDS["caption"]))))
     assert len(corpus.counts) == 5
-    assert corpus.chunk_blocks == 5, "64 images, of blocks of 14 on average"
-    chunks = CorpusChunks(corpus, TOKENIZER, 64, seed=5)
+    assert corpus.chunk_blocks == 5, "64 images, in blocks of 14 on average"
+    chunks = CorpusChunks(corpus, TOKENIZER, length=64, seed=5)
     in_order = [chunks(number) for number in range(6)]
-    again = pickle.loads(pickle.dumps(CorpusChunks(corpus, TOKENIZER, 64, seed=5)))
+    again = pickle.loads(pickle.dumps(CorpusChunks(corpus, TOKENIZER, length=64, seed=5)))
     for number in (5, 0, 3):
         assert_same(again(number), in_order[number])
     assert len(np.unique(np.concatenate([chunk.item_id for chunk in in_order]))) == sum(map(len, in_order))
@@ -144,10 +145,10 @@ def test_a_chunk_is_made_from_its_number_alone_and_epochs_differ(tmp_path):
     assert first != second
 
 
-def test_images_are_shown_together_as_the_configuration_says(tmp_path):
+def test_several_images_are_shown_together_if_configured(tmp_path):
     path = write_parquet(tmp_path, RECORDS["vqa"])
     corpora = [open_corpus(CorpusConfig(name="c", kind="vqa", paths=str(path), together=size)) for size in (1, 5)]
-    apart, together = (CorpusChunks(corpus, TOKENIZER, 512, 0)(0) for corpus in corpora)
+    apart, together = (CorpusChunks(corpus, TOKENIZER, length=512, seed=0)(0) for corpus in corpora)
     assert corpora[0].fingerprint != corpora[1].fingerprint == open_corpus(corpora[1].config).fingerprint
     counts = [(np.diff(np.nonzero(chunk.kind[0] == Kind.PATCH)[0]) > 0).sum() + 1 for chunk in (apart, together)]
     segments = [chunk.segment[0].max() + 1 for chunk in (apart, together)]
@@ -156,10 +157,10 @@ def test_images_are_shown_together_as_the_configuration_says(tmp_path):
     assert np.array_equal(apart.patches[0, :5], together.patches[0, :5])
 
 
-def test_few_documents_fill_rows_all_the_same(tmp_path):
+def test_a_corpus_of_few_documents_fills_its_sequences(tmp_path):
     corpus = open_corpus(CorpusConfig(name="c", kind="caption", paths=str(write_tar(tmp_path, RECORDS["caption"][:3]))))
     for lanes in (1, 8):
-        chunk = CorpusChunks(corpus, TOKENIZER, 256, 5, lanes - 1, lanes)(0)
+        chunk = CorpusChunks(corpus, TOKENIZER, length=256, seed=5, lane=lanes - 1, lanes=lanes)(0)
         assert (chunk.segment >= 0).mean() > 0.6
 
 
@@ -169,7 +170,7 @@ def assert_same(one: Sequences, other: Sequences) -> None:
 
 
 def test_a_file_that_is_one_document_is_read_in_pieces_that_end_between_words(tmp_path, monkeypatch):
-    monkeypatch.setattr(lines, "PIECE_BYTES", 50)
+    monkeypatch.setattr(text_files, "PIECE_BYTES", 50)
     text = "ä word or two; " * 40
     (tmp_path / "book.txt").write_text(text)
     (tmp_path / "short.txt").write_text("one piece")
@@ -183,16 +184,16 @@ def test_a_file_that_is_one_document_is_read_in_pieces_that_end_between_words(tm
 
 def read_all(path: Path, kind: str, **keys) -> None:
     corpus = open_corpus(CorpusConfig(name="c", kind=kind, paths=str(path), **keys))
-    CorpusChunks(corpus, TOKENIZER, 64, 0)(0)
+    CorpusChunks(corpus, TOKENIZER, length=64, seed=0)(0)
 
 
-def test_bad_input_is_named(tmp_path):
+def test_bad_text_files_are_refused_by_file_and_line(tmp_path):
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"text": "fine"}\n\n{"text": \n')
     with pytest.raises(InputError, match=r"bad\.jsonl, line 3: not valid JSON"):
         read_all(bad, "text")
     bad.write_text('{"body": "fine"}\n')
-    with pytest.raises(InputError, match=r"line 1: no 'text' there, but body; corpora\.c\.text_key"):
+    with pytest.raises(InputError, match=r"line 1: no field 'text'; it has body; corpora\.c\.text_key"):
         read_all(bad, "text")
     read_all(bad, "text", text_key="body")
     bad.write_text('{"image": "gone.png", "caption": "x"}\n')
@@ -211,7 +212,7 @@ def test_bad_input_is_named(tmp_path):
         read_all(tmp_path / "a.csv", "text")
 
 
-def test_bad_parquet_and_tar_are_named(tmp_path):
+def test_bad_parquet_and_tar_files_are_refused_by_file_and_row(tmp_path):
     bad = tmp_path / "bad.parquet"
     bad.write_bytes(b"PAR1 not really")
     with pytest.raises(InputError, match=r"bad\.parquet: not a Parquet file, or damaged"):
@@ -245,7 +246,7 @@ def test_bad_parquet_and_tar_are_named(tmp_path):
         ({"model": {"local_positions": 15}}, r"model\.local_positions: 15"),
     ],
 )
-def test_a_wrong_configuration_is_refused_by_key(change, message):
+def test_a_wrong_configuration_is_refused_by_its_key(change, message):
     data = {"name": "x", "corpora": [{"name": "c", "kind": "caption", "paths": "x.tar"}]}
     parse_config(data, "fine")
     with pytest.raises(InputError, match=message):

@@ -1,4 +1,4 @@
-"""Files are whole or not there, on this machine and elsewhere, and a URL that leads nowhere says what it lacks."""
+"""Storage: writes are atomic on this machine and elsewhere, and a URL that cannot be opened says what is missing."""
 
 import os
 import pickle
@@ -8,16 +8,16 @@ import uuid
 import pytest
 
 from gato_dist.errors import InputError
-from replay.dataset.episodes import Shard, write_shard
-from replay.dataset.faults import shard_faults
+from replay.dataset.shards import Shard, write_shard
 from replay.dataset.storage import Location
-from tests.replay.dataset.test_episodes import episode, same
+from replay.dataset.validation import shard_faults
+from tests.support.episodes import episode, same
 from tests.support.fakes import ARM
 
 
 @pytest.fixture(params=["here", "file", "memory"])
 def root(request, tmp_path) -> Location:
-    """A folder that does not exist yet; `memory` is fsspec's, in a folder of its own."""
+    """A folder that does not exist yet: a path, a file URL, or fsspec's memory."""
     where = {
         "here": tmp_path / "in/data",
         "file": f"file://{tmp_path}/in/data",
@@ -44,12 +44,12 @@ def test_files_are_written_listed_read_and_deleted(root):
         one.size()
 
 
-def test_a_file_whose_writer_fails_keeps_what_it_was(root):
+def test_a_failed_write_leaves_the_old_file(root):
     kept = root / "kept.json"
     kept.write_text("before")
 
     def fail(path: Location) -> None:
-        with path.replace() as partial:
+        with path.atomic_write() as partial:
             partial.write_text("half")
             raise ZeroDivisionError
 
@@ -60,7 +60,7 @@ def test_a_file_whose_writer_fails_keeps_what_it_was(root):
     assert [path.name for path in root.glob("*")] == ["kept.json"]
 
 
-def test_shards_are_the_same_anywhere(root):
+def test_shards_can_be_on_any_storage(root):
     made = {i: episode(5 + 70 * i, i) for i in range(3)}
     write_shard(root / "toy.arm/000000", ARM, made)
     (path,) = root.glob("*/*.json")
@@ -70,7 +70,7 @@ def test_shards_are_the_same_anywhere(root):
     assert shard_faults(shard) == []
 
 
-def test_what_a_killed_writer_left_is_swept_when_nobody_can_still_be_at_it(tmp_path):
+def test_partial_files_are_deleted_only_when_old(tmp_path):
     old, new, kept = (tmp_path / "a" / name for name in (".1.json.x.partial", ".2.json.y.partial", "3.json"))
     old.parent.mkdir()
     for path in (old, new, kept):
@@ -78,7 +78,7 @@ def test_what_a_killed_writer_left_is_swept_when_nobody_can_still_be_at_it(tmp_p
     for path in (old, kept):
         os.utime(path, (time.time() - 7200, time.time() - 7200))
     assert [path.name for path in Location.of(tmp_path).glob("*/*")] == ["3.json"]
-    Location.of(tmp_path).sweep()
+    Location.of(tmp_path).delete_stale_partials()
     assert (old.exists(), new.exists(), kept.exists()) == (False, True, True)
 
 
@@ -89,7 +89,7 @@ def test_options_of_a_url_stay_at_its_end():
     assert (root.name, root.parent) == ("data", Location("s3://bucket?region=eu-west-1"))
 
 
-def test_paths_of_this_machine_may_hold_anything():
+def test_local_paths_may_contain_special_characters():
     assert str(Location.of("runs?/a") / "b.json") == "runs?/a/b.json"
     assert Location.of("file:///a/b%20c") == Location.of("/a/b c")
     assert (Location.of("/a").parent, Location.of("a").parent) == (Location("/"), Location("."))
@@ -99,12 +99,12 @@ def test_paths_of_this_machine_may_hold_anything():
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("nowhere://a/b", "knows nowhere://"),
+        ("nowhere://a/b", "can open nowhere://"),
         ("sftp://host/x", "paramiko"),
         ("file://host/x", "three slashes"),
         ("abfs://x/y", "account name"),
     ],
 )
-def test_a_url_that_cannot_be_opened_says_what_it_lacks(url, says):
+def test_a_url_that_cannot_be_opened_says_what_is_missing(url, says):
     with pytest.raises(InputError, match=says):
         Location.of(url).exists()

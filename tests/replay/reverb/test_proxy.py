@@ -1,4 +1,4 @@
-"""A proxy for the web in the environment is not asked for the replay server, by whatever name it was set."""
+"""A web proxy in the environment is never used for the replay server, whichever variable sets it."""
 
 import os
 import socket
@@ -11,12 +11,12 @@ NAMES = ("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY", "HTTPS_PROXY",
 
 
 @pytest.mark.parametrize("exempt", [{}, {"no_proxy": "example.com"}, {"no_grpc_proxy": "example.com"}], ids=str)
-def test_rows_travel_past_a_proxy(exempt):
+def test_a_web_proxy_is_not_used(exempt):
     with socket.create_server(("127.0.0.1", 0)) as proxy:
-        place = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
         done = subprocess.run(
             [sys.executable, "-m", "gato_dist.doctor.self_tests", "reverb"], capture_output=True, text=True, timeout=60,
-            env=os.environ | dict.fromkeys(NAMES, place) | exempt,
+            env=os.environ | dict.fromkeys(NAMES, url) | exempt,
         )  # fmt: skip
         assert "a row written and read" in done.stdout, done.stderr
         proxy.setblocking(False)

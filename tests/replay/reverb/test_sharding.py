@@ -1,0 +1,72 @@
+"""Several replay servers act as one: every sequence is equally likely, whichever server holds it."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from gato_dist.config.process_sections import ReplayConfig
+from gato_dist.config.run_config import parse_config
+from gato_dist.errors import InputError
+from gato_dist.sequence import SequenceShape
+from replay.reverb.sharding import shard_of, shard_sequences, shards_of, start_shard, sum_metrics, take_turns
+from replay.reverb.writer import SequenceWriter
+from tests.support.replay_server import address, make_sequences, never
+from tests.support.sequence_stream import SequenceStream
+
+SHAPES = {"a/state": SequenceShape(length=16, tensors=2, tensor_size=3), "b/image": SequenceShape(length=16, patches=4)}
+
+
+@pytest.mark.parametrize(("tasks", "copies", "shards"), [(6, 1, 3), (2, 4, 3), (1, 5, 5), (3, 2, 4), (600, 16, 7)])
+def test_experts_are_spread_evenly_over_servers(tasks, copies, shards):
+    writers = Counter(shard_of(task, copy, copies, shards) for task in range(tasks) for copy in range(copies))
+    assert set(writers) == set(range(shards))
+    assert max(writers.values()) - min(writers.values()) <= 1
+
+
+def test_a_server_of_two_experts_is_read_twice_as_often():
+    order = shards_of(0, 4, 3)
+    assert order == [0, 1, 2, 0]
+    streams = {shard: itertools.repeat(shard) for shard in order}
+    drawn = Counter(itertools.islice(take_turns([streams[shard] for shard in order]), 400))
+    assert drawn == {0: 200, 1: 100, 2: 100}
+
+
+def test_metrics_of_a_table_are_summed():
+    one = {"a": {"size": 1, "sampled": 4}, "b": {"size": 2, "sampled": 0}}
+    assert sum_metrics([one, {"a": {"size": 10, "sampled": 1}}]) == {
+        "a": {"size": 11, "sampled": 5}, "b": {"size": 2, "sampled": 0}
+    }  # fmt: skip
+
+
+def test_more_servers_than_experts_are_refused_by_name():
+    data = {"name": "x", "tasks": [{"name": "metaworld/reach-v3"}], "replay": {"shards": 2}}
+    with pytest.raises(InputError, match=r"replay\.shards: 2 servers are more than the 1 experts"):
+        parse_config(data, "x.yaml")
+
+
+def test_placement_without_a_cluster_is_refused_by_name():
+    data = {"name": "x", "tasks": [{"name": "metaworld/reach-v3"}], "actors": {"resources": {"actors": 1}}}
+    with pytest.raises(InputError, match=r"actors\.resources: .*ray\.address"):
+        parse_config(data, "x.yaml")
+
+
+def test_every_sequence_of_a_table_on_two_servers_is_equally_likely():
+    config = ReplayConfig(shards=2, size=400, max_sequences_ahead=300, min_size=20, samples_per_insert=100.0)
+    copies = 4
+    servers = [start_shard(shard, {"a/state": SHAPES["a/state"]}, config, copies=copies) for shard in range(2)]
+    addresses = [address(server) for server in servers]
+    for copy in range(copies):
+        shard = shard_of(0, copy, copies, 2)
+        with SequenceWriter(addresses[shard], "a/state", never) as writer:
+            assert writer.write(make_sequences(SHAPES["a/state"], 20, 20 * copy))
+    metrics = sum_metrics(server.metrics() for server in servers)
+    assert metrics["a/state"]["inserted"] == 80
+    blocks = shard_sequences(addresses, "a/state", SHAPES["a/state"], task=0, copies=copies, reader=1)
+    drawn = np.bincount(SequenceStream(blocks).take(1600).item_id, minlength=80)
+    assert drawn.min() > 0
+    # From each expert's sequences 400 of 1600 draws, with a standard deviation of at most 17.
+    assert drawn.reshape(4, 20).sum(1) == pytest.approx([400] * 4, abs=85)
+    for server in servers:
+        server.stop()
