@@ -1,10 +1,7 @@
 """A configuration's numbers have ranges, and every key can be set on the command line, those in lists too."""
 
-import argparse
-
 import pytest
 
-from gato_dist.cli import arguments as cli_arguments
 from gato_dist.config.run_config import load_config
 from gato_dist.errors import InputError
 from gato_dist.seeds import evaluation_seeds, reference_seeds
@@ -89,26 +86,6 @@ def test_a_number_out_of_range_is_refused_by_key_and_range(load, override, says)
 def test_ports_of_all_servers_must_exist(load):
     with pytest.raises(InputError, match=r"replay.port: 65535 leaves 2 servers no ports below 65536"):
         load("replay.port=65535", "replay.shards=2")
-
-
-@pytest.mark.parametrize(
-    ("kind", "text"),
-    [
-        (cli_arguments.seed, "-1"), (cli_arguments.seed, "4294967296"), (cli_arguments.seed, "1.5"),
-        (cli_arguments.positive, "0"), (cli_arguments.positive, "99999999999999999999"),
-        (cli_arguments.not_negative, "-1"), (cli_arguments.amount, "nan"), (cli_arguments.amount, "-0.1"),
-        (cli_arguments.rate, "0"), (cli_arguments.rate, "inf"), (cli_arguments.finite, "1e999"),
-        (cli_arguments.finite, "x"),
-    ],
-)  # fmt: skip
-def test_a_flag_out_of_range_is_refused(kind, text):
-    with pytest.raises(argparse.ArgumentTypeError, match=r"is not|is negative"):
-        kind(text)
-
-
-def test_flags_in_range_are_taken():
-    assert cli_arguments.seed("4294967295") == 2**32 - 1
-    assert (cli_arguments.positive("1"), cli_arguments.not_negative("0"), cli_arguments.amount("0")) == (1, 0, 0.0)
 
 
 def test_more_worlds_than_there_are_of_a_kind_are_refused():
