@@ -42,6 +42,6 @@ def _model(*, presets: list[str]) -> None:
 
 
 def _doctor(*, as_json: bool) -> int:
-    from gato_dist.doctor.examine import examine, examine_json
+    from gato_dist.doctor.examine import all_checks, examine, examine_json
 
-    return examine_json() if as_json else examine()
+    return examine_json(all_checks()) if as_json else examine(all_checks())

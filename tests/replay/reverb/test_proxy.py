@@ -18,7 +18,7 @@ def test_rows_travel_past_a_proxy(exempt):
             [sys.executable, "-m", "gato_dist.doctor.self_tests", "reverb"], capture_output=True, text=True, timeout=60,
             env=os.environ | dict.fromkeys(NAMES, place) | exempt,
         )  # fmt: skip
-        assert "a row written and read" in done.stdout, done.stderr
+        assert "a sequence was written and read" in done.stdout, done.stderr
         proxy.setblocking(False)
         with pytest.raises(BlockingIOError):
             proxy.accept()
