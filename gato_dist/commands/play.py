@@ -84,7 +84,8 @@ class EpisodeSummary:
 
     def __str__(self) -> str:
         success = "" if self.success is None else f", success {'yes' if self.success else 'no'}"
-        return f"return {self.episode_return:.2f}, {self.steps} steps{success}{'' if self.ended else ', cut there'}"
+        stopped = "" if self.ended else ", stopped by --max-steps"
+        return f"return {self.episode_return:.2f}, {self.steps} steps{success}{stopped}"
 
 
 def play(options: PlayOptions) -> None:

@@ -95,7 +95,7 @@ def test_an_experts_video_has_one_frame_per_step(tmp_path, capsys):
 @pytest.mark.parametrize(("task", "name"), [("ale/pong", "v.gif"), ("procgen/coinrun", "v.mp4")])
 def test_max_steps_limits_the_video(tmp_path, capsys, task, name):
     printed = play_and_print(task, tmp_path / name, capsys, policy="random", max_steps=30)
-    assert "30 steps, cut there" in printed
+    assert "30 steps, stopped by --max-steps" in printed
     seen = frames(tmp_path / name)
     assert len(seen) == 30
     assert seen[-1][:200].std() > 10
