@@ -155,7 +155,7 @@ def load_for_acting(path: Path) -> tuple[RunConfig, Tokenizer, Gato, Counters]:
     return contents.config, contents.tokenizer, model.eval(), contents.counters
 
 
-def export_checkpoint(path: Path, out: Path) -> CheckpointContents:
+def export_weights(path: Path, out: Path) -> CheckpointContents:
     """Writes a checkpoint as one file, without the optimizer state. The file can be used for acting like the folder.
 
     Raises:

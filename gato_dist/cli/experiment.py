@@ -1,46 +1,97 @@
-"""The words of `gato-dist experiment`; what they do stands in few_shot.py."""
+"""`gato-dist experiment`: whole experiments that can be interrupted and continued."""
 
-import argparse
 from pathlib import Path
-from typing import Any
 
-from gato_dist.cli.arguments import positive, rate, seed
+from gato_dist.cli.number_types import positive_float, positive_int, seed
+from gato_dist.cli.parser import CommandGroup
 from gato_dist.utils.file_names import task_file_name
 
 
-def add_experiment(commands: Any) -> None:
-    experiment = commands.add_parser("experiment", help="whole experiments, resumable").add_subparsers(
-        required=True, metavar="ACTION"
+def add_commands(commands: CommandGroup) -> None:
+    """Declares the actions of `experiment`."""
+    experiment = commands.add_group("experiment", help="run whole experiments; a second call continues them")
+    few_shot = experiment.add_command(
+        "few-shot", _few_shot, help="fine-tune on few episodes, and train from scratch for comparison"
     )
-    few = experiment.add_parser("few-shot", help="fine-tune on few episodes, beside training from scratch")
-    few.add_argument("task", metavar="TASK", help="one that the checkpoint was not trained on")
-    few.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    few.add_argument("overrides", nargs="*", metavar="key=value", help="of every run, such as learner.minutes=2")
-    few.add_argument("--data", metavar="DATASET", help="episodes of the task; collected where not given")
-    few.add_argument("--episodes", type=sizes, default=(1, 10, 100), metavar="N,N,…", help="subsets; 1,10,100")
-    few.add_argument("--series", type=positive, default=3, metavar="N", help="with subsets and seeds of their own")
-    few.add_argument("--scores", type=positive, default=20, metavar="N", help="episodes that each run is scored on")
-    few.add_argument("--scratch-rate", type=rate, metavar="R", help="learning rate from scratch; the checkpoint's")
-    few.add_argument("--seed", type=seed, default=0)
-    few.add_argument("--out", type=Path, metavar="DIR", help="runs/few-shot.SUITE.TASK; goes on with what is there")
-    few.set_defaults(command=_few_shot)
+    few_shot.add_argument("task", metavar="TASK", help="a task that the checkpoint was not trained on")
+    few_shot.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    few_shot.add_argument(
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="key=value",
+        help="set keys of every run's config, such as learner.minutes=2",
+    )
+    few_shot.add_argument(
+        "--data", metavar="DATASET", help="folder or URL with episodes of the task (default: collect the expert's)"
+    )
+    few_shot.add_argument(
+        "--episodes",
+        type=episode_counts,
+        default=(1, 10, 100),
+        metavar="N,N,…",
+        help="numbers of training episodes to compare (default: 1,10,100)",
+    )
+    few_shot.add_argument(
+        "--series",
+        type=positive_int,
+        default=3,
+        metavar="N",
+        help="repetitions, each with other episodes and another seed (default: %(default)s)",
+    )
+    few_shot.add_argument(
+        "--scores",
+        type=positive_int,
+        default=20,
+        metavar="N",
+        help="held-out episodes that each run is scored on (default: %(default)s)",
+    )
+    few_shot.add_argument(
+        "--scratch-rate",
+        type=positive_float,
+        metavar="R",
+        help="learning rate for training from scratch (default: the checkpoint's)",
+    )
+    few_shot.add_argument("--seed", type=seed, default=0, metavar="N", help="random seed (default: %(default)s)")
+    few_shot.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/few-shot.SUITE.TASK)")
 
 
-def sizes(text: str) -> tuple[int, ...]:
-    """Numbers of episodes, sorted, from `1,10,100`."""
-    return tuple(sorted({positive(part) for part in text.split(",")}))
+def episode_counts(text: str) -> tuple[int, ...]:
+    """Parses numbers of episodes, such as `1,10,100`, and sorts them.
+
+    Raises:
+        ArgumentTypeError: if one of them is not a positive integer.
+    """
+    return tuple(sorted({positive_int(part) for part in text.split(",")}))
 
 
-def _few_shot(options: argparse.Namespace) -> int | None:
+def _few_shot(
+    *,
+    task: str,
+    checkpoint: Path,
+    overrides: list[str],
+    data: str | None,
+    episodes: tuple[int, ...],
+    series: int,
+    scores: int,
+    scratch_rate: float | None,
+    seed: int,
+    out: Path | None,
+) -> None:
     from gato_dist.experiments.few_shot import few_shot
     from gato_dist.experiments.few_shot_plan import FewShotRequest
 
-    out = options.out or Path("runs") / f"few-shot.{task_file_name(options.task)}"
     few_shot(
         FewShotRequest(
-            task=options.task, checkpoint=options.checkpoint, out=out, data=options.data, episodes=options.episodes,
-            series=options.series, scores=options.scores, scratch_rate=options.scratch_rate, seed=options.seed,
-            overrides=tuple(options.overrides),
+            task=task,
+            checkpoint=checkpoint,
+            out=out or Path("runs") / f"few-shot.{task_file_name(task)}",
+            data=data,
+            episodes=episodes,
+            series=series,
+            scores=scores,
+            scratch_rate=scratch_rate,
+            seed=seed,
+            overrides=tuple(overrides),
         )
-    )  # fmt: skip
-    return None
+    )

@@ -1,4 +1,4 @@
-"""`gato-dist model`: parameters of the presets by part, beside the paper's sizes."""
+"""`gato-dist model`: the parameters of model presets by part, next to the sizes in the paper."""
 
 from collections import Counter
 
@@ -12,8 +12,9 @@ from gato_dist.model.gato import Gato
 from gato_dist.tokens.vocabulary import Vocabulary
 from gato_dist.utils.console import make_console
 
-TENSOR_SIZE = 39  # of compact tensors: Meta-World's
-# Which part a parameter belongs to: the first whose key its name holds.
+COMPACT_TENSOR_SIZE = 39  # floats of a Meta-World observation, for presets with the compact encoding
+PAPER_TEXT_SIZE = 32000
+# Part and a piece of a parameter's name. A parameter belongs to the first part whose piece its name contains.
 PARTS = (
     ("text and value tokens", "embedding.tokens"),
     ("output layer", "head"),
@@ -31,51 +32,67 @@ PARTS = (
     ("norms", "norm"),
 )
 NOTE = """\
-The paper gives sizes but no parts. Its embedding is shared with the output layer and its activation is GEGLU, whose
-halves are counted together here (feed_forward numbers go in, half of them come out); counting each half as
-feed_forward numbers gives {full:.2f}B for the largest, and a plain GELU {gelu:.2f}B: no reading meets all three."""
+The paper states total sizes, but not the parts. Its embedding is shared with the output layer. Its activation is GEGLU:
+here the two halves of the input count together as feed_forward numbers, and half as many come out. If each half counted
+as feed_forward numbers, the largest model would have {full:.2f}B parameters; with a plain GELU it would have
+{gelu:.2f}B. No reading matches all three sizes."""
+VOCABULARY_NOTE = """\
+Vocabulary: 32,000 text tokens and the paper's ranges. Encoding: the paper's; compact for the CPU presets."""
 
 
-def count_parameters(config: ModelConfig, text_size: int = 32000, tensor_size: int = 0) -> Counter[str]:
-    """Parameters by part, without making any."""
+def count_parameters(config: ModelConfig, text_size: int = PAPER_TEXT_SIZE, tensor_size: int = 0) -> Counter[str]:
+    """Counts a model's parameters by part, without allocating them.
+
+    Args:
+        config: the model's section of a config.
+        text_size: number of text tokens.
+        tensor_size: most floats of a tensor in the compact encoding; 0 for the paper's encoding.
+
+    Returns:
+        Number of parameters by the names in `PARTS`.
+    """
     with torch.device("meta"):
         model = Gato(config, Vocabulary(text_size, "paper").size, tensor_size)
     counts: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
-        counts[next(part for part, key in PARTS if key in name)] += parameter.numel()
+        counts[next(part for part, piece in PARTS if piece in name)] += parameter.numel()
     return counts
 
 
 def print_models(presets: list[str]) -> None:
-    """The table. Raises InputError for a preset that does not exist."""
+    """Prints a table of parameters by part, one column per preset.
+
+    Args:
+        presets: names of presets. Empty: all.
+
+    Raises:
+        InputError: if a preset does not exist.
+    """
     for name in presets:
         if name not in MODEL_PRESETS:
-            raise InputError(f"{name}: no such preset; there is {', '.join(MODEL_PRESETS)}")
-    chosen = presets or list(MODEL_PRESETS)
-    counts = {
-        name: count_parameters(
-            ModelConfig.model_validate({"preset": name}), tensor_size=0 if name in PAPER_PARAMETERS else TENSOR_SIZE
-        )
-        for name in chosen
-    }
+            raise InputError(f"{name}: no such preset; the presets are {', '.join(MODEL_PRESETS)}")
+    counts = {name: _count_preset(name) for name in presets or MODEL_PRESETS}
     table = Table(box=None, pad_edge=False)
     table.add_column("millions of parameters")
-    for name in chosen:
+    for name in counts:
         table.add_column(name, justify="right")
     for part in dict.fromkeys(part for part, _ in PARTS):
-        table.add_row(part, *(f"{counts[name][part] / 1e6:,.2f}" for name in chosen))
-    table.add_row("in all", *(f"{counts[name].total() / 1e6:,.2f}" for name in chosen), style="bold")
-    table.add_row("the paper's", *(_paper(name) for name in chosen))
-    table.add_row("ours − the paper's", *(_difference(name, counts[name].total()) for name in chosen))
+        table.add_row(part, *(f"{count[part] / 1e6:,.2f}" for count in counts.values()))
+    table.add_row("total", *(f"{count.total() / 1e6:,.2f}" for count in counts.values()), style="bold")
+    table.add_row("the paper's", *map(_paper_size, counts))
+    table.add_row("ours − the paper's", *(_difference(name, count.total()) for name, count in counts.items()))
     console = make_console()
     console.print(table)
-    console.print(NOTE.format(full=_largest(feed_forward=16384), gelu=_largest(activation="gelu")))
-    console.print(
-        "Vocabulary: 32,000 text tokens and the paper's ranges. Encoding: paper's, compact for the CPU presets."
-    )
+    console.print(NOTE.format(full=_largest_billions(feed_forward=16384), gelu=_largest_billions(activation="gelu")))
+    console.print(VOCABULARY_NOTE)
 
 
-def _paper(name: str) -> str:
+def _count_preset(name: str) -> Counter[str]:
+    tensor_size = 0 if name in PAPER_PARAMETERS else COMPACT_TENSOR_SIZE
+    return count_parameters(ModelConfig.model_validate({"preset": name}), tensor_size=tensor_size)
+
+
+def _paper_size(name: str) -> str:
     return f"{PAPER_PARAMETERS[name] / 1e6:,.0f}" if name in PAPER_PARAMETERS else "–"
 
 
@@ -83,5 +100,6 @@ def _difference(name: str, total: int) -> str:
     return f"{total / PAPER_PARAMETERS[name] - 1:+.0%}" if name in PAPER_PARAMETERS else "–"
 
 
-def _largest(**keys: object) -> float:
+def _largest_billions(**keys: object) -> float:
+    """Returns the parameters of the paper's largest model with other config keys, in billions."""
     return count_parameters(ModelConfig.model_validate({"preset": "paper-1.18b"} | keys)).total() / 1e9

@@ -1,4 +1,4 @@
-"""`gato-dist tasks` and `experts list`: what there is, what it scored, and how fast it is here."""
+"""`gato-dist tasks` and `gato-dist experts list`: tables of tasks, their layouts, experts and measured scores."""
 
 import contextlib
 import time
@@ -12,61 +12,60 @@ from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import task_entry
 from gato_dist.tokens.step_size import min_step_tokens
 
-PARTS = 4
-WIDEST = 60  # characters of a cell
+SHOWN_PARTS = 4  # of an observation
+MAX_COLUMN_WIDTH = 60  # characters
 NO_EXPERT = "no expert"
+NOT_MEASURED = "–"
+TASK_COLUMNS = (
+    "task", "observation", "action", "tokens", "compact", "limit", "expert", "random", "expert score", "published",
+)  # fmt: skip
+SPEED_COLUMN = "episodes/hour"
+EXPERT_COLUMNS = ("task", "kind", "labels", "policy", "hash", "score", "episodes", "date")
 
 
 def print_tasks(tasks: list[str], speed_seconds: float = 0.0) -> None:
-    """A line for each task; one that cannot run here says why, and the others are listed all the same.
+    """Prints one line per task. A task that cannot run on this machine gets a line with the reason.
 
-    speed_seconds: how long each expert plays here to tell its episodes per hour; 0: not at all.
+    Args:
+        tasks: names of tasks.
+        speed_seconds: time for which each expert plays to measure its episodes per hour. 0: not measured.
     """
-    head = [
-        "task",
-        "observation",
-        "action",
-        "tokens",
-        "compact",
-        "limit",
-        "expert",
-        "random",
-        "expert score",
-        "published",
-    ]
-    rows = [head + ["episodes/hour"] * bool(speed_seconds)]
-    for task in _shown(tasks) if speed_seconds else tasks:
+    lines = [[*TASK_COLUMNS, SPEED_COLUMN] if speed_seconds else [*TASK_COLUMNS]]
+    for task in _with_progress_bar(tasks) if speed_seconds else tasks:
         try:
-            row = _layout(task_spec(task)) + _scores(task)
+            cells = _layout_cells(task_spec(task)) + _score_cells(task)
             if speed_seconds:
-                row.append(_speed(task, speed_seconds))
-        except Exception as error:  # whatever a suite's packages raise on this machine is that task's line alone
-            row = [f"cannot run here: {brief(error)}"]
-        rows.append([task, *row])
-    _print(rows)
+                cells.append(_episodes_per_hour(task, speed_seconds))
+        except Exception as error:  # a suite's packages may raise anything; the other tasks are still listed
+            cells = [f"cannot run here: {brief(error)}"]
+        lines.append([task, *cells])
+    _print_aligned(lines)
 
 
 def print_experts(tasks: list[str]) -> None:
-    """A line for each task: its expert, whether it can label another policy's rollout, and when it was measured."""
+    """Prints one line per task: its expert, whether it can label another policy's rollout, and its measured score.
+
+    Args:
+        tasks: names of tasks.
+    """
     from actors.experts.registry import find_kind
 
-    rows = [["task", "kind", "labels", "policy", "hash", "score", "episodes", "date"]]
+    lines = [[*EXPERT_COLUMNS]]
     for task in tasks:
         entry = task_entry(task)
         kind = find_kind(task, entry.expert) if entry.expert else None
         labels = "yes" if kind and kind.labels else "no"
-        score = ["–", "–", "", "", ""]
+        score = [NOT_MEASURED, NOT_MEASURED, "", "", ""]
         with contextlib.suppress(InputError):
             reference = load_reference(task)
             if not reference.expert_is_random:
                 expert = reference.expert
                 score = [expert.policy, expert.policy_hash, _interval(expert), str(expert.episodes), expert.date]
-        rows.append([task, entry.expert or NO_EXPERT, labels, *score])
-    _print(rows)
+        lines.append([task, entry.expert or NO_EXPERT, labels, *score])
+    _print_aligned(lines)
 
 
-def _shown(tasks: list[str]) -> Iterator[str]:
-    """The tasks, with a bar that moves while each plays."""
+def _with_progress_bar(tasks: list[str]) -> Iterator[str]:
     from rich.progress import track
 
     from gato_dist.utils.console import make_console
@@ -75,77 +74,81 @@ def _shown(tasks: list[str]) -> Iterator[str]:
     yield from track(tasks, "tasks", console=console, transient=True, disable=not console.is_terminal)
 
 
-def _print(rows: list[list[str]]) -> None:
-    """A line for each row, its cells below one another; a row of two cells ends with a message.
+def _print_aligned(lines: list[list[str]]) -> None:
+    """Prints one line per list of cells, with aligned columns. Lines of two cells do not affect the widths.
 
-    A line is a task, however wide the terminal: it folds lines better than a table folds its columns. Few cells are
-    wider than `WIDEST`, and move the rest of their line rather than everybody's.
+    Plain lines, not a rich table: on a narrow terminal a folded line reads better than folded columns. A cell above
+    the greatest width moves only the rest of its own line.
     """
-    columns = zip(*(row for row in rows if len(row) > 2), strict=True)
-    widths = [min(max(map(len, column)), WIDEST) for column in columns]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip())
+    columns = zip(*(cells for cells in lines if len(cells) > 2), strict=True)
+    widths = [min(max(map(len, column)), MAX_COLUMN_WIDTH) for column in columns]
+    for cells in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)).rstrip())
 
 
-def _layout(spec: TaskSpec) -> list[str]:
+def _layout_cells(spec: TaskSpec) -> list[str]:
     text = "+text" if any(part.modality is Modality.TEXT for part in spec.observations) else ""
     tokens = [f"{min_step_tokens(spec, 'paper')}{text}", f"{min_step_tokens(spec, 'compact')}{text}"]
-    parts = ", ".join(_part(part) for part in spec.observations[:PARTS])
-    if len(spec.observations) > PARTS:
-        parts += f" and {len(spec.observations) - PARTS} more"
-    return [parts, _action(spec.action), *tokens, str(spec.max_steps or "its own")]
+    parts = ", ".join(_part_cell(part) for part in spec.observations[:SHOWN_PARTS])
+    if len(spec.observations) > SHOWN_PARTS:
+        parts += f" and {len(spec.observations) - SHOWN_PARTS} more"
+    return [parts, _action_cell(spec.action), *tokens, str(spec.max_steps or "its own")]
 
 
-def _part(part: ObservationSpec) -> str:
+def _part_cell(part: ObservationSpec) -> str:
+    if part.modality is Modality.TEXT:
+        return f"{part.name} text"
     shape = "×".join(map(str, part.shape)) or "1"
     values = f"<{part.num_values}" if part.num_values else ""
-    return f"{part.name} {'text' if part.modality is Modality.TEXT else shape + values}"
+    return f"{part.name} {shape}{values}"
 
 
-def _action(action: ActionSpec) -> str:
+def _action_cell(action: ActionSpec) -> str:
     if action.modality is Modality.CONTINUOUS:
         return f"{action.size} floats"
     counts = sorted(set(action.num_values))
     return ("" if action.size == 1 else f"{action.size} × ") + f"one of {'…'.join(map(str, counts))}"
 
 
-def _scores(task: str) -> list[str]:
+def _score_cells(task: str) -> list[str]:
+    """Returns the expert's kind, the random and the expert score, and the published scores."""
     entry = task_entry(task)
     published = ", ".join(
-        f"{row.source} {row.expert:g}" + (f", human {row.human:g}" if row.human is not None else "")
-        for row in published_scores(task)
+        f"{score.source} {score.expert:g}" + (f", human {score.human:g}" if score.human is not None else "")
+        for score in published_scores(task)
     )
     try:
         reference = load_reference(task)
     except InputError:
-        return [entry.expert or NO_EXPERT, "–", "–", published]
+        return [entry.expert or NO_EXPERT, NOT_MEASURED, NOT_MEASURED, published]
     if reference.expert_is_random:
-        return [NO_EXPERT, _interval(reference.random), "–", published]
-    return [_kind(entry.expert, reference), _interval(reference.random), _interval(reference.expert), published]
+        return [NO_EXPERT, _interval(reference.random), NOT_MEASURED, published]
+    kind = _expert_cell(entry.expert, reference)
+    return [kind, _interval(reference.random), _interval(reference.expert), published]
 
 
-def _kind(expert: str, reference: Reference) -> str:
+def _expert_cell(expert: str, reference: Reference) -> str:
     return expert if reference.expert.mean > reference.random.mean else f"{NO_EXPERT} ({expert} ≤ random)"
 
 
 def _interval(score: Score) -> str:
-    """The mean and half of its 95 % interval (normal approximation)."""
+    """Returns the mean and half of its 95 % confidence interval (normal approximation)."""
     return f"{score.mean:.2f} ± {1.96 * score.std / score.episodes**0.5:.2f}"
 
 
-def _speed(task: str, seconds: float) -> str:
-    """Episodes an hour of one environment's expert, from those that ended within `seconds`, and from one at least."""
+def _episodes_per_hour(task: str, seconds: float) -> str:
+    """Plays the task's expert in one environment for at least `seconds` and at least one episode."""
     from actors.experts.registry import make_expert
     from actors.rollout import episodes
 
     try:
-        made = make_expert(task, [0])
+        demonstrator = make_expert(task, [0])
     except InputError:
-        return "–"
-    began, ended = time.monotonic(), 0
-    with contextlib.closing(made.env):
-        played = episodes(made.env, made.policy, made.provenance())
-        while ended == 0 or time.monotonic() - began < seconds:
+        return NOT_MEASURED
+    started, count = time.monotonic(), 0
+    with contextlib.closing(demonstrator.env):
+        played = episodes(demonstrator.env, demonstrator.policy, demonstrator.provenance())
+        while count == 0 or time.monotonic() - started < seconds:
             next(played)
-            ended += 1
-    return f"{3600 * ended / (time.monotonic() - began):,.0f}"
+            count += 1
+    return f"{3600 * count / (time.monotonic() - started):,.0f}"

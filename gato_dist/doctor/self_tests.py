@@ -1,7 +1,7 @@
-"""Doctor's self-tests: a few steps of every suite, and a row through Reverb.
+"""Doctor's self-tests: a few steps in every suite, and one sequence through Reverb.
 
-Each in a process of its own: one that crashes or hangs is one finding, and the others go on.
-`python -m gato_dist.doctor.self_tests TASK|reverb` is such a process; its last line is what it found.
+Each runs in its own process, so that a crash or a hang becomes one finding and the others go on.
+`python -m gato_dist.doctor.self_tests TASK|reverb` is such a process. Its last line is its result.
 """
 
 import contextlib
@@ -10,48 +10,76 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import NoReturn
 
-from gato_dist.doctor.finding import Finding
-from gato_dist.errors import brief
+from gato_dist.doctor.finding import Check, Finding
 from gato_dist.tasks import task_table
 from gato_dist.utils.missing_packages import reverb_advice
 
-SECONDS = 90.0  # of a machine that is busy; a suite takes a few
+TIMEOUT_SECONDS = 90.0  # on a busy machine; a suite takes a few seconds
 STEPS = 20
 REVERB = "reverb"
+FAILED, PACKAGE_MISSING = 1, 3  # exit codes of a self-test's process
+MAX_MESSAGE = 200  # characters
 
 
-def suites() -> dict[str, str]:
-    """The first task of every suite that is listed."""
-    found: dict[str, str] = {}
+@dataclass(frozen=True)
+class Outcome:
+    """How a self-test ended.
+
+    Attributes:
+        passed: whether it passed.
+        message: its result, or why it failed.
+        package_missing: whether it failed because a package cannot be imported.
+    """
+
+    passed: bool
+    message: str
+    package_missing: bool = False
+
+
+def make_self_tests() -> list[Check]:
+    """Returns the self-test of Reverb, and one of the first task of every suite."""
+    suites = [Check(suite, partial(check_suite, suite, task)) for suite, task in first_tasks().items()]
+    return [Check("Reverb", check_reverb), *suites]
+
+
+def first_tasks() -> dict[str, str]:
+    """Returns the first listed task of every suite, by suite."""
+    tasks: dict[str, str] = {}
     for name, entry in task_table().items():
-        found.setdefault(entry.suite, name)
-    return found
+        tasks.setdefault(entry.suite, name)
+    return tasks
 
 
-def suite_test(suite: str, task: str) -> Finding:
-    state, said = run_apart([task], SECONDS)
-    if state:
-        return Finding(suite, "ok", f"{task}: {said}")
-    return Finding(
-        suite, "warning", f"{task}: {said}", "leave its tasks out; pip install 'gato-dist[suites]' may mend it"
-    )
+def check_suite(suite: str, task: str) -> Finding:
+    """Plays a few steps of a task."""
+    outcome = run_in_process(task, TIMEOUT_SECONDS)
+    found = f"{task}: {outcome.message}"
+    if outcome.passed:
+        return Finding(suite, "ok", found)
+    return Finding(suite, "warning", found, "leave out its tasks, or try: pip install 'gato-dist[suites]'")
 
 
-def reverb_test() -> Finding:
-    state, said = run_apart([REVERB], SECONDS)
-    if state:
-        return Finding("Reverb", "ok", said)
-    missing = said.startswith(("ImportError", "ModuleNotFoundError"))
-    advice = reverb_advice() if missing else "it is installed, but does not work here; until then: train --data"
-    return Finding("Reverb", "problem", said, advice)
+def check_reverb() -> Finding:
+    """Writes a sequence to a replay server and reads it back."""
+    outcome = run_in_process(REVERB, TIMEOUT_SECONDS)
+    if outcome.passed:
+        return Finding("Reverb", "ok", outcome.message)
+    broken = "it is installed, but does not work here; train from a dataset with --data instead"
+    return Finding("Reverb", "problem", outcome.message, reverb_advice() if outcome.package_missing else broken)
 
 
-def run_apart(words: list[str], seconds: float) -> tuple[bool, str]:
-    """Whether a self-test ended well, and its last line or how it ended."""
-    command = [sys.executable, "-m", "gato_dist.doctor.self_tests", *words]
+def run_in_process(name: str, seconds: float) -> Outcome:
+    """Runs a self-test in its own process.
+
+    Args:
+        name: a task's name, or `reverb`.
+        seconds: time limit.
+    """
+    command = [sys.executable, "-m", "gato_dist.doctor.self_tests", name]
     quiet = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONIOENCODING": "utf-8",
@@ -65,35 +93,36 @@ def run_apart(words: list[str], seconds: float) -> tuple[bool, str]:
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        return False, f"gave no answer within {seconds:.0f} s"
+        return Outcome(False, f"gave no answer within {seconds:.0f} s")
     finally:
-        # With what it started, a game of VizDoom for instance.
+        # Together with its children, such as a game of VizDoom.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    lines = (out if process.returncode == 0 else err or out).strip().splitlines() or [""]
-    if process.returncode < 0:
-        return False, f"crashed ({signal.Signals(-process.returncode).name})"
-    return process.returncode == 0, lines[-1][:200]
+    code = process.returncode
+    if code < 0:
+        return Outcome(False, f"crashed ({signal.Signals(-code).name})")
+    lines = (out if code == 0 else err or out).strip().splitlines() or [""]
+    return Outcome(code == 0, lines[-1][:MAX_MESSAGE], package_missing=code == PACKAGE_MISSING)
 
 
-def play(task: str) -> str:
-    """A few steps of a uniform policy; says how fast they were."""
+def play_steps(task: str) -> str:
+    """Plays a few steps with a uniform policy. Returns how long they took."""
     from actors.experts.registry import make_expert
     from actors.rollout import rollout
 
-    began = time.monotonic()
-    player = make_expert(task, [0], kind="random")
+    started = time.monotonic()
+    demonstrator = make_expert(task, [0], kind="random")
     ready = time.monotonic()
-    with contextlib.closing(player.env):
-        for step, _ in enumerate(rollout(player.env, player.policy), 1):
+    with contextlib.closing(demonstrator.env):
+        for step, _ in enumerate(rollout(demonstrator.env, demonstrator.policy), 1):
             if step == STEPS:
                 break
-    return f"{STEPS} steps in {time.monotonic() - ready:.2f} s, made in {ready - began:.1f} s"
+    return f"{STEPS} steps in {time.monotonic() - ready:.2f} s, made in {ready - started:.1f} s"
 
 
 def write_and_read() -> str:
-    """A row into a replay server of its own and out of it again."""
+    """Writes a sequence to a new replay server and reads it back. Returns how long it took."""
     import numpy as np
 
     from gato_dist.config.process_sections import ReplayConfig
@@ -105,32 +134,30 @@ def write_and_read() -> str:
     shape = SequenceShape(length=16)
     server = start_server({"test": shape}, ReplayConfig(min_size=1))
     address = f"localhost:{server.port}"
-    began = time.monotonic()
+    started = time.monotonic()
     empty = {name: np.zeros((1, *dims), dtype) for name, (dims, dtype) in Sequences.signature(shape).items()}
-    row = Sequences(**empty | {"item_id": np.array([7])})
+    written = Sequences(**empty | {"item_id": np.array([7])})
     with SequenceWriter(address, "test", lambda: False) as writer:
-        writer.write(row)
-    back = next(table_sequences(address, "test", shape, block=1))
-    if int(back.item_id[0]) != 7:
-        raise RuntimeError("what was read is not what was written")
+        writer.write(written)
+    read = next(table_sequences(address, "test", shape, block=1))
+    if int(read.item_id[0]) != 7:
+        raise RuntimeError("another sequence was read than the one that was written")
     server.stop()
-    return f"a row written and read on a port that this machine alone reaches, in {time.monotonic() - began:.2f} s"
+    seconds = time.monotonic() - started
+    return f"a sequence was written and read in {seconds:.2f} s, on a port that only this machine reaches"
 
 
-def main(word: str) -> None:
+def main(name: str) -> NoReturn:
+    """Runs a self-test in this process and exits: with 0, or after one line on stderr with another code."""
     try:
-        said = write_and_read() if word == REVERB else play(word)
-    except Exception as error:  # whatever a suite's packages raise is what there is to tell
-        sys.exit(f"{type(error).__name__}: {brief(error, limit=None)}")
-    print(said, flush=True)
-    # Some libraries crash on their way out, of which nobody needs to hear.
+        result = write_and_read() if name == REVERB else play_steps(name)
+    except Exception as error:  # the packages of a suite may raise anything
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        sys.exit(PACKAGE_MISSING if isinstance(error, ImportError) else FAILED)
+    print(result, flush=True)
+    # Without the libraries' clean-up: some of them crash there.
     os._exit(0)
 
-
-SELF_TESTS: tuple[Callable[[], Finding], ...] = (
-    reverb_test,
-    *(partial(suite_test, suite, task) for suite, task in suites().items()),
-)
 
 if __name__ == "__main__":
     main(sys.argv[1])

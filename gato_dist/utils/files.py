@@ -110,7 +110,7 @@ def is_disk_full(error: BaseException) -> bool:
     # Native libraries quote the system's error, by number or, as TensorFlow does, by its text.
     quoted = re.search(r"(?:os error|[Ee]rrno) (\d+)", str(error))
     number = int(quoted[1]) if quoted else getattr(error, "errno", None)
-    texts = map(os.strerror, (errno.ENOSPC, errno.EDQUOT))
+    texts = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), FULL_DISK_ADVICE)
     return number in FULL_DISK_CODES or any(text in str(error) for text in texts)
 
 

@@ -30,7 +30,7 @@ from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.manifest import seal
 from gato_dist.utils.typed_json import as_numbers
 from learner.best_weights import read_best
-from learner.checkpoint import export_checkpoint, read_contents
+from learner.checkpoint import export_weights, read_contents
 from learner.weights_file import _checksum, read_weights_file
 from replay.dataset.dataset import Dataset, read_settings
 from replay.dataset.shards import Shard, write_shard
@@ -61,7 +61,7 @@ def change(path: Path, *keys, to) -> None:
 def good(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("good")
     small_folder(root / "checkpoints", 1)
-    export_checkpoint(root / "checkpoints/step-00000001", root / "weights.safetensors")
+    export_weights(root / "checkpoints/step-00000001", root / "weights.safetensors")
     return root
 
 

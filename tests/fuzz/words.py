@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from gato_dist.cli.main import _parse
+from gato_dist.cli.main import make_parser
+from gato_dist.cli.parser import parse_command
 from gato_dist.config.run_config import load_config
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
@@ -90,7 +91,7 @@ def bad_arguments(draw: Draw, folder: Path) -> Act:
 
 def _parsed(words: list[str]) -> None:
     try:
-        _parse(words)
+        parse_command(make_parser(), words)
     except SystemExit as end:
         if end.code not in (0, 2):
             raise RuntimeError(f"exit code {end.code}") from end

@@ -24,7 +24,7 @@ from learner.checkpoint import (
     Snapshot,
     build_model,
     data_position,
-    export_checkpoint,
+    export_weights,
     load_for_acting,
     read_contents,
 )
@@ -231,7 +231,7 @@ def test_an_exported_file_loads_like_its_checkpoint(tmp_path, capsys):
     for name, tensor in theirs[2].state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])
     with pytest.raises(InputError, match="exists already"):
-        export_checkpoint(tmp_path / "step-00000003", out)
+        export_weights(tmp_path / "step-00000003", out)
     capsys.readouterr()
     for path in (out, tmp_path / "step-00000003"):
         assert main(["checkpoint", "info", str(path)]) == 0
@@ -242,7 +242,7 @@ def test_an_exported_file_loads_like_its_checkpoint(tmp_path, capsys):
 def test_a_damaged_weights_file_is_refused(tmp_path, damage):
     small_folder(tmp_path, 3)
     out = tmp_path / "weights.safetensors"
-    export_checkpoint(tmp_path / "step-00000003", out)
+    export_weights(tmp_path / "step-00000003", out)
     damage(out)
     with pytest.raises(InputError, match=r"weights.safetensors.*damaged"):
         read_contents(out)

@@ -9,7 +9,7 @@ import pytest
 from gato_dist.errors import InputError
 from gato_dist.scores.table import MeanPoint
 from learner.best_weights import BestWeights, read_best
-from learner.checkpoint import Counters, Snapshot, export_checkpoint
+from learner.checkpoint import Counters, Snapshot, export_weights
 from learner.checkpoint_folder import CheckpointFailed, CheckpointFolder
 from learner.train import train
 from tests.learner.test_train import FakeHost, make_batch, make_config, make_tokenizer, run
@@ -87,5 +87,5 @@ def test_an_export_that_does_not_fit_names_its_file(tmp_path):
     run(tmp_path / "run", FakeHost())
     with small_disk(tmp_path / "disk", 8) as disk:
         with pytest.raises(InputError, match=r"^--out: .*/disk/out\.safetensors: cannot be written: no space left"):
-            export_checkpoint(CheckpointFolder(tmp_path / "run", 1).newest(), disk / "out.safetensors")
+            export_weights(CheckpointFolder(tmp_path / "run", 1).newest(), disk / "out.safetensors")
         assert list(disk.iterdir()) == []

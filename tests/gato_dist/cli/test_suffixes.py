@@ -1,4 +1,4 @@
-"""Names of files that are given and written may end in capitals."""
+"""Suffixes of files may be in capital letters, for files that are read and files that are written."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.gato_dist.report.test_compare import make_run
 HOPPER = "mujoco/hopper"
 
 
-def test_a_video_is_written_under_a_name_in_capitals(tmp_path):
+def test_videos_are_written_with_suffixes_in_capitals(tmp_path):
     for name, kind in (("a.GIF", b"GIF8"), ("a.Mp4", b"ftyp")):
         check_video(tmp_path / name)
         film = Film(tmp_path / name, 5)
@@ -26,7 +26,7 @@ def test_a_video_is_written_under_a_name_in_capitals(tmp_path):
     assert Image.open(tmp_path / "a.GIF").n_frames == 2
 
 
-def test_a_policy_is_read_from_a_name_in_capitals(tmp_path):
+def test_a_policy_is_read_from_a_file_with_a_suffix_in_capitals(tmp_path):
     shipped = find_policy(HOPPER)
     for path in (shipped, shipped.with_suffix(".json")):
         suffix = ".SafeTensors" if path == shipped else ".json"
@@ -35,13 +35,13 @@ def test_a_policy_is_read_from_a_name_in_capitals(tmp_path):
     assert found.digest == load_policy(shipped, task_spec(HOPPER)).digest
 
 
-def test_runs_are_compared_in_a_page_in_capitals(tmp_path):
+def test_compare_writes_a_page_with_a_suffix_in_capitals(tmp_path):
     folders = [make_run(tmp_path / name, {"a/x": [0.5]}) for name in ("one", "two")]
     assert main(["compare", *map(str, folders), "--out", str(tmp_path / "PAGE.HTML")]) == 0
     assert "<html" in (tmp_path / "PAGE.HTML").read_text("utf-8")
 
 
-def test_a_suite_of_ones_own_may_be_a_file_in_capitals(tmp_path, monkeypatch):
+def test_a_users_task_file_may_have_a_suffix_in_capitals(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("gato_tasks").mkdir()
     Path("gato_tasks/mine.YAML").write_text("family: mujoco\ntasks: {hop: {env: Hopper-v4}}\n", "utf-8")

@@ -1,4 +1,4 @@
-"""`gato-dist experts train`: what is trained acts, resumes, and is refused in one line where the input is wrong."""
+"""`gato-dist experts train`: trained policies act and resume; wrong input is refused in one line."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from actors.evaluate import evaluate_expert
 from actors.experts.rl.checkpoint import CheckpointExpert
 from actors.experts.rl.preprocess import FrameStack, preprocess
 from gato_dist.cli.main import main
-from gato_dist.commands.expert_training import parse_overrides
+from gato_dist.commands.expert_training import parse_settings
 from gato_dist.envs.registry import task_spec
 from tests.actors.experts.rl.test_checkpoint import observations_of
 
@@ -31,7 +31,7 @@ def job_of(tmp_path, task, given, steps):
 
 
 def predictions(job, observations, count):
-    """What stable-baselines3's own model answers, resumed from the job's folder."""
+    """Returns the actions of stable-baselines3's own model, resumed from the job's folder."""
     env, model = _make(job, _read_state(job.folder))
     spec = task_spec(job.task)
     stack = FrameStack(count, env._rule.stack)
@@ -49,7 +49,7 @@ def predictions(job, observations, count):
         ("procgen/coinrun", PPO | {"hidden": [], "n_steps": 16, "batch_size": 32, "n_epochs": 1}, 32),
     ],
 )
-def test_a_trained_policy_acts_as_the_model(tmp_path, task, given, steps):
+def test_a_trained_policy_acts_like_stable_baselines3s_model(tmp_path, task, given, steps):
     job = job_of(tmp_path, task, given, steps)
     assert train_expert(job, False, lambda progress: None) == steps
     spec = task_spec(task)
@@ -62,7 +62,7 @@ def test_a_trained_policy_acts_as_the_model(tmp_path, task, given, steps):
 
 
 @pytest.mark.parametrize("given", [PPO, SAC])
-def test_resuming_goes_on_where_it_stopped(tmp_path, given):
+def test_a_resumed_training_continues_with_its_parameters_and_optimizer(tmp_path, given):
     train_expert(job_of(tmp_path, CARTPOLE, given, 128), False, lambda progress: None)
     job = job_of(tmp_path, CARTPOLE, given, 384)
     before = _read_state(job.folder)
@@ -80,27 +80,27 @@ def test_resuming_goes_on_where_it_stopped(tmp_path, given):
     assert after["parameters"][optimizer]["state"][0]["step"] > before["parameters"][optimizer]["state"][0]["step"]
 
 
-def command(*words):
-    return main(["experts", "train", CARTPOLE, *words])
+def train_cartpole(*arguments):
+    return main(["experts", "train", CARTPOLE, *arguments])
 
 
 def test_an_interrupted_training_is_saved_and_resumes_from_the_command_line(tmp_path, monkeypatch, capsys):
     import actors.experts.rl.train as module
 
     monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("gato_dist.commands.expert_training.EPISODES", 2)
+    monkeypatch.setattr("gato_dist.commands.expert_training.SCORED_EPISODES", 2)
 
     def interrupt(self, progress):
         if progress.steps >= 100:
             raise KeyboardInterrupt
 
-    words = [f"{key}={json.dumps(value)}" for key, value in SAC.items()] + ["--out", str(tmp_path / "out")]
+    arguments = [f"{key}={json.dumps(value)}" for key, value in SAC.items()] + ["--out", str(tmp_path / "out")]
     with monkeypatch.context() as patch:
         patch.setattr("gato_dist.commands.expert_training.ProgressView.show", interrupt)
-        assert command(*words, "--steps", "200", "--seed", "3") == 130
+        assert train_cartpole(*arguments, "--steps", "200", "--seed", "3") == 130
     assert json.loads((tmp_path / "out" / "policy.json").read_text())["steps"] == 100
     assert "--resume" in capsys.readouterr().out
-    assert command("--out", str(tmp_path / "out"), "--resume") == 0
+    assert train_cartpole("--out", str(tmp_path / "out"), "--resume") == 0
     record = json.loads((tmp_path / "out" / "policy.json").read_text())
     assert (record["steps"], record["seed"], record["hyperparameters"]["batch_size"]) == (200, 3, 16)
     assert record["scores"]["expert"]["episodes"] == 2
@@ -111,7 +111,7 @@ def test_an_interrupted_training_is_saved_and_resumes_from_the_command_line(tmp_
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "expected"),
     [
         (["learning_rat=1"], ["learning_rat", "no such key", "learning_rate"]),
         (["learning_rate=-1"], ["learning_rate", "greater than 0"]),
@@ -120,15 +120,15 @@ def test_an_interrupted_training_is_saved_and_resumes_from_the_command_line(tmp_
         (["--resume"], ["no training to resume"]),
     ],
 )
-def test_wrong_settings_are_refused_by_key(tmp_path, capsys, words, says):
-    assert command(*words, "--out", str(tmp_path / "out")) == 2
+def test_a_wrong_setting_is_refused_by_key(tmp_path, capsys, arguments, expected):
+    assert train_cartpole(*arguments, "--out", str(tmp_path / "out")) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
-    assert all(word in line for word in says), line
+    assert all(text in line for text in expected), line
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_be_trained_is_refused(tmp_path, capsys):
+def test_unsupported_tasks_algorithms_and_folders_in_use_are_refused(tmp_path, capsys):
     out = ["--out", str(tmp_path / "out")]
     assert main(["experts", "train", "babyai/go-to-red-ball", *out]) == 2
     assert "text" in capsys.readouterr().err
@@ -136,38 +136,38 @@ def test_what_cannot_be_trained_is_refused(tmp_path, capsys):
     assert "ppo" in capsys.readouterr().err
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
-    assert command(*out) == 2
+    assert train_cartpole(*out) == 2
     assert "--resume" in capsys.readouterr().err
 
 
-def test_another_setting_does_not_fit_a_training_that_resumes(tmp_path, capsys):
+def test_a_resumed_training_refuses_other_settings_and_other_tasks(tmp_path, capsys):
     train_expert(job_of(tmp_path, CARTPOLE, SAC, 64), False, lambda progress: None)
-    assert command("hidden=[32]", "--out", str(tmp_path / "expert"), "--resume") == 2
+    assert train_cartpole("hidden=[32]", "--out", str(tmp_path / "expert"), "--resume") == 2
     assert "hidden" in capsys.readouterr().err
     assert main(["experts", "train", "ale/pong", "--out", str(tmp_path / "expert"), "--resume"]) == 2
     assert CARTPOLE in capsys.readouterr().err
 
 
-def test_without_stable_baselines_the_extra_is_named(tmp_path, monkeypatch, capsys):
+def test_missing_stable_baselines3_is_reported_with_its_extra(tmp_path, monkeypatch, capsys):
     for name in [name for name in sys.modules if name.startswith(("stable_baselines3", "actors.experts.rl.train"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "stable_baselines3", None)
-    assert command("--out", str(tmp_path / "out")) == 2
+    assert train_cartpole("--out", str(tmp_path / "out")) == 2
     line = capsys.readouterr().err
     assert "gato-dist[experts]" in line
     assert line.count("\n") == 1
 
 
-def test_overrides_are_plain_data():
-    assert parse_overrides(["hidden=[8, 8]", "learning_rate=3e-4", "decay=false"]) == {
+def test_settings_are_parsed_as_yaml_values():
+    assert parse_settings(["hidden=[8, 8]", "learning_rate=3e-4", "decay=false"]) == {
         "hidden": [8, 8],
         "learning_rate": "3e-4",
         "decay": False,
     }
 
 
-def test_a_pole_is_balanced_after_seconds_of_training(tmp_path):
-    """A task of gymnasium's own, whose environments can only be stepped together; a few thousand steps solve it."""
+def test_a_short_training_balances_the_pole(tmp_path):
+    """Gymnasium's CartPole, whose environments can only be stepped together, is solved in a few thousand steps."""
     given = {"n_steps": 32, "batch_size": 256, "n_epochs": 20, "learning_rate": 1e-3, "gamma": 0.98}
     job = job_of(tmp_path, "gymnasium/CartPole-v1", given, 8_192)
     train_expert(job, False, lambda progress: None)

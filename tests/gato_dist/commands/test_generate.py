@@ -1,4 +1,4 @@
-"""The whole chain of captions: files, rows, training with the command, and the command that writes them again."""
+"""Corpora from files to text: `gato-dist train` learns captions, `gato-dist generate` writes them."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ MODEL = "{width: 64, layers: 1, heads: 2, key_size: 16, feed_forward: 128, patch
 
 
 def write_squares(folder: Path) -> Path:
-    """Four squares with captions, and a configuration that learns them."""
+    """Writes four coloured squares with captions. Returns the config of a run that learns them."""
     lines = []
     for name, colour in COLOURS.items():
         image = Image.new("RGB", (32, 32))
@@ -49,14 +49,14 @@ data: {{loaders: 0}}
 
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory) -> Path:
-    """A folder with four squares, and a run that has learned them and whose data are gone."""
+    """Returns a folder with four squares and a run that has learned their captions. The captions are deleted."""
     folder = tmp_path_factory.mktemp("squares")
     assert main(["train", str(write_squares(folder)), "--run", str(folder / "run")]) == 0
     (folder / "captions.jsonl").unlink()
     return folder
 
 
-def test_a_tiny_model_learns_four_captions_and_the_command_writes_them(squares, capsys):
+def test_a_small_model_learns_four_captions_and_generate_writes_them(squares, capsys):
     checkpoint = str(squares / "run/checkpoints/step-00000090")
     assert "losses squares " in (squares / "run/log.txt").read_text()
     for name in COLOURS:
@@ -69,23 +69,21 @@ def test_a_tiny_model_learns_four_captions_and_the_command_writes_them(squares, 
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
-        (["--image", "squares.yaml"], "--image: squares.yaml is no image that can be read"),
-        (["--image", "gone.png"], "--image: gone.png is no image that can be read"),
+        (["--image", "squares.yaml"], "--image: squares.yaml cannot be read as an image"),
+        (["--image", "gone.png"], "--image: gone.png cannot be read as an image"),
         ([], "--image: is missing"),
         (["--image", "red.png", "--text", "a " * 60], "62 tokens leave no room in a window of 48"),
     ],
 )
-def test_what_generate_cannot_use_is_named(squares, capsys, monkeypatch, words, message):
+def test_a_prompt_that_the_model_cannot_continue_is_refused(squares, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(squares)
-    assert main(["generate", "run/checkpoints/step-00000090", *words]) == 2
+    assert main(["generate", "run/checkpoints/step-00000090", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_dataset_without_tasks_and_a_corpus_without_files_are_refused_before_anything_is_written(
-    squares, capsys, tmp_path
-):
+def test_unusable_data_is_refused_before_the_run_folder_is_written(squares, capsys, tmp_path):
     config = str(squares / "squares.yaml")
     assert main(["train", config, "--data", str(tmp_path), "--run", str(tmp_path / "run")]) == 2
     assert "--data" in capsys.readouterr().err
@@ -99,7 +97,7 @@ def test_a_dataset_without_tasks_and_a_corpus_without_files_are_refused_before_a
 
 
 @pytest.mark.parametrize("scheme", ["paper", "disjoint"])
-def test_text_is_a_plain_target_in_both_vocabularies_beside_spread_actions(tmp_path, scheme):
+def test_the_loss_of_text_is_plain_cross_entropy_although_action_targets_are_spread(tmp_path, scheme):
     (tmp_path / "a.txt").write_text("red ball\n\ngo to the red ball\n")
     data = {
         "name": "x",
@@ -120,7 +118,7 @@ def test_text_is_a_plain_target_in_both_vocabularies_beside_spread_actions(tmp_p
     assert np.allclose(spread, plain, atol=1e-5)
 
 
-def test_corpora_and_tasks_share_batches_by_weight(tmp_path):
+def test_batches_mix_corpora_and_tasks_by_weight(tmp_path):
     (tmp_path / "a.txt").write_text("red ball\n\ngo\n")
     (tmp_path / "c.yaml").write_text(f"""
 name: both
@@ -148,7 +146,7 @@ def batches_of(config: RunConfig, tokenizer: Tokenizer, start: DataPosition | No
     return load_batches(sources, batch=4, lanes=2, tensor_size=tokenizer.tensor_size, position=position)
 
 
-def test_reading_goes_on_in_the_middle_of_a_chunk(tmp_path):
+def test_loading_resumes_in_the_middle_of_a_chunk(tmp_path):
     config = load_config(write_squares(tmp_path))
     tokenizer = Tokenizer(
         [], TextTokenizer.load(), scheme="disjoint", encoding="compact", statistics={}, text_size=None

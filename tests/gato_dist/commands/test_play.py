@@ -1,4 +1,4 @@
-"""Videos of real episodes: a frame for every step, whole or not there at all, and what is wrong said in one line."""
+"""`gato-dist play`: videos with one frame per step, no half-written files, and refusals in one line."""
 
 import ctypes
 import itertools
@@ -15,7 +15,7 @@ import torch
 from actors.evaluate import Evaluator
 from actors.experts.registry import make_expert
 from actors.rollout import rollout
-from gato_dist.commands.play import Camera, Request, play
+from gato_dist.commands.play import Camera, PlayOptions, play
 from gato_dist.config.run_config import parse_config
 from gato_dist.envs.pictures import draw_picture, draw_sokoban
 from gato_dist.envs.registry import make_env
@@ -53,25 +53,25 @@ def _seek(image, index: int) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def watched(path: Path) -> float:
-    """Seconds, as the file says."""
+def duration(path: Path) -> float:
+    """Returns the seconds that the file states."""
     if path.suffix == ".gif":
         image = Image.open(path)
         return sum(frame.info["duration"] for frame in ImageSequence.Iterator(image)) / 1000
     return imageio_ffmpeg.count_frames_and_secs(str(path))[1]
 
 
-def show(task: str, video: Path, capsys, **request) -> str:
-    """What `play` printed."""
-    play(Request(task, video, **request))
+def play_and_print(task: str, video: Path, capsys, **options) -> str:
+    """Returns what `play` printed."""
+    play(PlayOptions(task=task, video=video, **options))
     return capsys.readouterr().out
 
 
-def refuse(tmp_path: Path, *words: str, **env: str) -> str:
-    """The one line on stderr of a command that leaves nothing behind."""
+def refuse(tmp_path: Path, *arguments: str, **env: str) -> str:
+    """Returns the one line on stderr. Checks that the command wrote no file."""
     before = sorted(tmp_path.iterdir())
     done = subprocess.run(
-        [COMMAND, "play", *words], capture_output=True, text=True, cwd=tmp_path, env=os.environ | env, timeout=120
+        [COMMAND, "play", *arguments], capture_output=True, text=True, cwd=tmp_path, env=os.environ | env, timeout=120
     )
     assert done.returncode == 2, done.stdout + done.stderr
     lines = done.stderr.strip().splitlines()
@@ -80,29 +80,29 @@ def refuse(tmp_path: Path, *words: str, **env: str) -> str:
     return lines[0]
 
 
-def test_an_experts_video_has_a_frame_for_every_step(tmp_path, capsys):
-    said = show("babyai/go-to-local", tmp_path / "v.mp4", capsys, policy="expert", episodes=2)
-    steps = [int(number) for number in re.findall(r"(\d+) steps", said)]
+def test_an_experts_video_has_one_frame_per_step(tmp_path, capsys):
+    printed = play_and_print("babyai/go-to-local", tmp_path / "v.mp4", capsys, policy="expert", episodes=2)
+    steps = [int(number) for number in re.findall(r"(\d+) steps", printed)]
     assert len(steps) == 2
     seen = frames(tmp_path / "v.mp4")
     assert len(seen) == sum(steps)
-    assert f"{sum(steps)} frames" in said
+    assert f"{sum(steps)} frames" in printed
     assert min(seen.shape[1:3]) >= 256
     assert all(np.abs(one.astype(int) - other).max() > 50 for one, other in itertools.pairwise(seen))
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
 
 
 @pytest.mark.parametrize(("task", "name"), [("ale/pong", "v.gif"), ("procgen/coinrun", "v.mp4")])
-def test_a_random_policy_is_shown_for_as_long_as_asked(tmp_path, capsys, task, name):
-    said = show(task, tmp_path / name, capsys, policy="random", max_steps=30)
-    assert "30 steps, cut there" in said
+def test_max_steps_limits_the_video(tmp_path, capsys, task, name):
+    printed = play_and_print(task, tmp_path / name, capsys, policy="random", max_steps=30)
+    assert "30 steps, stopped by --max-steps" in printed
     seen = frames(tmp_path / name)
     assert len(seen) == 30
     assert seen[-1][:200].std() > 10
-    assert float(re.findall(r"([\d.]+) s\n", said)[-1]) == pytest.approx(watched(tmp_path / name), abs=0.06)
+    assert float(re.findall(r"([\d.]+) s\n", printed)[-1]) == pytest.approx(duration(tmp_path / name), abs=0.06)
 
 
-def test_a_checkpoint_is_shown_in_the_episodes_that_evaluation_scores(tmp_path, capsys):
+def test_a_checkpoint_plays_the_same_episodes_as_evaluation(tmp_path, capsys):
     config = parse_config(
         {
             "name": "t",
@@ -121,15 +121,15 @@ def test_a_checkpoint_is_shown_in_the_episodes_that_evaluation_scores(tmp_path, 
     folder.wait()
     path = folder.newest()
     scored = Evaluator(config, tokenizer).play(model, BALL, 3, 1)
-    said = show(BALL, tmp_path / "v.mp4", capsys, checkpoint=path, episodes=2, seed=1)
-    for episode, line in zip(scored[1:], said.splitlines(), strict=False):
+    printed = play_and_print(BALL, tmp_path / "v.mp4", capsys, checkpoint=path, episodes=2, seed=1)
+    for episode, line in zip(scored[1:], printed.splitlines(), strict=False):
         assert f"return {episode.episode_return:.2f}, {len(episode)} steps" in line
     assert len(frames(tmp_path / "v.mp4")) == sum(len(episode) for episode in scored[1:])
     with pytest.raises(InputError, match=f"checkpoint's tasks are {BALL}"):
-        show("ale/pong", tmp_path / "w.mp4", capsys, checkpoint=path)
+        play_and_print("ale/pong", tmp_path / "w.mp4", capsys, checkpoint=path)
 
 
-def test_a_frame_shows_what_the_policy_saw_when_it_acted():
+def test_the_camera_shows_the_observation_that_the_policy_acted_on():
     made = make_expert("procgen/coinrun", [5], kind="random")
     camera = Camera(made.env)
     for index, step in enumerate(rollout(camera, made.policy, once=True)):
@@ -140,7 +140,7 @@ def test_a_frame_shows_what_the_policy_saw_when_it_acted():
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "expected"),
     [
         (["ale/pongg", "--policy", "random", "--video", "v.mp4"], ["ale/pongg", "ale/pong"]),
         (["ale/pong", "--policy", "random", "--video", "v.avi"], ["v.avi", ".mp4", ".gif"]),
@@ -151,19 +151,19 @@ def test_a_frame_shows_what_the_policy_saw_when_it_acted():
         (["ale/pong", "--policy", "random", "--seed", "-1", "--video", "v.mp4"], ["--seed"]),
     ],
 )
-def test_wrong_input_is_refused_in_one_line(tmp_path, words, says):
-    line = refuse(tmp_path, *words)
-    assert all(word in line for word in says), line
+def test_wrong_input_is_refused_in_one_line(tmp_path, arguments, expected):
+    line = refuse(tmp_path, *arguments)
+    assert all(text in line for text in expected), line
 
 
-def test_a_machine_that_cannot_draw_says_what_to_install(tmp_path):
-    words = ["dm_control/reacher-easy", "--policy", "random", "--video", "v.mp4"]
-    line = refuse(tmp_path, *words, __EGL_VENDOR_LIBRARY_FILENAMES="/nonexistent")
+def test_a_machine_without_egl_is_told_what_to_install(tmp_path):
+    arguments = ["dm_control/reacher-easy", "--policy", "random", "--video", "v.mp4"]
+    line = refuse(tmp_path, *arguments, __EGL_VENDOR_LIBRARY_FILENAMES="/nonexistent")
     assert "libegl1" in line
     assert "EGL" in line
 
 
-def test_a_missing_library_names_its_extra(tmp_path):
+def test_a_missing_video_library_is_reported_with_its_extra(tmp_path):
     shadow = tmp_path / "shadow" / "imageio_ffmpeg"
     shadow.mkdir(parents=True)
     (shadow / "__init__.py").write_text("raise ImportError('no ffmpeg here')\n")
@@ -172,7 +172,7 @@ def test_a_missing_library_names_its_extra(tmp_path):
     assert "gato-dist[video]" in line
 
 
-def test_a_task_of_numbers_alone_has_no_picture():
+def test_a_task_without_images_or_renderer_is_refused():
     spec = TaskSpec(
         "gymnasium/Numbers-v0",
         (ObservationSpec("state", Modality.CONTINUOUS, (3,)),),
@@ -185,7 +185,7 @@ def test_a_task_of_numbers_alone_has_no_picture():
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "gif"])
-def test_what_fails_halfway_leaves_the_old_video(tmp_path, suffix):
+def test_an_error_while_filming_leaves_the_old_video(tmp_path, suffix):
     path = tmp_path / f"v.{suffix}"
     path.write_bytes(b"old")
     with pytest.raises(ZeroDivisionError), film(path, 10) as made:  # noqa: PT012
@@ -197,10 +197,10 @@ def test_what_fails_halfway_leaves_the_old_video(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("name", ["v.mp4", "v.gif"])
-def test_a_video_that_does_not_fit_is_not_passed_off_as_whole(tmp_path, name):
-    """A limit on the size of files stands for a full disk."""
-    words = [COMMAND, "play", "ale/freeway", "--policy", "random", "--max-steps", "150", "--video", name]
-    limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "-", *words]
+def test_a_full_disk_leaves_no_video(tmp_path, name):
+    """A limit on file sizes stands in for a full disk."""
+    arguments = [COMMAND, "play", "ale/freeway", "--policy", "random", "--max-steps", "150", "--video", name]
+    limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "-", *arguments]
     done = subprocess.run(limited, capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert done.returncode == 1, done.stdout + done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
@@ -208,7 +208,7 @@ def test_a_video_that_does_not_fit_is_not_passed_off_as_whole(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-def test_frames_are_large_even_and_their_pixels_square():
+def test_frames_are_enlarged_by_whole_pixels_to_even_sizes():
     picture = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
     large = enlarged(picture)
     assert large.shape == (258, 430, 3)
@@ -219,7 +219,7 @@ def test_frames_are_large_even_and_their_pixels_square():
     assert frame[257:, 425:].max() == frame[-1].max()  # no ink in the margin
 
 
-def test_sokoban_is_drawn_from_its_grid():
+def test_sokoban_is_drawn_from_its_grid_with_a_colour_per_kind_of_tile():
     grid = np.zeros((1, 2, 3, 2), np.uint8)
     grid[0, 0, :, 0] = 3, 4, 4  # the agent, a box, a box on its target
     grid[0, 0, 2, 1] = grid[0, 1, 0, 1] = 2
@@ -232,7 +232,7 @@ def test_sokoban_is_drawn_from_its_grid():
     assert len(colours) == 6
 
 
-def test_manipulation_draws_the_arm_and_goes_on_drawing_in_the_next_episode():
+def test_manipulation_is_drawn_in_every_episode():
     pytest.importorskip("dm_control")
     try:
         ctypes.CDLL("libEGL.so.1")

@@ -1,4 +1,4 @@
-"""What the tables say of a task."""
+"""The tables of `gato-dist tasks` and `gato-dist experts list`."""
 
 import pytest
 
@@ -12,28 +12,28 @@ RANDOM = Score(
 
 
 @pytest.fixture
-def printed(monkeypatch, capsys):
-    def of(expert: Score, show) -> str:
+def last_line(monkeypatch, capsys):
+    def print_task(expert: Score, print_table) -> str:
         monkeypatch.setattr(task_list, "load_reference", lambda task: Reference(RANDOM, expert, {}))
-        show(["mujoco/reacher"])
+        print_table(["mujoco/reacher"])
         return capsys.readouterr().out.splitlines()[-1]
 
-    return of
+    return print_task
 
 
-@pytest.mark.parametrize("show", [print_tasks, print_experts])
-def test_where_random_alone_was_played_no_expert_has_a_score(printed, show):
-    line = printed(RANDOM, show)
+@pytest.mark.parametrize("print_table", [print_tasks, print_experts])
+def test_a_task_with_a_random_score_alone_shows_no_expert_score(last_line, print_table):
+    line = last_line(RANDOM, print_table)
     assert "uniform" not in line
-    assert line.count("0.25") == (1 if show is print_tasks else 0)
+    assert line.count("0.25") == (1 if print_table is print_tasks else 0)
 
 
-def test_an_expert_no_better_than_random_is_called_none(printed):
+def test_an_expert_that_is_not_better_than_random_is_marked(last_line):
     worse = Score(
         mean=0.125, std=0.0, episodes=50, seed=0, policy="checkpoint", policy_hash="bb", success=None, date="2026-11-21"
     )
-    assert "no expert (checkpoint ≤ random)" in printed(worse, print_tasks)
+    assert "no expert (checkpoint ≤ random)" in last_line(worse, print_tasks)
     better = Score(
         mean=0.5, std=0.0, episodes=50, seed=0, policy="checkpoint", policy_hash="bb", success=None, date="2026-11-21"
     )
-    assert "no expert" not in printed(better, print_tasks)
+    assert "no expert" not in last_line(better, print_tasks)

@@ -66,7 +66,10 @@ def test_export_leaves_out_shards_without_kept_episodes(tmp_path, kind):
 @pytest.mark.parametrize("write", [export_jat, export_minari])
 def test_export_refuses_tasks_that_would_share_a_name_and_writes_nothing(write, tmp_path):
     specs = [replace(BUTTONS, name=name) for name in ("a/b-c_d", "a-b/c_d", "a/b-c.d")]
-    made = [replace(buttons(3, 0), provenance=Provenance(spec.name, 0, "fake", "")) for spec in specs]
+    made = [
+        replace(buttons(3, 0), provenance=Provenance(task=spec.name, seed=0, policy="fake", policy_hash=""))
+        for spec in specs
+    ]
     write_dataset(
         tmp_path / "set", [EpisodeStream(*each) for each in zip(specs, [[e] for e in made], strict=True)], "", ""
     )

@@ -18,7 +18,7 @@ def test_a_web_proxy_is_not_used(exempt):
             [sys.executable, "-m", "gato_dist.doctor.self_tests", "reverb"], capture_output=True, text=True, timeout=60,
             env=os.environ | dict.fromkeys(NAMES, url) | exempt,
         )  # fmt: skip
-        assert "a row written and read" in done.stdout, done.stderr
+        assert "a sequence was written and read" in done.stdout, done.stderr
         proxy.setblocking(False)
         with pytest.raises(BlockingIOError):
             proxy.accept()
