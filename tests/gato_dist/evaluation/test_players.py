@@ -10,7 +10,7 @@ from gato_dist.errors import InputError
 from gato_dist.evaluation.players import CheckpointRef, EpisodeScore, EvaluationOverrides, load_player
 from gato_dist.scores.references import load_reference
 from gato_dist.training.live import make_tokenizer
-from learner.checkpoint import Counters, Snapshot, build_model, content_hash, export_checkpoint
+from learner.checkpoint import Counters, Snapshot, build_model, content_hash, export_weights
 from learner.checkpoint_folder import CheckpointFolder
 from learner.optim import make_optimizer
 
@@ -43,7 +43,7 @@ def test_a_checkpoint_is_loaded_again_only_if_its_content_or_the_overrides_diffe
     assert reference.content_hash == content_hash(checkpoint)
     os.symlink(checkpoint, tmp_path / "latest")
     assert CheckpointRef.of(tmp_path / "latest") == reference
-    export_checkpoint(checkpoint, tmp_path / "one.safetensors")
+    export_weights(checkpoint, tmp_path / "one.safetensors")
     assert CheckpointRef.of(tmp_path / "one.safetensors").content_hash == content_hash(tmp_path / "one.safetensors")
 
 
