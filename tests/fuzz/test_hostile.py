@@ -290,7 +290,7 @@ def test_a_dataset_with_an_absolute_path_as_a_task_is_not_exported_there(tmp_pat
     write_dataset(tmp_path / "set", [EpisodeStream(ARM, [episode(5, 0)])], "fake", "by hand")
     (manifest,) = (tmp_path / "set/toy.arm").glob("*.json")
     change(manifest, "spec", "name", to=f"{tmp_path}/escaped")
-    with pytest.raises(InputError, match="no name of a task"):
+    with pytest.raises(InputError, match="not a valid task name"):
         export_minari(Dataset.open(tmp_path / "set"), tmp_path / "minari")
     assert {path.name for path in tmp_path.iterdir()} == {"set"}
 

@@ -93,8 +93,8 @@ def test_sequences_are_read_as_they_were_written(server):
         with continuing_expert(server, table):
             read = SequenceStream(table_sequences(address(server), table, shape, block=4)).take(6)
         for index, item in enumerate(read.item_id):
-            written = sequences.row(int(item)) if item < 1000 else make_sequences(shape, 1, int(item)).row(0)
-            found = read.row(index)
+            written = sequences.item(int(item)) if item < 1000 else make_sequences(shape, 1, int(item)).item(0)
+            found = read.item(index)
             assert all(np.array_equal(written[name], found[name]) for name in written)
 
 
