@@ -112,7 +112,7 @@ WRONG = [
     (COUNT, {"seen": {0: 1, 1: 1, 2: None}}, "state, step 2: object where int64 belongs"),
     (spaces.MultiDiscrete([2, 9]), {"seen": {1: np.array([5, 5])}}, r"state, step 1: 5 lies outside \[0, 1\]"),
     (WORDS, {"seen": {2: "far too long"}}, "state, step 2: a text of 12 characters, the space holds 8"),
-    (WORDS, {"seen": {2: 7}}, "state, step 2: int instead of a text"),
+    (WORDS, {"seen": {2: 7}}, "state, step 2: int in place of a text"),
     (spaces.Text(8, charset="go n"), {"seen": {2: "go up"}}, "state, step 2: a text with 'p', which is not in"),
     (spaces.Dict({"a": COUNT, "b": NUMBERS}), {"seen": {0: {"a": 1}}}, "b, step 0: is missing"),
 ]  # fmt: skip

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.gato_dist.tokens.test_image_files import IMAGES
 
 from gato_dist.errors import InputError
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
@@ -14,6 +13,7 @@ from replay.dataset.dataset import Dataset
 from replay.dataset.writing import write_dataset
 from replay.formats.jat_export import export_jat
 from replay.formats.jat_import import read_jat
+from tests.gato_dist.tokens.test_image_files import IMAGES
 from tests.support.episodes import arm, buttons, episodes_of, toy_dataset
 from tests.support.foreign_datasets import foreign_jat, jat_images
 
