@@ -24,6 +24,7 @@ from gato_dist.plots.charts import (
 from gato_dist.plots.drawing import FONT, Points, escape, number_text, score_text
 from gato_dist.plots.profiles import SOME_TASKS, profile_svg
 from gato_dist.records.cost import Cost
+from gato_dist.records.quarantine import Quarantined, read_quarantine
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.records.usage import gato_episodes, histogram, read_usage, rows_of
 from gato_dist.report.run_page_parts import TILE_STYLE, mean_curve_html, measured_text, quarantine_html, tiles_html
@@ -31,7 +32,6 @@ from gato_dist.scores.bootstrap import Estimate
 from gato_dist.scores.results import ALL_TASKS, EpisodeLog, TaskResult, aggregates, human_sources
 from gato_dist.scores.table import ScoreRow, ScoreTable
 from gato_dist.sources import Source
-from gato_dist.supervisor.quarantine import Quarantined, read_quarantine
 from gato_dist.utils.files import replace_text
 from gato_dist.utils.locks import hold_file
 from replay.usage import BINS, bin_name

@@ -8,9 +8,9 @@ from gato_dist.plots.charts import newest_rows
 from gato_dist.plots.drawing import Points, escape, number_text
 from gato_dist.plots.profiles import curves_svg
 from gato_dist.records.cost import Cost
+from gato_dist.records.quarantine import Quarantined
 from gato_dist.scores.results import ALL_TASKS, TaskResult, aggregate
 from gato_dist.scores.table import ScoreRow, mean_curve
-from gato_dist.supervisor.quarantine import Quarantined
 
 TILE_STYLE = """.tiles{display:flex;flex-wrap:wrap;gap:10px;margin:16px 0} .tiles div{flex:1 1 150px;padding:10px 14px;
 background:var(--paper);border:1px solid var(--grid);border-radius:8px} .tiles b{display:block;font-size:22px}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from actors.experts.registry import check_expert
 from gato_dist.config.run_config import RunConfig
-from gato_dist.envs.registry import task_spec
+from gato_dist.records.quarantine import Part, quarantine_text
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.report.result_tables import aggregate_table, result_table
 from gato_dist.report.run_page import write_report
@@ -12,13 +12,11 @@ from gato_dist.scores.references import Reference, load_reference
 from gato_dist.scores.results import aggregates
 from gato_dist.scores.table import ScoreRow
 from gato_dist.supervisor.planning import without_labels
-from gato_dist.supervisor.quarantine import Part, quarantine_text
 from gato_dist.supervisor.resource_errors import quiet_threads
 from gato_dist.supervisor.system import System
-from gato_dist.tokens.fitting import fitting_tokenizer
-from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.training.driver import Loop
 from gato_dist.training.status import View
+from gato_dist.training.tokenizer import make_tokenizer
 from gato_dist.utils.files import naming
 from gato_dist.utils.signals import Interrupt
 from learner.best import BestWeights
@@ -31,12 +29,6 @@ from replay.reverb.tables import check_port
 
 GRACE_SECONDS = 6.0
 REPORT_SECONDS = 60.0  # a `gato-dist report` of the same folder may just be writing
-
-
-def make_tokenizer(config: RunConfig, references: dict[str, Reference]) -> Tokenizer:
-    """The tokenizer of a live run. Raises InputError as `fitting_tokenizer`."""
-    specs = [task_spec(task.name) for task in config.tasks]
-    return fitting_tokenizer(config, specs, {task: reference.moments for task, reference in references.items()})
 
 
 def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
@@ -53,7 +45,7 @@ def _train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]
     folder.check(config, resume)
     references = {task.name: load_reference(task.name) for task in config.tasks}
     _check_parts(config)
-    tokenizer = make_tokenizer(config, references)
+    tokenizer = make_tokenizer(config)
     checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
     if checkpoints.newest_whole(config, tokenizer) is None and config.learner.init:
         initial_weights(Path(config.learner.init), config, tokenizer)
@@ -100,8 +92,8 @@ def _turn(
         view.note(f"run folder: {folder.root}")
         view.note(f"report: {write_report(folder.root, REPORT_SECONDS)}")
         view.note(f"tensorboard --logdir {folder.tensorboard}")
-        if quarantined := quarantine_text(system.quarantine.out):
-            view.note(f"{quarantined}; --resume gives a new chance to what is mended")
+        if quarantined := quarantine_text(system.quarantine.entries):
+            view.note(f"{quarantined}; --resume tries them again")
     return [result.row for result in results]
 
 

@@ -11,16 +11,15 @@ from gato_dist.config.run_config import RunConfig, parse_config
 from gato_dist.errors import InputError
 from gato_dist.ports import State
 from gato_dist.records.run_folder import RunFolder
-from gato_dist.scores.references import known_references, load_reference
+from gato_dist.scores.references import known_references
 from gato_dist.sequence import DataPosition
-from gato_dist.tokens.fitting import fitting_tokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.training.status import Status, View, new_tasks
 from gato_dist.training.time_left import TimeLeft
+from gato_dist.training.tokenizer import make_tokenizer
 from gato_dist.utils.signals import Interrupt
 from replay.corpora.chunks import Corpus, open_corpora
 from replay.dataset.dataset import Dataset
-from replay.dataset.moments import load_moments
 from replay.disk_sources import data_fingerprint, disk_sources
 from replay.loader import load_batches
 
@@ -129,15 +128,7 @@ def _position(config: RunConfig, fingerprint: str, newest: Path | None) -> tuple
 def _open(config: RunConfig, data: str | None) -> tuple[Dataset | None, list[Corpus], Tokenizer]:
     """All that a run reads. Raises InputError for what is missing or does not fit."""
     dataset = Dataset.open(data) if data else None
-    return dataset, open_corpora(config), _make_tokenizer(config, dataset)
-
-
-def _make_tokenizer(config: RunConfig, dataset: Dataset | None) -> Tokenizer:
-    specs = [dataset.spec(task.name) for task in config.tasks] if dataset else []
-    kept = load_moments(dataset.root) if dataset else {}
-    names = [task.name for task in config.tasks]
-    moments = {name: kept[name] if name in kept else load_reference(name).moments for name in names}
-    return fitting_tokenizer(config, specs, moments)
+    return dataset, open_corpora(config), make_tokenizer(config, dataset)
 
 
 class _Host:

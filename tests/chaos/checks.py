@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from gato_dist.config.run_config import load_config
-from gato_dist.scores.references import load_reference
 from gato_dist.scores.table import ScoreTable
 from gato_dist.seeds import BLOCK_SEQUENCES, sequence_block
 from gato_dist.sequence import Sequences, SequenceShape
@@ -50,9 +49,9 @@ class Items:
     def __init__(self, running: Running) -> None:
         self._running, config = running, load_config(running.run / "config.yaml")
         # Ray takes up its token when it is imported, and three_nodes sets it later than this module is.
-        from gato_dist.training.live import make_tokenizer
+        from gato_dist.training.tokenizer import make_tokenizer
 
-        tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
+        tokenizer = make_tokenizer(config)
         self._shapes: dict[str, SequenceShape] = {
             task.name: sequence_shape(tokenizer.tasks[task.name], config.tokens.length) for task in config.tasks
         }

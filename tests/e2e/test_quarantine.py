@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gato_dist.records.quarantine import read_quarantine
 from gato_dist.scores.references import Reference, Score
 from gato_dist.scores.table import ScoreTable
-from gato_dist.supervisor.quarantine import read_quarantine
 from gato_dist.utils.file_names import task_file_name
 from tests.e2e.test_train import finish, start
 

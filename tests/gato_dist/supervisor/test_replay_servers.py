@@ -7,10 +7,9 @@ import pytest
 
 from gato_dist.config.run_config import load_config
 from gato_dist.records.run_folder import RunFolder
-from gato_dist.scores.references import load_reference
 from gato_dist.supervisor import replay_servers
 from gato_dist.supervisor.replay_servers import BUSY_SECONDS, HANG_SECONDS, ReplayServers, cluster_networks
-from gato_dist.training.live import make_tokenizer
+from gato_dist.training.tokenizer import make_tokenizer
 
 
 class Answer:
@@ -70,7 +69,7 @@ def clock(monkeypatch) -> list[float]:
 def servers(ray, clock, tmp_path) -> ReplayServers:
     """One server that has started and answered once."""
     config = load_config("configs/quickstart.yaml")
-    tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
+    tokenizer = make_tokenizer(config)
     made = ReplayServers(config, tokenizer, RunFolder(tmp_path))
     began, first = ray.actors[0].began.asked[0], ray.actors[0].metrics.asked[0]
     began.value, first.value = ("127.0.0.1:1", "", {}), {"a": {"size": 1, "inserted": 1, "sampled": 1}}
