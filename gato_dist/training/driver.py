@@ -137,7 +137,7 @@ class Loop:
         for message in news:
             self._view.note(message)
         self._status.weights_version = newest.version if newest else 0
-        self._system.look(metrics, self._view.note)
+        self._system.note_recoveries(metrics, self._view.note)
         self.scores.learned(metrics.get("learner", {}))
         for result in results:
             self._score(result)

@@ -1,4 +1,4 @@
-"""A process that dies takes no other job with it: its job is done again, and named where it dies every time."""
+"""Independent jobs: failures do not end other jobs, and a job whose process died is done again."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from gato_dist.errors import InputError
 from gato_dist.supervisor.jobs import RETRIES, JobFailed, failure, run_jobs
 
 
-def test_what_one_job_returned_may_decide_the_next_and_a_failure_ends_no_other():
+def test_a_failed_job_does_not_end_the_others_and_jobs_may_depend_on_results():
     seen: list[int] = []
 
     def take() -> int | None:
@@ -32,7 +32,7 @@ def test_what_one_job_returned_may_decide_the_next_and_a_failure_ends_no_other()
     assert "2: ZeroDivisionError" in str(results[2])
 
 
-def test_a_job_whose_process_dies_is_done_again_and_named_where_it_always_does(tmp_path):
+def test_a_job_whose_process_died_is_done_again_and_fails_after_the_last_retry(tmp_path):
     def work(job: str) -> int:
         """Dies the first time as `once`, every time as `always`; returns how often it was tried."""
         (Path(tmp_path) / f"{job}.{os.getpid()}").touch()
@@ -49,7 +49,7 @@ def test_a_job_whose_process_dies_is_done_again_and_named_where_it_always_does(t
 
 
 @pytest.mark.parametrize(("errors", "kind"), [([InputError], InputError), ([InputError, JobFailed], JobFailed)])
-def test_failures_are_the_users_only_where_each_is(errors, kind):
+def test_many_failures_are_an_input_error_only_if_each_of_them_is(errors, kind):
     error = failure({str(i): made(f"task {i}") for i, made in enumerate(errors)}, "not collected")
     assert type(error) is kind
     assert str(error).startswith("not collected: task 0")
