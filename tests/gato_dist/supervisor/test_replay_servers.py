@@ -84,7 +84,7 @@ def servers(ray, clock, tmp_path) -> ReplayServers:
 
 @pytest.fixture
 def restarted(ray, clock, servers) -> Callable[[float], list[str]]:
-    """Returns the lines for the log after a server was silent for so many seconds; checks that it was not restarted earlier."""
+    """Returns the log's lines after so many seconds of silence; checks that the server was not restarted earlier."""
 
     def after(seconds: float) -> list[str]:
         lines: list[str] = []

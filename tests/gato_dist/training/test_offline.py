@@ -144,7 +144,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights_bit_by_bit(data, tmp_pat
 
 
 def test_a_damaged_checkpoint_is_skipped_and_another_run_begins_from_a_whole_one(data, tmp_path):
-    """The log names the damaged checkpoint. The new run has its own counters, and its configuration names its origin."""
+    """The log names the damaged checkpoint. The new run counts from 0, and its configuration names its origin."""
     assert run(tmp_path, data, "first", "learner.steps=20").returncode == 0
     assert run(tmp_path, data, "first", "--resume", "learner.steps=22").returncode == 0
     first = tmp_path / "first/checkpoints"
