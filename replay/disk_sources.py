@@ -33,7 +33,7 @@ class _MakePacker:
 
 
 def disk_sources(
-    config: RunConfig, tokenizer: Tokenizer, dataset: Dataset | None, corpora: list[Corpus], seed: int
+    config: RunConfig, tokenizer: Tokenizer, dataset: Dataset | None, corpora: list[Corpus], *, seed: int
 ) -> list[Source]:
     """Returns a source for every task that the dataset holds, and for every corpus.
 

@@ -105,5 +105,13 @@ class ActorFactory:
 def open_writer(
     address: ReplayAddress, keep: int, task: str, source: Source, should_stop: Callable[[], bool]
 ) -> SequenceWriter:
-    """Opens a writer to the table of a task and source. keep: how many sequences it keeps until a checkpoint has them."""
+    """Opens a writer to the replay table of a task and source.
+
+    Args:
+        address: of the replay server.
+        keep: how many sequences the writer keeps at most until a replay checkpoint has them.
+        task: the task's name.
+        source: who acted in the sequences.
+        should_stop: asked while the writer waits for room.
+    """
     return SequenceWriter(address, table_name(task, source), should_stop, keep=keep)

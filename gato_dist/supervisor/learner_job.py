@@ -124,9 +124,13 @@ def _disk_streams(
     """Returns the streams of a dataset and of corpora."""
     shares = shares + [1.0] * len(config.corpora)
     streams = []
-    for each in disk_sources(config, tokenizer, dataset, open_corpora(config), seed):
+    for each in disk_sources(config, tokenizer, dataset, open_corpora(config), seed=seed):
         chunks = each.open(parallel.rank(), config.learner.workers)
         if isinstance(chunks, CorpusChunks):
-            usage.skips(each.task, partial(getattr, chunks, "damaged"))
+            usage.skips(each.task, partial(_damaged_documents, chunks))
         streams.append(Stream(each.task, each.weight * shares[each.task], map(chunks, count())))
     return [stream for stream in streams if stream.weight]
+
+
+def _damaged_documents(chunks: CorpusChunks) -> int:
+    return chunks.damaged

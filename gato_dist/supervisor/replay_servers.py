@@ -103,7 +103,10 @@ class ReplayServers:
         return self.addresses if self.addresses != before else None
 
     def save(self, step: int) -> None:
-        """Makes every server write a checkpoint beside the learner's of this step, after one that is being written."""
+        """Makes every server write the checkpoint that belongs to the learner's of this step.
+
+        If one is still being written, the new one begins afterwards.
+        """
         if not self._config.replay.checkpoints:
             return
         if self._saving is not None:

@@ -120,7 +120,7 @@ class System:
         self.actors.end_writers()
 
     def check(self, note: Note) -> None:
-        """Restarts whatever died, failed or hangs.
+        """Restarts processes that died, failed or hang.
 
         Args:
             note: called with lines for the run's log.

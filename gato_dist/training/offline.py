@@ -92,7 +92,7 @@ def train_worker(config: RunConfig, folder: RunFolder, resume: bool, data: str |
             folder.open(config)
         position, warning = _position(config, inputs.fingerprint(config), newest)
         batches = load_batches(
-            disk_sources(config, inputs.tokenizer, inputs.dataset, inputs.corpora, position.seed),
+            disk_sources(config, inputs.tokenizer, inputs.dataset, inputs.corpora, seed=position.seed),
             config.learner.batch,
             config.lanes,
             inputs.tokenizer.tensor_size,

@@ -73,7 +73,7 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
             collect(Path(folder), task)
         paths = {task: sorted((Path(folder) / task_file_name(task)).glob("*.json")) for task in tasks}
         shards = {task: [Shard(path) for path in some] for task, some in paths.items()}
-        sources = disk_sources(config, tokenizer, Dataset(Path(folder), {}, shards), [], 0)
+        sources = disk_sources(config, tokenizer, Dataset(Path(folder), {}, shards), [], seed=0)
         position = DataPosition.start("", 0, config.lanes, len(tasks))
         batches = load_batches(sources, config.learner.batch, config.lanes, tokenizer.tensor_size, position)
         rate = delivered(batches, seconds)
