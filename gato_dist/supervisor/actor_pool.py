@@ -9,12 +9,11 @@ from gato_dist.config.run_config import RunConfig
 from gato_dist.records.quarantine import Part
 from gato_dist.supervisor.actor_factory import ActorFactory
 from gato_dist.supervisor.errors import RunFailed
+from gato_dist.supervisor.plan import Note
 from gato_dist.supervisor.quarantine import Quarantine
 from gato_dist.supervisor.supervised_actor import SupervisedActor
 from gato_dist.supervisor.waiting import Waiter
 from gato_dist.utils.restarts import Recoveries
-
-Note = Callable[[str], None]
 
 
 class ActorPool:

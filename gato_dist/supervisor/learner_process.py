@@ -11,6 +11,7 @@ from ray.exceptions import RayError, WorkerCrashedError
 
 from gato_dist.config.sections import LearnerConfig
 from gato_dist.supervisor.errors import RunFailed, explain, input_error
+from gato_dist.supervisor.plan import Note
 from gato_dist.supervisor.ray_init import this_node
 from gato_dist.utils.restarts import MAX_DEATHS, Deaths, Recoveries
 from learner.ray_train import fit, release_placement_groups
@@ -74,7 +75,7 @@ class LearnerProcess:
     def _ended(self) -> bool:
         return bool(ray.wait([self._task], timeout=0)[0])
 
-    def check(self, note: Callable[[str], None]) -> None:
+    def check(self, note: Note) -> None:
         """Restarts the process if it died.
 
         Args:

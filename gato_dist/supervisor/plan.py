@@ -1,11 +1,14 @@
 """A live run before it starts: everything that was checked and loaded."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gato_dist.config.run_config import RunConfig
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.scores.references import Reference
 from gato_dist.tokens.tokenizer import Tokenizer
+
+Note = Callable[[str], None]  # writes a line to the run's log and terminal
 
 
 @dataclass(frozen=True, kw_only=True)

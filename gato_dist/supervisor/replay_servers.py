@@ -14,6 +14,7 @@ from gato_dist.config.run_config import RunConfig
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.sequence import SequenceShape
 from gato_dist.supervisor.errors import RunFailed, last_line
+from gato_dist.supervisor.plan import Note
 from gato_dist.supervisor.planning import gato_sources
 from gato_dist.supervisor.replay_server_state import ReplayServerState, TableMetrics
 from gato_dist.supervisor.waiting import start_actor
@@ -28,7 +29,6 @@ ASK_SECONDS = 0.9
 HANG_SECONDS = 60.0  # without an answer
 BUSY_SECONDS = 1800.0  # without an answer while it starts, for which a cluster may need a node, or writes a checkpoint
 LOOPBACK_NETWORK = "127.0.0.0/8"
-Note = Callable[[str], None]
 
 
 class ReplayServers:

@@ -1,7 +1,6 @@
 """A running system: the coordinator, replay servers, actors and learner of one run."""
 
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ from gato_dist.supervisor.actor_factory import ActorFactory
 from gato_dist.supervisor.actor_pool import ActorPool
 from gato_dist.supervisor.learner_job import learn
 from gato_dist.supervisor.learner_process import LearnerProcess
-from gato_dist.supervisor.plan import RunPlan
+from gato_dist.supervisor.plan import Note, RunPlan
 from gato_dist.supervisor.planning import poll_interval_scale
 from gato_dist.supervisor.quarantine import Quarantine
 from gato_dist.supervisor.ray_init import this_node
@@ -27,7 +26,6 @@ from gato_dist.utils.signals import Interrupt
 
 NODE_SECONDS = 1800.0  # in which a cluster may start a node for a replay server
 SAVE_SECONDS = 60.0
-Note = Callable[[str], None]
 
 
 class System:
