@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from gato_dist.errors import InputError
 from replay.dataset.dataset import Dataset
+from tests.support.paths import ROOT
 
 COMMAND = Path(sys.executable).parent / "gato-dist"
 TASK = "babyai/go-to-local"
@@ -37,7 +38,7 @@ def test_training_from_disk_needs_no_environment_and_its_checkpoint_can_be_score
         (tmp_path / "shadow" / name / "__init__.py").write_text(f"raise ImportError('no {name} here')\n")
     (tmp_path / "disk.yaml").write_text(CONFIG)
     arguments = [COMMAND, "train", "disk.yaml", "--data", str(data)]
-    shadowed = {"PYTHONPATH": str(tmp_path / "shadow"), "PATH": "/usr/bin:/bin"}
+    shadowed = {"PYTHONPATH": f"{tmp_path / 'shadow'}:{ROOT}", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path, env=shadowed, timeout=400)
     assert done.returncode == 0, done.stderr
     assert "step-00000030" in done.stdout
