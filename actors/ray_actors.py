@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -147,25 +148,33 @@ class ReplayAddress:
 
 @ray.remote(num_cpus=0, max_concurrency=2, enable_task_events=False)
 class ReplayActor:
-    """Holds a replay server of a run. A thread of its own answers while another writes a checkpoint."""
+    """Holds a replay server of a run. One thread answers while another writes a checkpoint."""
 
     def __init__(self, start: Callable[[], Any]) -> None:
-        """start: makes the `ReplayServer`; called here, so that Reverb is loaded in this process alone."""
-        self._server = start()
+        """Starts the server. Every method raises what that raised: Ray would quote an error of a constructor as text.
+
+        Args:
+            start: makes the `ReplayServer`. It is called here, so that Reverb is loaded in this process alone.
+        """
+        self._server: Future[Any] = Future()
+        try:
+            self._server.set_result(start())
+        except Exception as error:
+            self._server.set_exception(error)
 
     def began(self) -> tuple[str, str, dict[str, dict[int, int]]]:
         """host:port, what it holds from before in words, and which rows those are (`ServerAddress.covered`)."""
-        address = f"{ray.util.get_node_ip_address()}:{self._server.port}"
-        return address, self._server.began, self._server.covered
+        server = self._server.result()
+        return f"{ray.util.get_node_ip_address()}:{server.port}", server.began, server.covered
 
     def metrics(self) -> dict[str, dict[str, int]]:
-        return self._server.metrics()
+        return self._server.result().metrics()
 
     def admit(self, networks: list[str]) -> None:
-        self._server.admit(networks)
+        self._server.result().admit(networks)
 
     def save(self, step: int) -> dict[str, dict[int, int]]:
-        return self._server.save(step)
+        return self._server.result().save(step)
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from actors.coordinator import EvaluationResult
 from gato_dist.config.run_config import RunConfig
 from gato_dist.records.cost import CostMeter
+from gato_dist.records.quarantine import Part
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.records.usage import UsageLog, damaged_documents, gato_episodes, rows_of
 from gato_dist.scores.references import Reference
 from gato_dist.scores.table import MeanPoint
 from gato_dist.sources import Source
-from gato_dist.supervisor.quarantine import Part
 from gato_dist.supervisor.system import System
 from gato_dist.training.adaptive_weights import factors
 from gato_dist.training.early_stopping import Selection, span_text
@@ -137,7 +137,7 @@ class Loop:
         for message in news:
             self._view.note(message)
         self._status.weights_version = newest.version if newest else 0
-        self._system.look(metrics, self._view.note)
+        self._system.note_recoveries(metrics, self._view.note)
         self.scores.learned(metrics.get("learner", {}))
         for result in results:
             self._score(result)
@@ -172,7 +172,7 @@ class Loop:
 
     def _show_quarantine(self) -> None:
         quarantine = self._system.quarantine
-        self._status.quarantined = tuple(f"{out.task} ({out.part})" for out in quarantine.out)
+        self._status.quarantined = tuple(f"{out.task} ({out.part})" for out in quarantine.entries)
         if self.scores.left_out != (left_out := quarantine.tasks(Part.EVALUATION)):
             # Means over other tasks do not compare: the best of these begins anew.
             self.scores.left_out = left_out

@@ -8,8 +8,7 @@ from actors.evaluate import Evaluator, demonstration
 from actors.gato_policy import GatoPolicy
 from gato_dist.config.run_config import parse_config
 from gato_dist.model.gato import Gato
-from gato_dist.scores.references import load_reference
-from gato_dist.training.live import make_tokenizer
+from gato_dist.training.tokenizer import make_tokenizer
 
 pytest.importorskip("envpool")
 TASK = "babyai/go-to-red-ball-grey"
@@ -22,7 +21,7 @@ CONFIG = {
 
 def make_parts(**evaluation):
     config = parse_config(CONFIG | {"evaluation": evaluation}, "test")
-    tokenizer = make_tokenizer(config, {TASK: load_reference(TASK)})
+    tokenizer = make_tokenizer(config)
     torch.manual_seed(0)
     return config, tokenizer, Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
 

@@ -14,7 +14,7 @@ from gato_dist.scores.references import load_reference
 from gato_dist.sequence import Kind, Sequences
 from gato_dist.sources import Source
 from gato_dist.tokens.packing import Packer
-from gato_dist.training.live import make_tokenizer
+from gato_dist.training.tokenizer import make_tokenizer
 from tests.support.fakes import BUTTONS, CountingEnv, EchoPolicy, tokenizer_of
 
 TOKENIZER = tokenizer_of(BUTTONS)
@@ -178,7 +178,7 @@ def test_a_gato_actor_steps_as_many_environments_as_it_is_given():
     data = {"name": "x", "tasks": [{"name": "babyai/go-to-obj", "num_envs": 3}], "model": {"width": 32, "heads": 1}}
     for asked, count in ((None, 3), (5, 5)):
         config = parse_config(data | {"relabel": {"num_envs": asked}}, "test")
-        tokenizer = make_tokenizer(config, {"babyai/go-to-obj": load_reference("babyai/go-to-obj")})
+        tokenizer = make_tokenizer(config)
         rollouts = Rollouts(config, 0, tokenizer, block=7, labels=True)
         try:
             assert len(rollouts.env.seeds) == count

@@ -24,12 +24,11 @@ from actors.demonstrate import demonstrate
 from actors.experts.registry import make_demonstrator
 from gato_dist.config.run_config import RunConfig, load_config
 from gato_dist.ports import State
-from gato_dist.scores.references import load_reference
 from gato_dist.seeds import expert_seeds
 from gato_dist.sequence import Batch, Sequences, SequenceShape
 from gato_dist.tokens.packing import Packer, sequence_shape
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.training.live import make_tokenizer
+from gato_dist.training.tokenizer import make_tokenizer
 from learner.checkpoint_folder import CheckpointFolder
 from learner.train import Learner, train
 from replay.mixture import MixtureBatches, TaskStream
@@ -204,7 +203,7 @@ def apart(function: Callable, *arguments: Any) -> Any:
 
 
 def measure(config: RunConfig, seconds: float) -> Rates:
-    tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
+    tokenizer = make_tokenizer(config)
     actor_rows, actor_cpu, rows = apart(actor, config, tokenizer, seconds)
     shape = sequence_shape(tokenizer.tasks[config.tasks[0].name], config.tokens.length)
     shard_rows, shard_cpu = apart(replay, config, rows, shape, seconds)

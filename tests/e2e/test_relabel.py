@@ -1,4 +1,4 @@
-"""Gato actors beside experts, on real parts: what they write arrives, is learned from and counted."""
+"""Gato actors in a real run: their sequences are trained on and counted, and a killed one is restarted."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def labels(tmp_path: Path) -> Path:
     return path
 
 
-def test_relabelled_rows_are_learned_from_and_a_killed_gato_actor_comes_back(labels, tmp_path):
+def test_relabelled_sequences_are_trained_on_and_a_killed_gato_actor_is_restarted(labels, tmp_path):
     run = tmp_path / "run"
     process = start(labels, "--run", str(run))
     wait_for_checkpoint(run, process)

@@ -129,7 +129,7 @@ model: {MODEL}
     config = load_config(tmp_path / "c.yaml")
     assert config.weights == {"babyai/go-to-local": 3.0, "words": 1.0}
     tokenizer = Tokenizer([], TextTokenizer.load(), "disjoint", "compact", {}, None)
-    (words,) = disk_sources(config, tokenizer, None, open_corpora(config), 0)
+    (words,) = disk_sources(config, tokenizer, None, open_corpora(config), seed=0)
     assert (words.task, words.weight) == (1, 1.0)
     played = DiskSource(0, 3.0, words.open)
     batches = load_batches([played, words], batch=64, lanes=2, tensor_size=5, position=DataPosition.start("", 0, 2, 2))
@@ -139,7 +139,7 @@ model: {MODEL}
 
 
 def batches_of(config: RunConfig, tokenizer: Tokenizer, start: DataPosition | None = None) -> Iterator[Batch]:
-    sources = disk_sources(config, tokenizer, None, open_corpora(config), 0)
+    sources = disk_sources(config, tokenizer, None, open_corpora(config), seed=0)
     position = start or DataPosition.start("", 0, 2, len(sources))
     return load_batches(sources, batch=4, lanes=2, tensor_size=tokenizer.tensor_size, position=position)
 
