@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gato_dist.errors import READ_ERRORS, InputError, brief
+from gato_dist.telemetry import LearnerReport
 from gato_dist.utils.files import write_text_atomically
 from gato_dist.utils.typed_json import read_as, to_json
 
@@ -60,7 +61,7 @@ class CostMeter:
     def __init__(self, path: Path) -> None:
         self._path, self._before = path, Cost.load(path) or Cost()
 
-    def write(self, seconds: float, env_steps: float, learner: dict[str, float], kwh: float | None) -> None:
+    def write(self, seconds: float, env_steps: float, learner: LearnerReport | None, kwh: float | None) -> None:
         """Writes the cost of all starts.
 
         Args:
@@ -74,8 +75,8 @@ class CostMeter:
         Cost(
             starts=before.starts + 1,
             env_steps=before.env_steps + int(env_steps),
-            tokens=int(learner.get("tokens", before.tokens)),
-            training_seconds=learner.get("seconds", before.training_seconds),
+            tokens=learner.tokens if learner else before.tokens,
+            training_seconds=learner.seconds if learner else before.training_seconds,
             seconds=before.seconds + seconds,
             kwh=None if kwh is None or known is None else known + kwh,
             hardware=hardware(),

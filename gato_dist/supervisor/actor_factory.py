@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from ray import ObjectRef
-from ray.actor import ActorHandle
 
-from actors.ray_actors import EvaluatorActor, ExpertActor, GatoActor, ReplayAddress
+from actors.coordination.link import CoordinatorLink, ReplayAddress
+from actors.ray_actors import EvaluatorActor, ExpertActor, GatoActor
 from gato_dist.config.run_config import RunConfig
 from gato_dist.records.quarantine import Part
 from gato_dist.sources import Source
@@ -27,16 +27,14 @@ class ActorFactory:
 
     Attributes:
         config: of the run.
-        coordinator: which all actors talk to.
+        link: to the coordinator.
         tokenizer: in Ray's object store, so that it travels once to every node.
-        poll_scale: factor of the intervals between two calls to the coordinator.
         addresses: of the replay servers.
     """
 
     config: RunConfig
-    coordinator: ActorHandle
+    link: CoordinatorLink
     tokenizer: "ObjectRef[Tokenizer]"
-    poll_scale: float
     addresses: list[ReplayAddress]
 
     def experts(self, index: int) -> list[SupervisedActor]:
@@ -45,9 +43,6 @@ class ActorFactory:
         started = []
         for copy in range(copies):
             write = partial(SequenceWriter, self._address(index, copy), keep=self.config.replay.kept_sequences)
-            arguments = (
-                self.config, index, copy, self.coordinator, self.poll_scale, self.tokenizer, write,
-            )  # fmt: skip
             started.append(
                 SupervisedActor(
                     name=f"expert {copy + 1} of {task.name}" if copies > 1 else f"expert of {task.name}",
@@ -55,7 +50,7 @@ class ActorFactory:
                     part=Part.EXPERTS,
                     task=task.name,
                     make=partial(start_actor, ExpertActor, **self._reserved),
-                    arguments=arguments,
+                    arguments=self._shared | {"task": task, "copy": copy, "open_writer": write},
                 )
             )
         return started
@@ -66,9 +61,7 @@ class ActorFactory:
         count, sources = gato_actors(self.config.relabel, task), gato_sources(self.config.relabel, task)
         # Their tables are on the server that the task's first expert writes to.
         write = partial(open_writer, self._address(index, 0), self.config.replay.kept_sequences, task.name)
-        arguments = (
-            self.config, index, sources, self.coordinator, self.poll_scale, self.tokenizer, write,
-        )  # fmt: skip
+        arguments = self._shared | {"task": task, "sources": sources, "open_writer": write}
         return [
             SupervisedActor(
                 name=f"Gato actor {copy + 1} of {task.name}" if count > 1 else f"Gato actor of {task.name}",
@@ -90,12 +83,17 @@ class ActorFactory:
             part=Part.EVALUATION,
             task=None,
             make=partial(start_actor, EvaluatorActor, num_cpus=evaluation.threads, resources=evaluation.resources),
-            arguments=(self.config, self.coordinator, self.poll_scale, self.tokenizer),
+            arguments=self._shared,
         )
 
     def _address(self, index: int, copy: int) -> ReplayAddress:
         """Returns the address of the replay server that an expert writes to."""
         return self.addresses[shard_of(index, copy, self.config.actors.copies, len(self.addresses))]
+
+    @property
+    def _shared(self) -> dict[str, Any]:
+        """Arguments that the `run` method of every actor takes."""
+        return {"config": self.config, "tokenizer": self.tokenizer, "link": self.link}
 
     @property
     def _reserved(self) -> dict[str, Any]:

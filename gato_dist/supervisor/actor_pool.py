@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 from ray.actor import ActorHandle
 
-from actors.ray_actors import REPORT_SECONDS
 from gato_dist.config.run_config import RunConfig
 from gato_dist.records.quarantine import Part
 from gato_dist.supervisor.actor_factory import ActorFactory
@@ -71,9 +70,9 @@ class ActorPool:
             InputError: if an actor raised one.
             RunFailed: if no task is left, or an evaluator fails again and again before it has a task.
         """
-        silent = self._waiter.get(self._coordinator.silent.remote())
+        silent = self._waiter.get(self._coordinator.seconds_silent.remote())
         # A healthy actor may be silent between two reports.
-        patience = self._config.actors.hang_seconds + REPORT_SECONDS * self._factory.poll_scale
+        patience = self._config.actors.hang_seconds + self._factory.link.report_seconds
         for actor in list(self._actors):
             # An earlier failure in this loop may have quarantined this actor's task, and ended the actor.
             if actor in self._actors:
@@ -83,16 +82,16 @@ class ActorPool:
 
     def _handle(self, actor: SupervisedActor, reason: str, note: Note) -> None:
         """Restarts an actor that failed, or quarantines its task."""
-        self._coordinator.forget.remote(actor.name)
+        self._coordinator.forget_heartbeat.remote(actor.name)
         self._recoveries.died(actor.name, actor.source)
         task = actor.task or self._waiter.get(self._coordinator.give_up_job.remote(actor.name))
         if task is None:
             self._restart_idle(actor, reason, note)
             return
         note(self.quarantine.failed(actor.name, task, actor.part, reason))
-        self._coordinator.trouble.remote(self.quarantine.troubled(list(self._config.weights)))
+        self._coordinator.set_failed_tasks.remote(self.quarantine.troubled(list(self._config.weights)))
         if self.quarantine.has(task, Part.EVALUATION):
-            self._coordinator.leave_out.remote(task)
+            self._coordinator.exclude_task.remote(task)
         self._end(lambda each: each.task is not None and self.quarantine.has(each.task, each.part))
         if actor in self._actors:
             actor.start()
@@ -117,7 +116,7 @@ class ActorPool:
 
     @property
     def _coordinator(self) -> ActorHandle:
-        return self._factory.coordinator
+        return self._factory.link.actor
 
 
 def _live_only(config: RunConfig, disk_shares: Sequence[float]) -> list[str]:

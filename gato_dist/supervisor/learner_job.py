@@ -1,19 +1,20 @@
 """What each learner worker of a live run does: it reads replay, trains, and publishes to the coordinator."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import Any
 
 import ray
-from ray.actor import ActorHandle
 
-from actors.ray_actors import RayHost, ReplayAddress, Reporter, guide
+from actors.coordination.link import CoordinatorLink, RayHost, ReplayAddress, Reporter, polled_guidance
 from gato_dist.config.run_config import RunConfig
 from gato_dist.sequence import Batch
 from gato_dist.sources import source_shares
 from gato_dist.supervisor.plan import RunPlan
-from gato_dist.supervisor.planning import gato_sources, poll_interval_scale
+from gato_dist.supervisor.planning import gato_sources
+from gato_dist.telemetry import MixtureReport
 from gato_dist.tokens.packing import sequence_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner import parallel
@@ -33,13 +34,13 @@ from replay.usage import Usage
 WORKER_SEED_STRIDE = 1009  # between the seeds of two workers
 
 
-def learn(plan: RunPlan, addresses: list[ReplayAddress], coordinator: ActorHandle, min_version: int) -> None:
+def learn(plan: RunPlan, addresses: list[ReplayAddress], link: CoordinatorLink, min_version: int) -> None:
     """Trains in one worker of a process group, until the run is done or was asked to end.
 
     Args:
         plan: of the run.
         addresses: of the replay servers.
-        coordinator: gets weights and metrics.
+        link: to the coordinator.
         min_version: the highest weights version that was published before this start.
     """
     import torch
@@ -47,18 +48,17 @@ def learn(plan: RunPlan, addresses: list[ReplayAddress], coordinator: ActorHandl
     parallel.keep_off_network()
     config, rank = plan.config, parallel.rank()
     torch.set_num_threads(config.learner.threads)
-    newest: Any = ray.get(coordinator.newest.remote())
+    newest: Any = ray.get(link.actor.newest_weights.remote())
     if newest is not None:
         # A worker that died may have published more versions than its newest checkpoint knows of.
         min_version = max(min_version, newest.version)
-    poll_scale = poll_interval_scale(config)
     # All workers end together, so one that asks often is enough.
-    host = RayHost(coordinator, poll_scale if rank else 1.0)
+    host = RayHost(link if rank else replace(link, interval_scale=1.0))
     checkpoints = CheckpointFolder(plan.folder.checkpoints, config.learner.keep_checkpoints, plan.references)
     train(
         config,
         plan.tokenizer,
-        _batches(config, plan.tokenizer, addresses, coordinator, seed=config.seed + min_version),
+        _batches(config, plan.tokenizer, addresses, link, seed=config.seed + min_version),
         host,
         checkpoints,
         parallel.own_device(config.learner.gpu),
@@ -67,14 +67,14 @@ def learn(plan: RunPlan, addresses: list[ReplayAddress], coordinator: ActorHandl
     )
     host.wait()
     if rank == 0:
-        ray.get(coordinator.finish_learning.remote())
+        ray.get(link.actor.finish_learning.remote())
 
 
 def _batches(
-    config: RunConfig, tokenizer: Tokenizer, addresses: list[ReplayAddress], coordinator: ActorHandle, *, seed: int
+    config: RunConfig, tokenizer: Tokenizer, addresses: list[ReplayAddress], link: CoordinatorLink, *, seed: int
 ) -> Iterator[Batch]:
     """Returns this worker's share of every batch. seed: of the order of what comes from disk."""
-    rank, poll_scale = parallel.rank(), poll_interval_scale(config)
+    rank = parallel.rank()
     usage, dataset = Usage(list(config.weights)), open_dataset(config.tasks, config.data, tokenizer)
     shares = disk_shares(config.tasks, config.data, dataset)
     mixture = MixtureBatches(
@@ -86,17 +86,17 @@ def _batches(
         tensor_size=tokenizer.tensor_size,
         seed=config.seed + WORKER_SEED_STRIDE * rank,
         source_shares=partial(source_shares, config.relabel),
-        guide=guide(coordinator, poll_scale),
+        guide=polled_guidance(link),
         usage=usage,
         patience=config.actors.hang_seconds,
     )
-    return _reported(mixture, usage, Reporter(coordinator, f"mixture/{rank}", poll_scale=poll_scale))
+    return _reported(mixture, usage, Reporter(link), rank)
 
 
-def _reported(batches: Iterable[Batch], usage: Usage, report: Reporter) -> Iterator[Batch]:
+def _reported(batches: Iterable[Batch], usage: Usage, report: Reporter[MixtureReport], rank: int) -> Iterator[Batch]:
     """Yields the same batches, and reports what they were made of."""
     for batch in batches:
-        report(usage.metrics())
+        report(MixtureReport(rank=rank, counts=usage.counts()))
         yield batch
 
 
@@ -116,13 +116,13 @@ def _replay_streams(
                 task=index,
                 copies=copies,
                 reader=rank,
-                make_count_draws=usage.reader,
+                make_count_draws=usage.count_reuse,
             )
             streams.append(TaskStream(index, task.weight * (1 - share), demonstrations))
         for source in gato_sources(config.relabel, task):
             # On the server that the first expert of the task writes to.
             address = addresses[shard_of(index, 0, copies, len(addresses))]
-            played = table_sequences(address, table_name(task.name, source), shape, count_draws=usage.reader())
+            played = table_sequences(address, table_name(task.name, source), shape, count_draws=usage.count_reuse())
             streams.append(TaskStream(index, task.weight, played, source))
     return streams
 
@@ -135,8 +135,7 @@ def _disk_streams(
     streams = []
     for each in disk_sources(config, tokenizer, dataset, open_corpora(config), seed=seed):
         chunks = each.open(lane=parallel.rank(), lanes=config.learner.workers)
-        if each.task >= len(config.tasks):
-            usage.skips(each.task, partial(_damaged_documents, chunks))
+        usage.count_damaged(each.task, chunks)
         streams.append(TaskStream(each.task, each.weight * shares[each.task], map(chunks, count())))
     return [stream for stream in streams if stream.weight]
 

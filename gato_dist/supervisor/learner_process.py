@@ -103,4 +103,4 @@ class LearnerProcess:
 
 def report_death(coordinator: ActorHandle, line: str) -> None:
     """Tells the coordinator that a learner worker died; `line` goes to the run's log."""
-    coordinator.died.remote("learner", line)
+    coordinator.report_death.remote("learner", line)

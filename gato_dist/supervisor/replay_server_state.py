@@ -4,10 +4,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from gato_dist.telemetry import TableReport
 from gato_dist.utils.restarts import RecentFailures
 from replay.reverb.addresses import ServerAddress
 
-TableMetrics = dict[str, dict[str, int]]  # size, inserted and sampled, by table
+TableMetrics = dict[str, TableReport]  # by table
 
 
 @dataclass(kw_only=True)
@@ -50,11 +51,11 @@ class ReplayServerState:
     def counted(self) -> TableMetrics:
         """Metrics of all starts together. Rows that are written again after a death are counted once."""
         return {
-            name: {
-                "size": table["size"],
-                "inserted": max(table["inserted"], self.before.get(name, table)["inserted"]),
-                "sampled": table["sampled"] + self.sampled_before.get(name, 0),
-            }
+            name: TableReport(
+                size=table.size,
+                inserted=max(table.inserted, self.before.get(name, table).inserted),
+                sampled=table.sampled + self.sampled_before.get(name, 0),
+            )
             for name, table in self.metrics.items()
         }
 

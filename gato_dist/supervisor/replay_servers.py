@@ -193,7 +193,7 @@ class ReplayServers:
             server.before = server.counted
             contents = server.set_started(ray.get(server.began))
             server.sampled_before = {
-                name: server.before[name]["sampled"] - table["sampled"]
+                name: server.before[name].sampled - table.sampled
                 for name, table in metrics.items()
                 if name in server.before
             }
@@ -276,4 +276,4 @@ def _start_error(server: ReplayServerState) -> RayTaskError | None:
 
 
 def _sampled(metrics: TableMetrics) -> int:
-    return sum(table["sampled"] for table in metrics.values())
+    return sum(table.sampled for table in metrics.values())

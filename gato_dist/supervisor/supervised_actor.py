@@ -35,7 +35,7 @@ class SupervisedActor:
         part: Part,
         task: str | None,
         make: Callable[[], ActorHandle],
-        arguments: tuple[Any, ...],
+        arguments: dict[str, Any],
     ) -> None:
         """Starts the actor.
 
@@ -45,7 +45,7 @@ class SupervisedActor:
             part: see the class.
             task: see the class.
             make: starts the actor's process.
-            arguments: of `run`, after the name.
+            arguments: keyword arguments of `run`.
         """
         self.name, self.source, self.part, self.task = name, source, part, task
         self.failures = RecentFailures(FORGET_SECONDS)
@@ -58,7 +58,7 @@ class SupervisedActor:
         if self._actor is None:
             self._actor = self._make()
         self._started = time.monotonic()
-        self._run: Any = self._actor.run.remote(self.name, *self._arguments)
+        self._run: Any = self._actor.run.remote(self.name, **self._arguments)
 
     def failure(self, silent_seconds: float, patience: float) -> str | None:
         """Returns how the actor failed, such as "died"; None if it works. After a failure it waits for `start`.

@@ -7,7 +7,8 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 
-from actors.ray_actors import CoordinatorActor, ReplayAddress
+from actors.coordination.link import CoordinatorLink, ReplayAddress
+from actors.ray_actors import CoordinatorActor
 from gato_dist.config.run_config import RunConfig
 from gato_dist.ports import State
 from gato_dist.records.run_folder import RunFolder
@@ -21,6 +22,7 @@ from gato_dist.supervisor.quarantine import Quarantine
 from gato_dist.supervisor.ray_init import this_node
 from gato_dist.supervisor.replay_servers import ReplayServers
 from gato_dist.supervisor.waiting import ANSWER_SECONDS, Waiter, start_actor
+from gato_dist.telemetry import Telemetry
 from gato_dist.utils.restarts import RecoveryTimer
 from gato_dist.utils.signals import Interrupt
 
@@ -76,17 +78,11 @@ class System:
         seconds = NODE_SECONDS if config.ray.address else ANSWER_SECONDS
         started = replay.wait_until_started(partial(waiter.get, seconds=seconds), note)
         waiter.get(coordinator.set_replay_addresses.remote(tuple(started)))
-        poll_scale = poll_interval_scale(config)
-        addresses = [ReplayAddress(coordinator, shard, poll_scale) for shard in range(len(started))]
-        factory = ActorFactory(
-            config=config,
-            coordinator=coordinator,
-            tokenizer=ray.put(plan.tokenizer),
-            poll_scale=poll_scale,
-            addresses=addresses,
-        )
+        link = CoordinatorLink(coordinator, poll_interval_scale(config))
+        addresses = [ReplayAddress(link, shard) for shard in range(len(started))]
+        factory = ActorFactory(config=config, link=link, tokenizer=ray.put(plan.tokenizer), addresses=addresses)
         actors = ActorPool(factory, plan.disk_shares, quarantine=quarantine, recoveries=recoveries, waiter=waiter)
-        job = partial(learn, plan, addresses, coordinator, min_version)
+        job = partial(learn, plan, addresses, link, min_version)
         storage = folder.replay / "ray_train"
         learner = LearnerProcess(job, config.learner, storage, coordinator=coordinator, recoveries=recoveries)
         return cls(
@@ -132,27 +128,27 @@ class System:
         self.actors.check(note)
 
     def _check_replay(self, note: Note) -> None:
-        deaths, step = self._waiter.get(self.coordinator.take_deaths.remote())
-        for source, line in deaths:
-            note(line)
-            self._recoveries.died(source, source)
+        for death in self._waiter.get(self.coordinator.take_deaths.remote()):
+            note(death.message)
+            self._recoveries.died(death.process, death.process)
+        step = self._waiter.get(self.coordinator.take_replay_save_request.remote())
         if step is not None:
             self.replay.save(step)
         if (self.learning or self.replay.saving) and (addresses := self.replay.check(note)) is not None:
             self.coordinator.set_replay_addresses.remote(tuple(addresses))
 
-    def note_recoveries(self, metrics: dict[str, dict[str, float]], note: Note) -> None:
+    def note_recoveries(self, telemetry: Telemetry, note: Note) -> None:
         """Notes which restarted processes work again.
 
         Args:
-            metrics: the newest of every process.
+            telemetry: the newest reports.
             note: called with lines for the run's log.
         """
-        self._recoveries.update(metrics, note)
+        self._recoveries.update(telemetry.reports, note)
 
     def scored_weights(self, version: int) -> State | None:
         """Returns the weights behind recent results; None if they are no longer kept."""
-        found = self._waiter.get(self.coordinator.scored.remote(version))
+        found = self._waiter.get(self.coordinator.scored_weights.remote(version))
         return self._waiter.get(found.reference) if found else None
 
     def end_learning(self) -> None:
@@ -181,7 +177,7 @@ class System:
 
     def _save_replay(self, note: Note) -> None:
         """Waits for the replay checkpoint that belongs to the learner's last one."""
-        _, step = ray.get(self.coordinator.take_deaths.remote())
+        step = ray.get(self.coordinator.take_replay_save_request.remote())
         if step is not None:
             self.replay.save(step)
         until = time.monotonic() + SAVE_SECONDS

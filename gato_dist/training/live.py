@@ -18,8 +18,8 @@ from gato_dist.supervisor.planning import without_labels
 from gato_dist.supervisor.quarantine import Quarantine
 from gato_dist.supervisor.ray_session import ray_session
 from gato_dist.supervisor.system import System
-from gato_dist.training.driver import Loop
-from gato_dist.training.status import View
+from gato_dist.training.driver import Driver
+from gato_dist.training.status_view import View
 from gato_dist.training.tokenizer import make_tokenizer
 from gato_dist.utils.files import explain_full_disk
 from gato_dist.utils.quiet_threads import quiet_threads
@@ -62,16 +62,18 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
                     view.note(line)
                 scored = max((row.weights_version for row in ScoreTable(folder.scores).rows), default=0)
                 system = System.start(plan, interrupt, scored, view.note)
-                loop = Loop(plan.config, folder, plan.references, system, view, interrupt, best)
+                driver = Driver(
+                    plan.config, folder, plan.references, system=system, view=view, interrupt=interrupt, best=best
+                )
                 try:
-                    loop.learn()
-                    loop.evaluate_finally()
+                    driver.learn()
+                    driver.evaluate_finally()
                 finally:
                     system.stop(GRACE_SECONDS, view.note)
-                    loop.close()
+                    driver.close()
                 unscored = system.quarantine.tasks(Part.EVALUATION)
-                results = [loop.scores.newest[task.name] for task in config.tasks if task.name not in unscored]
-                view.note(loop.where_time_went())
+                results = [driver.scores.newest[task.name] for task in config.tasks if task.name not in unscored]
+                view.note(driver.where_time_went())
                 _show_results(results, system.quarantine, folder, view)
                 return [result.row for result in results]
 

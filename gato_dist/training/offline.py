@@ -13,8 +13,10 @@ from gato_dist.ports import LearnerHost, State
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.scores.references import available_references
 from gato_dist.sequence import DataPosition
+from gato_dist.telemetry import LearnerReport
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.training.status import Status, View, new_tasks
+from gato_dist.training.status import Status, new_tasks
+from gato_dist.training.status_view import View
 from gato_dist.training.time_left import TimeLeft
 from gato_dist.training.tokenizer import make_tokenizer
 from gato_dist.utils.signals import Interrupt
@@ -162,7 +164,7 @@ class _WorkerHost(LearnerHost):
 
     def publish(self, version: int, step: int, weights: State) -> None: ...
 
-    def report(self, metrics: dict[str, float]) -> None: ...
+    def report(self, report: LearnerReport) -> None: ...
 
     def saving(self, step: int) -> None: ...
 
@@ -178,23 +180,19 @@ class _FirstWorkerHost(_WorkerHost):
     def __init__(self, interrupt: Interrupt, view: View, config: RunConfig) -> None:
         super().__init__(interrupt)
         self._view, self._began, self._left = view, time.monotonic(), TimeLeft()
-        self._status = Status("training", tasks=new_tasks(config, live=False))
+        self._status = Status(phase="training", tasks=new_tasks(config, live=False))
 
     def publish(self, version: int, step: int, weights: State) -> None:
         self._status.weights_version = version
 
-    def report(self, metrics: dict[str, float]) -> None:
+    def report(self, report: LearnerReport) -> None:
         status = self._status
         status.seconds = time.monotonic() - self._began
-        status.step, status.progress = int(metrics["step"]), metrics["progress"]
+        status.update_learner(report)
         self._left.learned(time.monotonic(), status.progress)
         status.seconds_left = self._left.training(time.monotonic())
-        status.loss = metrics.get("loss", status.loss)
-        status.skipped = int(metrics["skipped"])
-        status.learner_tokens_per_second = metrics.get("tokens_per_second", status.learner_tokens_per_second)
-        for name, task in status.tasks.items():
-            task.loss = metrics.get(f"loss/{name}", task.loss)
-            task.damaged = int(metrics.get(f"damaged/{name}", task.damaged))
+        for name, damaged in report.damaged.items():
+            status.tasks[name].damaged = damaged
         self._view.show(status)
 
     def note(self, message: str) -> None:

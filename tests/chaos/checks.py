@@ -67,7 +67,7 @@ class Items:
     def inserted(self) -> dict[str, int]:
         """Returns how many sequences were inserted into each table of the current server."""
         metrics = table_metrics(self._client().server_info(timeout=60))
-        return {name: table["inserted"] for name, table in metrics.items()}
+        return {name: table.inserted for name, table in metrics.items()}
 
     @property
     def known(self) -> int:
