@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gato_dist.telemetry import RecentTraining
+
 MAX_UNREAD = 64  # parts of batches
 
 
@@ -44,23 +46,25 @@ class Meter:
         if len(self._unread) >= MAX_UNREAD:
             self._read()
 
-    def report(self) -> dict[str, float]:
-        """Returns the metrics since the last report, and resets them. Empty if there was no step."""
+    def report(self) -> RecentTraining | None:
+        """Returns the metrics since the last report, and resets them; None if there was no step."""
         if not self._steps:
-            return {}
+            return None
         self._read()
         seconds = max(time.monotonic() - self._since, 1e-9)
-        metrics = {
-            "loss": float(self._loss.sum() / self._targets.sum()),
-            "tokens_per_second": self._tokens / seconds,
-            "steps_per_second": self._steps / seconds,
-            "wait_seconds": self._wait_seconds,
-        }
-        for index, task in enumerate(self._tasks):
-            if self._targets[index]:
-                metrics[f"loss/{task}"] = float(self._loss[index] / self._targets[index])
+        recent = RecentTraining(
+            loss=float(self._loss.sum() / self._targets.sum()),
+            task_losses={
+                task: float(self._loss[index] / self._targets[index])
+                for index, task in enumerate(self._tasks)
+                if self._targets[index]
+            },
+            tokens_per_second=self._tokens / seconds,
+            steps_per_second=self._steps / seconds,
+            wait_seconds=self._wait_seconds,
+        )
         self._reset()
-        return metrics
+        return recent
 
     def _read(self) -> None:
         count = len(self._tasks)

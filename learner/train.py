@@ -10,6 +10,7 @@ import torch
 from gato_dist.config.run_config import RunConfig
 from gato_dist.ports import LearnerHost
 from gato_dist.sequence import Batch, DataPosition
+from gato_dist.telemetry import LearnerReport
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner import parallel
 from learner.checkpoint import Counters, Snapshot, load_weights, restore
@@ -184,15 +185,21 @@ class _PeriodicWork:
         self._reported = time.monotonic()
         if not parallel.is_first_worker():
             return
-        learner = self._learner
-        metrics = {name: float(value) for name, value in vars(learner.counters).items()}
+        learner, counters = self._learner, self._learner.counters
         damaged = zip(self._config.weights, learner.damaged, strict=False)
-        metrics |= {f"damaged/{name}": count for name, count in damaged if count}
-        metrics |= learner.meter.report()
-        metrics["learning_rate"] = learning_rate(self._config.learner, learner.counters.step, learner.progress)
-        metrics["progress"] = min(learner.progress, 1.0)
-        metrics["publish_seconds"] = self._publish_seconds
-        self._host.report(metrics)
+        report = LearnerReport(
+            step=counters.step,
+            tokens=counters.tokens,
+            seconds=counters.seconds,
+            weights_version=counters.weights_version,
+            skipped=counters.skipped,
+            progress=min(learner.progress, 1.0),
+            learning_rate=learning_rate(self._config.learner, counters.step, learner.progress),
+            publish_seconds=self._publish_seconds,
+            damaged={name: int(count) for name, count in damaged if count},
+            recent=learner.meter.report(),
+        )
+        self._host.report(report)
 
     def publish(self) -> None:
         """Publishes the weights as a new version."""

@@ -1,10 +1,11 @@
-"""A run's tasks and corpora as sources on disk: alone, or beside live experts."""
+"""Data on disk as sources of the learner's batches: episodes of a dataset, and corpora."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gato_dist.config.data_sections import TaskConfig, TokensConfig
+from gato_dist.config.data_sections import DataConfig, TaskConfig, TokensConfig
 from gato_dist.config.run_config import RunConfig
 from gato_dist.errors import InputError
 from gato_dist.tokens.documents import DocumentTokenizer
@@ -21,6 +22,8 @@ from replay.loader import DiskSource
 
 @dataclass(frozen=True)
 class _MakePacker:
+    """Makes a packer for one task; can be sent to another process."""
+
     tokens: TokensConfig
     task: TaskConfig
     tokenizer: TaskTokenizer
@@ -40,57 +43,67 @@ class _MakePacker:
 
 
 def disk_sources(
-    config: RunConfig, tokenizer: Tokenizer, dataset: Dataset | None, corpora: list[Corpus], seed: int
+    config: RunConfig, tokenizer: Tokenizer, dataset: Dataset | None, corpora: list[Corpus], *, seed: int
 ) -> list[DiskSource]:
-    """One for each of the configuration's tasks that the dataset holds, and for its corpora: weights and indices."""
+    """Returns a source for every task that the dataset holds, and for every corpus.
+
+    Args:
+        config: of the run: its tasks, their weights, and how they are tokenized.
+        tokenizer: of the run.
+        dataset: None if the run has none.
+        corpora: the run's corpora, in the configuration's order.
+        seed: of the order in which each source is read.
+    """
     sources = []
     for index, task in enumerate(config.tasks):
         if dataset and task.name in dataset.shards:
-            own = tokenizer.tasks[task.name]
-            make = partial(
+            task_tokenizer = tokenizer.tasks[task.name]
+            make_packer = _MakePacker(config.tokens, task, task_tokenizer)
+            episodes = partial(
                 EpisodeChunks,
                 dataset.shards[task.name],
-                own,
+                task_tokenizer,
                 length=config.tokens.length,
-                make_packer=_MakePacker(config.tokens, task, own),
+                make_packer=make_packer,
                 seed=seed + index,
             )
-            sources.append(DiskSource(index, task.weight, make))
+            sources.append(DiskSource(index, task.weight, episodes))
     for index, corpus in enumerate(corpora, len(config.tasks)):
-        documents = DocumentTokenizer(
+        document_tokenizer = DocumentTokenizer(
             tokenizer.text, tokenizer.vocabulary, config.tokens.image_size, corpus.config.predict_question
         )
-        chunks = partial(CorpusChunks, corpus, documents, length=config.tokens.length, seed=seed + index)
-        sources.append(DiskSource(index, corpus.config.weight, chunks))
+        documents = partial(CorpusChunks, corpus, document_tokenizer, length=config.tokens.length, seed=seed + index)
+        sources.append(DiskSource(index, corpus.config.weight, documents))
     return sources
 
 
-def disk_shares(config: RunConfig, dataset: Dataset | None) -> list[float]:
-    """For each of a live run's tasks, the share of its sequences that comes from disk."""
+def disk_shares(tasks: Sequence[TaskConfig], config: DataConfig, dataset: Dataset | None) -> list[float]:
+    """Returns, for each task of a live run, the share of its sequences that comes from the dataset."""
     held = dataset.shards if dataset else {}
-    return [config.data.share if task.name in held else 0.0 for task in config.tasks]
+    return [config.share if task.name in held else 0.0 for task in tasks]
 
 
-def open_beside(config: RunConfig, tokenizer: Tokenizer) -> Dataset | None:
-    """The dataset that a live run names, if it does.
+def open_dataset(tasks: Sequence[TaskConfig], config: DataConfig, tokenizer: Tokenizer) -> Dataset | None:
+    """Opens the dataset that a live run reads in addition to its experts; returns None if it has none.
 
-    Raises InputError where none of the run's tasks is in it, or one has another layout there than it has here.
+    Raises:
+        InputError: if the dataset holds none of the tasks, or holds one with another layout than the tokenizer's.
     """
-    if config.data.path is None:
+    if config.path is None:
         return None
-    dataset = Dataset.open(config.data.path)
-    shared = [task.name for task in config.tasks if task.name in dataset.shards]
+    dataset = Dataset.open(config.path)
+    shared = [task.name for task in tasks if task.name in dataset.shards]
     if not shared:
         held = ", ".join(dataset.shards) or "no episode yet"
-        raise InputError(f"data.path: {config.data.path} holds none of the run's tasks; it has {held}")
+        raise InputError(f"data.path: {config.path} holds none of the run's tasks; it has {held}")
     for name in shared:
         if dataset.spec(name) != tokenizer.tasks[name].spec:
-            raise InputError(f"data.path: {name} has another layout in {config.data.path} than here; collect it again")
+            raise InputError(f"data.path: {name} has another layout in {config.path} than here; collect it again")
     return dataset
 
 
 def data_fingerprint(config: RunConfig, dataset: Dataset | None, corpora: list[Corpus]) -> str:
-    """Of all that decides which rows the configuration's tasks and corpora give, in which order."""
+    """Returns a hash of everything that decides which sequences the run reads, and in which order."""
     shards = dataset.shards if dataset else {}
     settings = {
         "sums": [[shard.manifest.sha256 for shard in shards[task.name]] for task in config.tasks],

@@ -145,7 +145,7 @@ class MixtureBatches:
                 sequences = self._ready[index].take(wanted)
                 counts[np.flatnonzero((self._tasks == stream.task) & self._is_expert)[0]] += wanted - len(sequences)
             if sequences is not None:
-                self._usage.drew(stream.task, stream.source, sequences, version)
+                self._usage.count(stream.task, stream.source, sequences, version)
                 yield stream.task, sequences
 
     def _wait_for_expert(self, index: int, wanted: int, deadline: float) -> Sequences | None:
@@ -161,5 +161,5 @@ class MixtureBatches:
             elif self._began[index]:
                 self._missing[index] = time.monotonic() > dry
             else:
-                self._missing[index] = time.monotonic() > deadline or task in self._guide().troubled
+                self._missing[index] = time.monotonic() > deadline or task in self._guide().failed_tasks
         return join_sequences(parts) if parts else None

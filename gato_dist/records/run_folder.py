@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, and who may write into it."""
+"""The folder of a run: its files, and checks before a run starts or resumes."""
 
 import json
 import shutil
@@ -17,7 +17,20 @@ BLOCKS_PER_CLAIM = 256
 
 
 class RunFolder:
-    """`root` and what lies in it: config, checkpoints, replay, scores, their episodes, cost, usage, quarantine, log."""
+    """Paths of a run's files.
+
+    Attributes:
+        root: the folder.
+        checkpoints: the learner's checkpoints, and the best weights.
+        replay: replay checkpoints, and files of Ray Train and Reverb.
+        tensorboard: TensorBoard's event files.
+        scores: scores.csv.
+        cost: cost.json.
+        usage: usage.json.
+        quarantine: quarantine.json.
+        episodes: episodes.jsonl, with the returns behind each score.
+        log: log.txt.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -32,13 +45,19 @@ class RunFolder:
         self.log = root / "log.txt"
 
     def hold(self) -> AbstractContextManager[None]:
-        """Makes this process the only one that writes the run. Raises InputError where another one does."""
+        """Makes this process the only one that writes to the folder. Raises InputError if another one does."""
         return hold_folder(self.root)
 
     def check(self, config: RunConfig, resume: bool) -> None:
-        """Writes nothing. Raises InputError where the folder exists without `resume`, or does not with it.
+        """Checks that a run may start or resume in this folder; writes nothing.
 
-        And where it holds a run whose weights this configuration could not take up, by the key that differs.
+        Args:
+            config: of the run.
+            resume: whether it continues the run in the folder.
+
+        Raises:
+            InputError: if the folder exists without `resume` or holds no run with it; or if the run in the folder has
+                other tasks, tokens or another model, with the key that differs.
         """
         check_path_encoding(self.root)
         exists = (self.root / "config.yaml").exists()
@@ -54,7 +73,7 @@ class RunFolder:
             self._check_same(config, load_config(self.root / "config.yaml"))
 
     def open(self, config: RunConfig) -> None:
-        """Makes the folder, or takes up the one that is there."""
+        """Makes the folder, or prepares an existing one to go on: removes what an earlier start did not finish."""
         for folder in (self.checkpoints, self.replay, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)
         for abandoned in self.checkpoints.glob("*.partial"):
@@ -82,20 +101,24 @@ class RunFolder:
                     )
 
     def claim_seed_blocks(self) -> range:
-        """Seed blocks that nobody in this run had before or will have again. Raises InputError where none are left."""
-        path, another = self.replay / "seed_blocks.json", "begin another run from this one's weights with --init"
+        """Returns seed blocks that no other process of this run ever gets, in any of its starts.
+
+        Raises:
+            InputError: if none are left, or the file that counts them is damaged or cannot be written.
+        """
+        path, advice = self.replay / "seed_blocks.json", "begin another run from this one's weights with --init"
         try:
             first = json.loads(path.read_text("utf-8"))["next"] if path.exists() else 0
         except OSError as error:
-            raise InputError(f"{path}: cannot be read: {brief(error)}; mend that, then --resume") from error
+            raise InputError(f"{path}: cannot be read: {brief(error)}; fix that, then --resume") from error
         except READ_ERRORS as error:
-            raise InputError(f"{path}: damaged; {another}") from error
+            raise InputError(f"{path}: damaged; {advice}") from error
         if not isinstance(first, int) or first < 0:
-            raise InputError(f"{path}: damaged; {another}")
+            raise InputError(f"{path}: damaged; {advice}")
         if first > MAX_BLOCKS - BLOCKS_PER_CLAIM:
-            raise InputError(f"{path}: no seed blocks are left; {another}")
+            raise InputError(f"{path}: no seed blocks are left; {advice}")
         try:
             write_text_atomically(path, to_json({"next": first + BLOCKS_PER_CLAIM}))
         except OSError as error:
-            raise InputError(f"{path}: cannot be written: {brief(error)}; mend that, then --resume") from error
+            raise InputError(f"{path}: cannot be written: {brief(error)}; fix that, then --resume") from error
         return range(first, first + BLOCKS_PER_CLAIM)

@@ -13,11 +13,11 @@ from gato_dist.plots.figure import Points
 from gato_dist.plots.panels import SCALARS
 from gato_dist.plots.score_rows import newest_rows
 from gato_dist.records.cost import Cost
+from gato_dist.records.quarantine import Quarantined, read_quarantine
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.records.usage import read_usage
 from gato_dist.scores.results import EpisodeLog, TaskResult
 from gato_dist.scores.table import ScoreRow, ScoreTable
-from gato_dist.supervisor.quarantine import Quarantined, read_quarantine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from gato_dist.plots.score_rows import measured_interval, newest_rows
 from gato_dist.plots.text import interval_text, number_text, plural, score_text
 from gato_dist.records.cost import Cost
-from gato_dist.records.usage import gato_episodes, histogram, rows_of
+from gato_dist.records.usage import gato_episodes, histogram, sequences_by_task
 from gato_dist.report.pages import Table
 from gato_dist.scores.bootstrap import Estimate
 from gato_dist.scores.results import TaskResult, aggregates
@@ -85,7 +85,7 @@ def source_table(usage: Counter[str]) -> Table | None:
     Args:
         usage: counters of usage.json.
     """
-    by_source = {source: rows_of(usage, source) for source in Source}
+    by_source = {source: sequences_by_task(usage, source) for source in Source}
     tasks = dict.fromkeys(task for counts in by_source.values() for task in counts)
     if not tasks:
         return None

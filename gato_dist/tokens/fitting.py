@@ -1,4 +1,4 @@
-"""Whether tasks fit a configuration's sequences and model, and the tokenizer of those that do: live and from disk."""
+"""Checks that tasks fit a configuration's sequences and model, and makes their tokenizer."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,15 @@ from gato_dist.tokens.tokenizer import ObservationMoments, Tokenizer, pooled_sta
 def fitting_tokenizer(
     config: RunConfig, specs: Sequence[TaskSpec], moments: dict[str, dict[str, ObservationMoments]]
 ) -> Tokenizer:
-    """The tokenizer of a run.
+    """Returns the tokenizer of a run.
 
     Args:
+        config: of the run.
         specs: layouts of the configuration's tasks, in its order.
-        moments: of each task's continuous observations, by task and part.
+        moments: mean and variance of each task's continuous observations, by task and observation.
 
     Raises:
-        InputError: a task does not fit the configuration; names the key.
+        InputError: if a task does not fit the configuration; the message names the key.
     """
     check_fit(config, specs)
     tokens = config.tokens
@@ -42,10 +43,14 @@ def fitting_tokenizer(
 
 
 def check_fit(config: RunConfig, specs: Sequence[TaskSpec]) -> None:
-    """Checks windows, local positions and prompts. Text is not counted: its length is known only when it is seen.
+    """Checks windows, local positions and prompts. Text does not count: its length is only known once it is observed.
+
+    Args:
+        config: of the run.
+        specs: layouts of the configuration's tasks, in its order.
 
     Raises:
-        InputError: names the key, and the task that needs more.
+        InputError: if a task needs more; the message names the key and the task.
     """
     tokens = config.tokens
     for task, spec in zip(config.tasks, specs, strict=True):
@@ -54,15 +59,24 @@ def check_fit(config: RunConfig, specs: Sequence[TaskSpec]) -> None:
             raise InputError(
                 f"tokens.length: {tokens.length} is too short: a window of {task.name} takes {window} tokens"
             )
-        # An action's numbers are counted anew, from 0.
-        places = max(observation_tokens(spec, tokens.encoding) + 1, spec.action.size)
-        if places > config.model.local_positions:
-            raise InputError(f"model.local_positions: {config.model.local_positions}, but {task.name} needs {places}")
+        # Local positions begin at 0 again for the action.
+        needed = max(observation_tokens(spec, tokens.encoding) + 1, spec.action.size)
+        if needed > config.model.local_positions:
+            raise InputError(f"model.local_positions: {config.model.local_positions}, but {task.name} needs {needed}")
         check_prompt(config.evaluation, spec, tokens.encoding)
 
 
 def check_prompt(evaluation: EvaluationConfig, spec: TaskSpec, encoding: Encoding) -> None:
-    """Raises InputError if a prompt is wanted that holds no step of the task."""
+    """Checks that a prompt, if any is configured, has room for a step.
+
+    Args:
+        evaluation: the configuration's section.
+        spec: layout of the task.
+        encoding: of observations and actions.
+
+    Raises:
+        InputError: if it has no room.
+    """
     step = min_step_tokens(spec, encoding)
     if 0 < evaluation.prompt_tokens < step:
         raise InputError(

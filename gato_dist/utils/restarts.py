@@ -1,14 +1,13 @@
 """Failures of processes: how many were recent, and how long each recovery took."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from gato_dist.telemetry import Report
 
 MAX_FAILURES = 5
 WINDOW_SECONDS = 600.0
-
-Metrics = dict[str, dict[str, float]]
 
 
 @dataclass
@@ -43,18 +42,18 @@ class _Failure:
     """A failed process that has not recovered.
 
     Attributes:
-        source: prefix of the keys under which the process reports metrics.
+        source: prefix of the names under which the process reports.
         time: when its failure was noticed, by `time.monotonic`.
-        before: its metrics at the first look after the failure; None before that look.
+        before: evidence of its start at the first look after the failure; None before that look.
     """
 
     source: str
     time: float
-    before: Metrics | None = None
+    before: dict[str, object] | None = None
 
 
 class RecoveryTimer:
-    """Measures the time from a process's failure, as noticed, to the first metrics that it reports afterwards."""
+    """Measures the time from a process's failure, as noticed, to the first report afterwards."""
 
     def __init__(self) -> None:
         self._failures: dict[str, _Failure] = {}
@@ -64,27 +63,22 @@ class RecoveryTimer:
 
         Args:
             name: name of the process in the log.
-            source: key under which it reports metrics, or a prefix of that key.
+            source: name under which it reports, or a prefix of that name.
         """
         self._failures.setdefault(name, _Failure(source, time.monotonic()))
 
-    def update(self, metrics: Metrics, note: Callable[[str], None]) -> None:
+    def update(self, reports: Mapping[str, Report], note: Callable[[str], None]) -> None:
         """Notes every process that reports again.
 
         Args:
-            metrics: newest metrics of every process, by source.
+            reports: the newest report of every process.
             note: is called with a line for each recovered process.
         """
         for name, failure in list(self._failures.items()):
-            now = {source: values for source, values in metrics.items() if source.startswith(failure.source)}
+            now = {key: each.evidence_of_start for key, each in reports.items() if key.startswith(failure.source)}
             if failure.before is None:
                 # The failed process may have reported a moment before it died.
                 failure.before = now
-            elif _process_identity(now) != _process_identity(failure.before):
+            elif now != failure.before:
                 note(f"recovered: {name} after {time.monotonic() - failure.time:.1f} s")
                 del self._failures[name]
-
-
-def _process_identity(metrics: Metrics) -> dict[str, Any]:
-    """What distinguishes a process's metrics from those of its successor: its start time, or else all values."""
-    return {source: values.get("began", values) for source, values in metrics.items()}

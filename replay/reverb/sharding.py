@@ -121,8 +121,6 @@ def sum_metrics(shards: Iterable[TableMetrics]) -> TableMetrics:
     """Returns the metrics of each table, summed over servers."""
     total: TableMetrics = {}
     for tables in shards:
-        for name, metrics in tables.items():
-            summed = total.setdefault(name, dict.fromkeys(metrics, 0))
-            for key, value in metrics.items():
-                summed[key] += value
+        for name, table in tables.items():
+            total[name] = total[name] + table if name in total else table
     return total

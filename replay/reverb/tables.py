@@ -7,10 +7,11 @@ from typing import Any
 from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import SequenceShape, sequence_bytes
 from gato_dist.sources import Source
+from gato_dist.telemetry import TableReport
 from replay.reverb.libraries import import_reverb, import_tensorflow
 
 SEQUENCE_KEY = "row"  # the only array of an item; checkpoints on disk use this name
-TableMetrics = dict[str, dict[str, int]]  # table → {"size", "inserted", "sampled"} → number of sequences
+TableMetrics = dict[str, TableReport]  # by table
 
 
 def table_name(task: str, source: Source = Source.EXPERT) -> str:
@@ -67,10 +68,10 @@ def table_metrics(server_info: dict[str, Any]) -> TableMetrics:
         server_info: the result of `reverb.Client.server_info`.
     """
     return {
-        name: {
-            "size": info.current_size,
-            "inserted": info.rate_limiter_info.insert_stats.completed,
-            "sampled": info.rate_limiter_info.sample_stats.completed,
-        }
+        name: TableReport(
+            size=info.current_size,
+            inserted=info.rate_limiter_info.insert_stats.completed,
+            sampled=info.rate_limiter_info.sample_stats.completed,
+        )
         for name, info in server_info.items()
     }

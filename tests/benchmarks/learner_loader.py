@@ -81,7 +81,7 @@ def run(options: argparse.Namespace, preset: str, rows: int, began: float) -> No
     )
     learner = Learner.for_run(config, tokenizer, device)
     with TemporaryDirectory() as folder:
-        sources = disk_sources(config, tokenizer, make_dataset(Path(folder)), [], 0)
+        sources = disk_sources(config, tokenizer, make_dataset(Path(folder)), [], seed=0)
         position = DataPosition.start("", 0, config.lanes, len(SPECS))
         batches = load_batches(
             sources,

@@ -80,7 +80,7 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
     from gato_dist.scores.references import load_reference
     from gato_dist.scores.table import ScoreRow
     from gato_dist.tokens.packing import Packer
-    from gato_dist.training.live import make_tokenizer
+    from gato_dist.training.tokenizer import make_tokenizer
     from learner.learner import Learner
     from replay.mixture import MixtureBatches, TaskStream
     from replay.sequence_blocks import join_sequences
@@ -88,7 +88,7 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
     torch.set_num_threads(1)
     config = make_config(choice, seed, seconds)
     references = {name: load_reference(name) for name in TASKS}
-    tokenizer = make_tokenizer(config, references)
+    tokenizer = make_tokenizer(config)
     streams = []
     for index, task in enumerate(config.tasks):
         packer = Packer(

@@ -55,9 +55,8 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
     import torch
 
     from gato_dist.config.run_config import load_config, parse_config
-    from gato_dist.scores.references import load_reference
     from gato_dist.sequence import DataPosition
-    from gato_dist.training.live import make_tokenizer
+    from gato_dist.training.tokenizer import make_tokenizer
     from learner.learner import Learner
     from replay.dataset.dataset import Dataset
     from replay.dataset.shards import Shard
@@ -69,7 +68,7 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
     plain = load_config(QUICKSTART).model_dump(mode="json")
     plain["tasks"] = [{"name": task} for task in tasks]
     config = parse_config(plain, "benchmark")
-    tokenizer = make_tokenizer(config, {task: load_reference(task) for task in tasks})
+    tokenizer = make_tokenizer(config)
     with TemporaryDirectory() as folder:
         for task in tasks:
             collect(Path(folder), task)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from gato_dist.config.run_config import load_config
-from gato_dist.scores.references import load_reference
 from gato_dist.scores.table import ScoreTable
 from gato_dist.seeds import SEQUENCES_PER_BLOCK, sequence_block
 from gato_dist.sequence import Sequences, SequenceShape
@@ -55,9 +54,9 @@ class Items:
     def __init__(self, running: Running) -> None:
         self._running, config = running, load_config(running.run / "config.yaml")
         # Imported late: Ray reads its token on import, and three_nodes sets it after this module is imported.
-        from gato_dist.training.live import make_tokenizer
+        from gato_dist.training.tokenizer import make_tokenizer
 
-        tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
+        tokenizer = make_tokenizer(config)
         self._shapes: dict[str, SequenceShape] = {
             task.name: sequence_shape(tokenizer.tasks[task.name], config.tokens.length) for task in config.tasks
         }
@@ -68,7 +67,7 @@ class Items:
     def inserted(self) -> dict[str, int]:
         """Returns how many sequences were inserted into each table of the current server."""
         metrics = table_metrics(self._client().server_info(timeout=60))
-        return {name: table["inserted"] for name, table in metrics.items()}
+        return {name: table.inserted for name, table in metrics.items()}
 
     @property
     def known(self) -> int:

@@ -1,4 +1,4 @@
-"""A small real run: three suites, real Ray, Reverb and envpool, a model that trains for seconds."""
+"""The configuration of a small run: three suites, real Ray, Reverb and envpool, and a model that trains for seconds."""
 
 from pathlib import Path
 

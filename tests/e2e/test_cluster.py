@@ -1,4 +1,4 @@
-"""A run on a real Ray cluster of three nodes, each with an object store of its own, that asks for a token."""
+"""Runs on a real Ray cluster: three nodes, each with its own object store, behind a token."""
 
 import json
 import os
@@ -21,8 +21,8 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.slow
 CONFIG = ROOT / "configs" / "cluster" / "tiny.yaml"
 OURS = {"CoordinatorActor", "ReplayActor", "ExpertActor", "EvaluatorActor"}
-# Prints which part stands where, once all of them stand.
-PLACES = """
+# Prints the role of the node on which each class of actor runs, once all of them run.
+ROLES = """
 import json, sys, time, ray
 from ray._private.state import actors
 ray.init(address=sys.argv[1], log_to_driver=False)
@@ -39,7 +39,7 @@ print(json.dumps(seen))
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[str, dict[str, str]]]:
-    """host:port of a cluster of three nodes, and the environment of those who may join it."""
+    """Yields host:port of a cluster of three nodes, and the environment of processes that may join it."""
     folder = Path(tempfile.mkdtemp(prefix="gato-"))
     words = [sys.executable, "-m", "tests.support.local_cluster", "--nodes", "3", "--folder", str(folder)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -63,28 +63,29 @@ def train(*words: str, env: dict[str, str]) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=env)
 
 
-def test_a_run_trains_and_is_scored_with_every_part_on_its_own_node(cluster, tmp_path):
+def test_every_kind_of_process_runs_on_its_own_node(cluster, tmp_path):
     address, env = cluster
     run = tmp_path / "run"
     process = train("--run", str(run), f"ray.address={address}", env=env)
-    places = json.loads(python("-c", PLACES, address, *OURS, env=env))
+    roles_of = json.loads(python("-c", ROLES, address, *OURS, env=env))
     output = finish(process, 1200)
     assert process.returncode == 0, output
-    assert places == {
-        "CoordinatorActor": ["learner"], "ReplayActor": ["replay"], "ExpertActor": ["actors"], "EvaluatorActor": ["actors"]
+    assert roles_of == {
+        "CoordinatorActor": ["learner"], "ReplayActor": ["replay"], "ExpertActor": ["actors"],
+        "EvaluatorActor": ["actors"],
     }  # fmt: skip
     rows = ScoreTable.read(run / "scores.csv")
     assert rows[-1].step == 60
 
 
-def test_weights_travel_once_to_a_node_however_many_processes_take_them(cluster):
+def test_weights_are_sent_once_to_each_node(cluster):
     address, env = cluster
     said = python("-m", "tests.benchmarks.broadcast_nodes", address, "--megabytes", "16", "--readers", "3", env=env)
     copies = [float(times) for times in re.findall(r"taken in ([\d.]+) times", said)]
     assert copies == pytest.approx([1.0, 1.0], abs=0.02)
 
 
-def test_a_run_with_another_token_is_refused_in_one_line(cluster, tmp_path):
+def test_a_run_with_a_wrong_token_is_refused_in_one_line(cluster, tmp_path):
     address, env = cluster
     for changed in ({"RAY_AUTH_TOKEN": "0" * 64}, {"RAY_AUTH_MODE": "disabled"}):
         process = train("--run", str(tmp_path / "run"), f"ray.address={address}", env=env | changed)
@@ -94,7 +95,7 @@ def test_a_run_with_another_token_is_refused_in_one_line(cluster, tmp_path):
         assert "Traceback" not in output
 
 
-def test_a_port_that_is_taken_on_a_node_ends_the_run_in_one_line(cluster, tmp_path):
+def test_a_port_that_is_in_use_on_a_node_ends_the_run_in_one_line(cluster, tmp_path):
     address, env = cluster
     with socket.create_server(("", 0)) as other:
         port = other.getsockname()[1]
@@ -106,15 +107,15 @@ def test_a_port_that_is_taken_on_a_node_ends_the_run_in_one_line(cluster, tmp_pa
     assert "Traceback" not in output
 
 
-# Collects before any node offers a CPU, as where an autoscaler's head does no work itself.
+# Starts jobs before any node offers a CPU, like a cluster whose head node does no work itself.
 EMPTY_CLUSTER = """
 import threading, time
 from ray.cluster_utils import Cluster
 from gato_dist.supervisor.jobs import run_jobs
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
 jobs = iter([3, 4])
-results = run_jobs(lambda job: job * job, lambda: next(jobs, None), workers=None, address=cluster.address)
-# Nodes are started by the main thread alone.
+results = run_jobs(lambda job: job * job, lambda: next(jobs, None), None, cluster.address)
+# Only the main thread can start nodes.
 waits = threading.Thread(target=lambda: print(sorted(result for _, result in results), flush=True))
 waits.start()
 time.sleep(3)
@@ -124,13 +125,13 @@ cluster.shutdown()
 """
 
 
-def test_jobs_wait_for_a_cluster_that_has_no_node_for_them_yet():
+def test_jobs_wait_for_the_first_node_of_a_cluster():
     done = subprocess.run([sys.executable, "-c", EMPTY_CLUSTER], capture_output=True, text=True, cwd=ROOT, timeout=200)
     assert "[9, 16]" in done.stdout, done.stderr
     assert "no node of the cluster offers a CPU: waiting for one that joins" in done.stderr
 
 
-def test_what_no_node_offers_is_told_in_seconds_and_waited_for(cluster, tmp_path):
+def test_a_run_reports_at_once_what_no_node_offers_and_waits_for_it(cluster, tmp_path):
     address, env = cluster
     words = ("--run", str(tmp_path / "run"), f"ray.address={address}", "actors.resources.arms=1", "learner.gpu=true")
     process = train(*words, env=env)

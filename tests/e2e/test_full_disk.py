@@ -1,4 +1,4 @@
-"""A run whose folder's disk fills up: it ends in a line that names the file, and goes on once there is room."""
+"""A run whose disk fills up: it ends with one line that names the file, and resumes once there is room."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.support.full_disk import fill, small_disk
 pytestmark = pytest.mark.slow
 
 
-def test_a_run_on_a_disk_that_fills_up_ends_in_a_line_and_resumes(tmp_path):
+def test_a_run_whose_disk_fills_up_ends_in_one_line_and_resumes(tmp_path):
     config = write_run(tmp_path, Walk="go")
     with small_disk(tmp_path / "disk", 64 * 1024) as disk:
         run = disk / "run"

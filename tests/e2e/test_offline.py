@@ -1,6 +1,6 @@
-"""What works without Reverb: experts are collected, a model is trained on their episodes and scored.
+"""What works without Reverb: experts are collected, and a model is trained on their episodes and scored.
 
-For Pythons that Reverb has no wheels for: .ci/offline.
+This runs on Pythons that Reverb has no wheels for (.ci/offline).
 """
 
 import importlib.util
@@ -22,21 +22,21 @@ learner: {steps: 20, batch: 4, warmup_steps: 5}
 """
 
 
-def gato_dist(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gato_dist", *words]
+def gato_dist(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gato_dist", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
 def test_experts_are_collected_a_model_is_trained_on_their_episodes_and_scored(tmp_path):
     (tmp_path / "offline.yaml").write_text(CONFIG)
-    for words in (
+    for arguments in (
         ("collect", "offline.yaml", "--episodes", "4", "--out", "data"),
         ("dataset", "validate", "data"),
         ("train", "offline.yaml", "--data", "data", "--run", "run"),
         ("evaluate", "run/checkpoints/step-00000020", "--tasks", "*", "--episodes", "2", "--out", "scores.csv"),
     ):
-        done = gato_dist(tmp_path, *words)
-        assert done.returncode == 0, (words, done.stdout[-3000:], done.stderr[-3000:])
+        done = gato_dist(tmp_path, *arguments)
+        assert done.returncode == 0, (arguments, done.stdout[-3000:], done.stderr[-3000:])
     header, *rows = (tmp_path / "scores.csv").read_text().splitlines()
     assert {row.split(",")[header.split(",").index("task")] for row in rows} == {
         "metaworld/reach-v3", "babyai/go-to-red-ball-grey",

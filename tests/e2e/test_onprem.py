@@ -1,4 +1,4 @@
-"""`ray up configs/cluster/onprem.yaml` as it stands, on hosts of their own; a job through SSH; `ray down`."""
+"""`ray up configs/cluster/onprem.yaml` on separate hosts, a job that is submitted over SSH, and `ray down`."""
 
 import json
 import subprocess
@@ -26,8 +26,8 @@ ray job submit -- bash -c 'exec gato-dist train ~/gato-dist/configs/cluster/tiny
     replay.port={PORT}'
 status=$?; kill %1; exit $status
 """
-# Prints on which host each kind of part was seen, while a job runs.
-PLACES = """
+# Prints the host on which each class of actor was seen while a job runs.
+HOSTS = """
 import json, sys, time, ray
 from ray._private.state import actors
 ray.init(address="auto", log_to_driver=False)
@@ -53,14 +53,14 @@ def knock(host: Host, address: str, port: int) -> str:
 
 
 def nodes(head: Host) -> int:
-    """How many machines' Ray has joined."""
+    """Returns how many nodes the cluster has."""
     program = 'import ray; ray.init("auto", log_to_driver=False); print("nodes", sum(n["Alive"] for n in ray.nodes()))'
     said = head.run(f"{SHELL}; python -c '{program}'").stdout
     return int(said.rpartition("nodes ")[2] or 0)
 
 
 def up(hosts: dict[str, Host]) -> None:
-    """As the one at the desk would: again, where a busy machine was too slow for Ray's own deadlines."""
+    """Starts the cluster, and tries again if a busy machine was too slow for Ray's own deadlines, as a user would."""
     desk = hosts["desk"]
     say(desk, "ray get-auth-token --generate && chmod 600 ~/.ray/auth_token")
     for _ in range(4):
@@ -83,20 +83,21 @@ def hosts() -> Iterator[dict[str, Host]]:
         yield made
 
 
-def test_a_submitted_job_runs_with_every_part_on_its_own_host_and_is_closed_to_strangers(hosts):
+def test_a_submitted_job_uses_every_host_and_is_closed_to_other_machines(hosts):
     head, stranger = hosts["gato-head"], hosts["stranger"]
     job = subprocess.Popen(
         hosts["desk"].command(f"{SHELL}; {SUBMIT}"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        seen = json.loads(say(head, f"python -c '{PLACES}' {' '.join(OURS)} 2>/dev/null").splitlines()[-1])
+        seen = json.loads(say(head, f"python -c '{HOSTS}' {' '.join(OURS)} 2>/dev/null").splitlines()[-1])
         replay = hosts["replay-1"].address
         found = {name: {knock(hosts[name], replay, PORT + n) for n in (0, 1)} for name in ("actors-1", "stranger")}
     finally:
         output, _ = job.communicate(timeout=1800)
     assert job.returncode == 0, output
     assert seen == {
-        "CoordinatorActor": "gato-head", "ReplayActor": "replay-1", "ExpertActor": "actors-1", "EvaluatorActor": "actors-1"
+        "CoordinatorActor": "gato-head", "ReplayActor": "replay-1", "ExpertActor": "actors-1",
+        "EvaluatorActor": "actors-1",
     }  # fmt: skip
     assert found == {"actors-1": {"answered"}, "stranger": {"silence"}}
     assert "Unauthorized: Missing authentication token" in output
@@ -105,7 +106,7 @@ def test_a_submitted_job_runs_with_every_part_on_its_own_host_and_is_closed_to_s
     assert knock(stranger, head.address, 8265) == "ConnectionRefusedError"
 
 
-def test_a_stranger_without_the_token_is_refused(hosts):
+def test_a_client_without_the_token_is_refused(hosts):
     address = f"{hosts['gato-head'].address}:6379"
     for mode in ("RAY_AUTH_MODE=disabled", "RAY_AUTH_MODE=token RAY_AUTH_TOKEN=" + "0" * 64):
         done = hosts["stranger"].run(f"{SHELL}; {mode} ray status --address {address}", timeout=300)
@@ -114,7 +115,7 @@ def test_a_stranger_without_the_token_is_refused(hosts):
 
 
 def test_ray_down_and_ray_stop_leave_nothing_running(hosts):
-    """Ray's `ray down` stops the head of such a cluster alone: the others are told by the one at the desk."""
+    """`ray down` stops only the head of such a cluster; the user stops the other hosts with `ray stop`."""
     say(hosts["desk"], "ray down -y configs/cluster/onprem.yaml")
     for name in ("replay-1", "actors-1"):
         ssh = "ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"

@@ -1,4 +1,4 @@
-"""The whole circle as a user without any right, whose environment names a proxy for the web."""
+"""A live run by a user without any privilege, whose environment names a web proxy."""
 
 import sys
 
@@ -16,9 +16,9 @@ evaluation: {episodes: 2, final_episodes: 2, every_seconds: 1, final_actors: 1}
 """
 
 
-def test_a_user_without_any_right_behind_a_proxy_trains_live():
+def test_an_unprivileged_user_behind_a_proxy_trains_live():
     with ordinary_user() as user:
-        # Nobody answers there.
+        # Nothing listens at this address.
         user.environment |= dict.fromkeys(
             ("http_proxy", "https_proxy", "HTTP_PROXY", "all_proxy"), "http://127.0.0.1:9"
         )

@@ -1,4 +1,4 @@
-"""Environments that misbehave, in a real run: they are tried again, left out and named, and the others go on."""
+"""Environments that crash, raise errors or hang in a real run: their tasks are quarantined, and the others go on."""
 
 import json
 from dataclasses import asdict
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gato_dist.records.quarantine import read_quarantine
 from gato_dist.scores.references import Reference, Score
 from gato_dist.scores.table import ScoreTable
-from gato_dist.supervisor.quarantine import read_quarantine
 from gato_dist.utils.file_names import task_file_name
 from tests.e2e.test_train import finish, start
 
@@ -81,7 +81,7 @@ evaluation: {{episodes: 2, final_episodes: 2, every_seconds: 1, final_actors: 1}
 
 
 def write_run(folder: Path, **policies: str) -> Path:
-    """The configuration of a run with these environments, by class, each with its expert."""
+    """Writes a configuration whose tasks are these classes of environments. policies: each one's expert."""
     (folder / "mine.py").write_text(ENVIRONMENTS)
     references = folder / "gato_tasks" / "references"
     references.mkdir(parents=True)
@@ -102,7 +102,7 @@ def write_run(folder: Path, **policies: str) -> Path:
     return path
 
 
-def test_tasks_that_raise_errors_or_die_are_left_out_and_the_others_are_learned(tmp_path):
+def test_tasks_that_raise_errors_or_die_are_quarantined_and_the_others_are_learned(tmp_path):
     config = write_run(tmp_path, Walk="go", Raises="go", Dies="go")
     process = start(config, "--run", "run", cwd=tmp_path)
     output = finish(process)
@@ -114,7 +114,7 @@ def test_tasks_that_raise_errors_or_die_are_left_out_and_the_others_are_learned(
     assert rows[-1].step == 150
     raised, died = (f"gymnasium/mine:{name}" for name in ("Raises", "Dies"))
     out = {(each.task, each.part): each for each in read_quarantine(run / "quarantine.json")}
-    # Whether experts fail twice before the last step is a matter of how fast their processes start.
+    # Experts may not fail twice before the last step, if their processes start slowly.
     assert {task for task, part in out if part == "evaluation"} == {raised, died}
     assert out[raised, "evaluation"].reason == "failed: RuntimeError: the arm fell off"
     assert out[died, "evaluation"].reason == "died"
@@ -130,11 +130,11 @@ def test_tasks_that_raise_errors_or_die_are_left_out_and_the_others_are_learned(
 
 
 @pytest.mark.slow
-def test_a_task_that_hangs_is_left_out_and_one_that_works_in_evaluation_alone_is_scored(tmp_path):
+def test_a_hanging_task_is_quarantined_and_a_task_whose_expert_fails_is_still_scored(tmp_path):
     config = write_run(tmp_path, Walk="go", Hangs="go", Fine="lost")
     (tmp_path / "mine.py").write_text(ENVIRONMENTS + "\nFine = Walk\n")
-    words = ["actors.hang_seconds=15", "learner.steps=100000", "learner.minutes=2"]
-    process = start(config, "--run", "run", *words, cwd=tmp_path)
+    overrides = ["actors.hang_seconds=15", "learner.steps=100000", "learner.minutes=2"]
+    process = start(config, "--run", "run", *overrides, cwd=tmp_path)
     output = finish(process)
     assert process.returncode == 0, output
     run = tmp_path / "run"
@@ -150,7 +150,7 @@ def test_a_task_that_hangs_is_left_out_and_one_that_works_in_evaluation_alone_is
 
 
 @pytest.mark.slow
-def test_a_run_whose_every_task_is_left_out_fails_in_a_line_and_resumes_once_they_are_mended(tmp_path):
+def test_a_run_fails_in_one_line_if_all_tasks_are_quarantined_and_resumes_after_they_are_fixed(tmp_path):
     config = write_run(tmp_path, Aborts="go", Raises="go")
     process = start(config, "--run", "run", cwd=tmp_path)
     output = finish(process)

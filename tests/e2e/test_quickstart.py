@@ -1,4 +1,4 @@
-"""The quickstart learns. Half an hour on two cores: under `make test-slow`."""
+"""The quickstart reaches good scores. It takes half an hour on two cores: `make test-slow`."""
 
 import subprocess
 import sys

@@ -1,10 +1,10 @@
-"""Gato actors beside experts, on real parts: what they write arrives, is learned from and counted."""
+"""Gato actors in a real run: their sequences are trained on and counted, and a killed one is restarted."""
 
 from pathlib import Path
 
 import pytest
 
-from gato_dist.records.usage import gato_episodes, histogram, read_usage, rows_of
+from gato_dist.records.usage import gato_episodes, histogram, read_usage, sequences_by_task
 from gato_dist.sources import Source
 from tests.e2e.test_train import actors_of, finish, start, wait_for_checkpoint
 
@@ -29,7 +29,7 @@ def labels(tmp_path: Path) -> Path:
     return path
 
 
-def test_relabelled_rows_are_learned_from_and_a_killed_gato_actor_comes_back(labels, tmp_path):
+def test_relabelled_sequences_are_trained_on_and_a_killed_gato_actor_is_restarted(labels, tmp_path):
     run = tmp_path / "run"
     process = start(labels, "--run", str(run))
     wait_for_checkpoint(run, process)
@@ -39,9 +39,9 @@ def test_relabelled_rows_are_learned_from_and_a_killed_gato_actor_comes_back(lab
     assert f"Gato actor of {TASK} died; starting it again" in (run / "log.txt").read_text()
     counts = read_usage(run / "usage.json")
     assert gato_episodes(counts, "episodes")[TASK] > 0
-    assert rows_of(counts, Source.RELABELLED)[TASK] > 0
-    assert rows_of(counts, Source.EXPERT)[TASK] > 0
+    assert sequences_by_task(counts, Source.RELABELLED)[TASK] > 0
+    assert sequences_by_task(counts, Source.EXPERT)[TASK] > 0
     # The last second of a run may go uncounted.
     assert sum(histogram(counts, "reuse").values()) > 0
-    assert 0 < sum(histogram(counts, "lag").values()) <= rows_of(counts, Source.RELABELLED)[TASK]
+    assert 0 < sum(histogram(counts, "lag").values()) <= sequences_by_task(counts, Source.RELABELLED)[TASK]
     assert "Relabelled" in (run / "report.html").read_text()

@@ -1,4 +1,4 @@
-"""The whole circle as a user runs it: the command, its folder, its exit codes, and what it leaves behind."""
+"""`gato-dist train` as a user runs it: its run folder, its exit codes, and the processes that it leaves behind."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from learner.checkpoint import load_for_acting
 COMMAND = Path(sys.executable).parent / "gato-dist"
 
 
-def start(small: Path, *words: str, cwd: Path | None = None) -> subprocess.Popen:
-    command = [str(COMMAND), "train", str(small), *words]
+def start(config: Path, *arguments: str, cwd: Path | None = None) -> subprocess.Popen:
+    command = [str(COMMAND), "train", str(config), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd)
 
 
@@ -29,11 +29,11 @@ def finish(process: subprocess.Popen, seconds: float = 600) -> str:
 
 
 def wait_for_checkpoint(run: Path, process: subprocess.Popen) -> str:
-    """The name of the first whole checkpoint."""
+    """Returns the name of the first complete checkpoint."""
     for _ in range(3000):
-        whole = [path.name for path in (run / "checkpoints").glob("step-*") if path.suffix != ".partial"]
-        if whole:
-            return sorted(whole)[0]
+        complete = [path.name for path in (run / "checkpoints").glob("step-*") if path.suffix != ".partial"]
+        if complete:
+            return sorted(complete)[0]
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.2)
     raise AssertionError("no checkpoint in ten minutes")
@@ -44,7 +44,7 @@ def descendants(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 def actors_of(process: subprocess.Popen, kind: str) -> list[psutil.Process]:
-    """A run's processes of one class of Ray actor."""
+    """Returns the processes of one class of Ray actors. kind: the class's name."""
     return [child for child in descendants(process) if f"ray::{kind}" in " ".join(child.cmdline())]
 
 
@@ -53,7 +53,7 @@ def alive(processes: list[psutil.Process], seconds: float) -> list[psutil.Proces
     return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_the_circle_turns_and_leaves_a_whole_run_folder(small, tmp_path):
+def test_a_run_trains_and_evaluates_and_leaves_a_complete_run_folder(small, tmp_path):
     run = tmp_path / "run"
     process = start(small, "--run", str(run))
     output = finish(process)
@@ -86,11 +86,11 @@ def test_the_circle_turns_and_leaves_a_whole_run_folder(small, tmp_path):
     assert ScoreTable.read(tmp_path / "again.csv") == [measured]
 
 
-def test_a_run_killed_halfway_goes_on_where_its_checkpoint_was(small, tmp_path):
+def test_a_killed_run_resumes_from_its_checkpoint(small, tmp_path):
     run = tmp_path / "run"
     process = start(small, "--run", str(run), "learner.steps=100000")
     first = wait_for_checkpoint(run, process)
-    # Ray's own agents notice only later that their node is gone; whatever works for the run must go at once.
+    # Ray's own agents notice only later that their node is gone. All other processes must end at once.
     family = [child for child in descendants(process) if not child.name().endswith("Agent")]
     process.kill()
     process.wait()
@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(small, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_an_interrupt_ends_it_with_a_checkpoint_and_leaves_no_process(small, tmp_path, number):
+def test_an_interrupted_run_writes_a_checkpoint_and_leaves_no_process(small, tmp_path, number):
     run = tmp_path / "run"
     process = start(small, "--run", str(run), "learner.steps=100000", "learner.checkpoint_seconds=2")
     wait_for_checkpoint(run, process)
@@ -132,8 +132,8 @@ def test_an_interrupt_ends_it_with_a_checkpoint_and_leaves_no_process(small, tmp
     assert not alive(family, 10)
 
 
-@pytest.mark.slow  # a Gato actor that is killed comes back in the same way: test_relabel.py
-def test_an_expert_that_is_killed_comes_back_with_other_seeds(small, tmp_path):
+@pytest.mark.slow  # test_relabel.py kills a Gato actor, which is restarted in the same way
+def test_a_killed_expert_is_restarted(small, tmp_path):
     run = tmp_path / "run"
     process = start(small, "--run", str(run), "learner.steps=150")
     wait_for_checkpoint(run, process)
@@ -143,12 +143,12 @@ def test_an_expert_that_is_killed_comes_back_with_other_seeds(small, tmp_path):
     assert "died; starting it again" in (run / "log.txt").read_text()
 
 
-def test_a_dataset_takes_an_experts_place_beside_live_ones(small, tmp_path):
-    words = [str(COMMAND), "collect", "--tasks", "babyai/go-to-red-ball-grey", "--episodes", "20", "--out", "data"]
-    assert subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=400).returncode == 0
+def test_a_dataset_replaces_the_expert_of_its_task_beside_live_experts(small, tmp_path):
+    collect = [str(COMMAND), "collect", "--tasks", "babyai/go-to-red-ball-grey", "--episodes", "20", "--out", "data"]
+    assert subprocess.run(collect, cwd=tmp_path, capture_output=True, timeout=400).returncode == 0
     run = tmp_path / "run"
-    words = ["--run", str(run), "data.path=data", "data.share=1", "learner.steps=30"]
-    process = start(small, *words, cwd=tmp_path)
+    arguments = ["--run", str(run), "data.path=data", "data.share=1", "learner.steps=30"]
+    process = start(small, *arguments, cwd=tmp_path)
     wait_for_checkpoint(run, process)
     experts = actors_of(process, "ExpertActor")
     output = finish(process)
@@ -164,8 +164,8 @@ def test_a_dataset_takes_an_experts_place_beside_live_ones(small, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_workers_share_a_live_run_and_one_takes_it_up(small, tmp_path):
-    """Under Ray Train: both draw from replay, the weights come once, and the checkpoint is anyone's."""
+def test_two_workers_share_a_live_run_and_one_worker_resumes_it(small, tmp_path):
+    """Both workers sample from replay, each version is published once, and any number of workers can resume."""
     run, lines = tmp_path / "run", small.read_text().splitlines()
     small.write_text("\n".join(line for line in lines if not any(suite in line for suite in ("metaworld", "procgen"))))
     output = finish(process := start(small, "--run", str(run), "learner.workers=2"))

@@ -307,7 +307,16 @@ def test_names_in_datasets_and_runs_are_not_interpreted_as_markup(tmp_path):
     named = tmp_path / "<u>run"
     named.mkdir()
     make_run(named, [row(f"ale/{SCRIPT}")], f"name: {SCRIPT}\ncorpora: [{{name: {SCRIPT}}}]\n")
-    Cost(1, 2, 3, 4.0, 5.0, 0.1, SCRIPT, {SCRIPT: SCRIPT}).save(named / "cost.json")
+    Cost(
+        starts=1,
+        env_steps=2,
+        tokens=3,
+        training_seconds=4.0,
+        seconds=5.0,
+        kwh=0.1,
+        hardware=SCRIPT,
+        versions={SCRIPT: SCRIPT},
+    ).save(named / "cost.json")
     compare_runs([named, named], tmp_path / "compare.html")
     pages = [(tmp_path / "page.html").read_text(), page_of(named), (tmp_path / "compare.html").read_text()]
     for page in [*pages, make_card(dataset)]:

@@ -1,4 +1,4 @@
-"""A learner worker that is told to go, under the real Ray Train: its checkpoint, and who goes on from it."""
+"""A learner worker whose machine is taken away, under real Ray Train: a new worker goes on from its checkpoint."""
 
 import itertools
 import json
@@ -13,10 +13,12 @@ import pytest
 import ray
 
 from gato_dist.config.process_sections import RayConfig
+from gato_dist.config.training_sections import LearnerConfig
+from gato_dist.supervisor.errors import explain
 from gato_dist.supervisor.ray_init import connect
-from gato_dist.supervisor.resource_errors import explain
 from learner.checkpoint_folder import CheckpointFolder
-from learner.ray_train import fit, leaves
+from learner.parallel import rank
+from learner.ray_train import fit, preempted
 from learner.train import train
 from tests.learner.test_train import FakeHost, make_batch, make_config, make_tokenizer
 
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 
 class FileHost(FakeHost):
-    """Ends when told by a file; its notes, and the versions that were published, stand in others."""
+    """Ends once a file `stop` exists; writes notes and published versions to files."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()
@@ -42,22 +44,16 @@ class FileHost(FakeHost):
         return (self._root / "stop").exists()
 
 
-def job(root: Path, rank: int) -> None:
+def job(root: Path) -> None:
     def batches():
         for seed in itertools.count():
-            (root / f"pid{rank}").write_text(str(os.getpid()))
+            (root / f"pid{rank()}").write_text(str(os.getpid()))
             time.sleep(0.05)
             yield make_batch(seed)
 
     config = make_config(steps=10**6, checkpoint_seconds=3600.0, publish_seconds=3600.0)
-    train(
-        config,
-        make_tokenizer(),
-        batches=batches(),
-        host=FileHost(root),
-        folder=CheckpointFolder(root / "checkpoints", 2),
-        is_preempted=leaves,
-    )
+    checkpoints = CheckpointFolder(root / "checkpoints", 2)
+    train(config, make_tokenizer(), batches=batches(), host=FileHost(root), folder=checkpoints, is_preempted=preempted)
 
 
 def wait_for(path: Path, other_than: str = "") -> str:
@@ -68,13 +64,13 @@ def wait_for(path: Path, other_than: str = "") -> str:
     raise AssertionError(f"no {path} in five minutes")
 
 
-def test_a_learner_worker_that_gets_sigterm_hands_over_to_another(tmp_path):
+def test_a_new_worker_goes_on_from_the_checkpoint_of_one_that_got_sigterm(tmp_path):
     connect(RayConfig(), 3)
     errors: list[BaseException] = []
 
     def learn() -> None:
         try:
-            fit(partial(job, tmp_path), 2, False, 1, tmp_path / "ray_train", {})
+            fit(partial(job, tmp_path), LearnerConfig(workers=2), tmp_path / "ray_train")
         except Exception as error:
             errors.append(error)
 
@@ -84,8 +80,8 @@ def test_a_learner_worker_that_gets_sigterm_hands_over_to_another(tmp_path):
         first = wait_for(tmp_path / "pid1")
         time.sleep(2)
         os.kill(int(first), signal.SIGTERM)
-        # The other worker speaks for both.
-        assert "continues from the checkpoint of step" in wait_for(tmp_path / "notes")
+        # The first worker writes the note, although the second one got the signal.
+        assert "goes on from its checkpoint of step" in wait_for(tmp_path / "notes")
         left = CheckpointFolder(tmp_path / "checkpoints", 2).newest_valid(make_config(steps=10**6), make_tokenizer())
         wait_for(tmp_path / "pid1", other_than=first)
         (tmp_path / "stop").touch()

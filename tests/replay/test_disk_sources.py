@@ -1,10 +1,11 @@
-"""A dataset beside live experts: found from anywhere, refused where it does not fit."""
+"""A dataset in addition to live experts: opened from any location, refused if it does not fit."""
 
 import os
 from dataclasses import replace
 
 import pytest
 
+from gato_dist.config.data_sections import TaskConfig
 from gato_dist.config.run_config import RunConfig, parse_config
 from gato_dist.errors import InputError
 from gato_dist.tokens.text import TextTokenizer
@@ -12,7 +13,7 @@ from gato_dist.tokens.tokenizer import Tokenizer
 from replay.dataset.dataset import FORMAT, SETTINGS
 from replay.dataset.shards import write_shard
 from replay.dataset.storage import Location
-from replay.disk_sources import disk_shares, open_beside
+from replay.disk_sources import disk_shares, open_dataset
 from tests.support.episodes import episode
 from tests.support.fakes import BUTTONS
 
@@ -36,25 +37,27 @@ def write(root: Location) -> None:
     (root / SETTINGS).write_text(f'{{"format": "{FORMAT}"}}')
 
 
-@pytest.mark.parametrize("place", ["{}/data", "file://{}/data", "memory://{}/data"])
-def test_a_dataset_is_opened_wherever_it_lies(tmp_path, place):
-    root = Location.of(place.format(tmp_path))
+@pytest.mark.parametrize("location", ["{}/data", "file://{}/data", "memory://{}/data"])
+def test_a_dataset_is_opened_from_a_path_or_a_url(tmp_path, location):
+    root = Location.of(location.format(tmp_path))
     write(root)
-    dataset = open_beside(config_of(root if "memory" in place else place.format(tmp_path)), tokenizer_of(SPEC))
-    assert disk_shares(config_of(root), dataset) == [0.3, 0.0]
+    config = config_of(root if "memory" in location else location.format(tmp_path))
+    dataset = open_dataset(config.tasks, config.data, tokenizer_of(SPEC))
+    assert disk_shares(config.tasks, config.data, dataset) == [0.3, 0.0]
 
 
-def test_another_layout_and_a_stranger_are_refused_by_name(tmp_path):
+def test_a_dataset_with_another_layout_or_without_the_tasks_is_refused(tmp_path):
     write(Location.of(tmp_path / "data"))
+    config = config_of(tmp_path / "data")
     other = replace(SPEC, observations=(replace(SPEC.observations[0], num_values=4),))
     with pytest.raises(InputError, match=r"data.path: babyai/go-to-local has another layout"):
-        open_beside(config_of(tmp_path / "data"), tokenizer_of(other))
-    stranger = {"name": "t", "tasks": [{"name": "babyai/open"}], "data": {"path": str(tmp_path / "data")}}
+        open_dataset(config.tasks, config.data, tokenizer_of(other))
+    elsewhere = [TaskConfig(name="babyai/open")]
     with pytest.raises(InputError, match=r"data.path: .* it has babyai/go-to-local"):
-        open_beside(parse_config(stranger, "test"), tokenizer_of(SPEC))
+        open_dataset(elsewhere, config.data, tokenizer_of(SPEC))
 
 
-def test_paths_mean_the_same_in_every_process(tmp_path, monkeypatch):
+def test_relative_paths_become_absolute_and_urls_stay(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     corpus = {"name": "c", "kind": "text", "paths": ["books/*.txt"]}
     config = parse_config({"name": "t", "corpora": [corpus], "data": {"path": "data"}}, "test").with_absolute_paths()

@@ -1,12 +1,13 @@
-"""Fakes for unit tests: a task with every modality, an environment that counts, and a policy that echoes."""
+"""Small stand-ins for unit tests: a task with every modality, an environment that counts, a policy that echoes."""
 
 from typing import Any
 
 import numpy as np
 
 from gato_dist.episode import Observations
-from gato_dist.ports import Info, TimeStep
+from gato_dist.ports import Info, Policy, TimeStep
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.telemetry import LearnerReport
 from gato_dist.tokens.layout import Statistics, TaskTokenizer
 from gato_dist.tokens.step_size import Encoding
 from gato_dist.tokens.text import TextTokenizer
@@ -30,7 +31,7 @@ BUTTONS = TaskSpec(
     max_steps=20,
 )
 
-# The task of `CountingEnv`; `EchoPolicy` answers with the observation.
+# What `CountingEnv` shows, and what a policy that echoes it does.
 COUNTED = TaskSpec(
     "toy/counted",
     (ObservationSpec("light", Modality.DISCRETE, (), 1024),),
@@ -77,7 +78,7 @@ class CountingEnv:
 
     def step(self, actions: np.ndarray) -> TimeStep:
         self._step = np.where(self._resetting, 0, self._step + 1)
-        # As Meta-World on envpool: the reset step has a reward that belongs to no episode.
+        # As Meta-World does on envpool: the reset step carries a reward that is nobody's.
         rewards = np.where(self._resetting, 99.0, 1.0)
         done = ~self._resetting & (self._step >= self._lengths)
         self._resetting = done
@@ -91,8 +92,8 @@ class CountingEnv:
         return TimeStep(seen, rewards.astype(np.float32), done, np.zeros_like(done), None, {})
 
 
-class EchoPolicy:
-    """Acts with the observation itself, and records the calls."""
+class EchoPolicy(Policy):
+    """Acts with the observation itself, and remembers what it was asked."""
 
     def __init__(self) -> None:
         self.resets: list[list[int]] = []
@@ -107,3 +108,10 @@ class EchoPolicy:
 
     def describe(self) -> dict[str, Any]:
         return {"name": "echo", "kind": "fake"}
+
+
+def learner_report(**fields: Any) -> LearnerReport:
+    """A learner's report, at zero but for `fields`."""
+    zeros: dict[str, Any] = dict.fromkeys(("step", "tokens", "weights_version", "skipped"), 0)
+    zeros |= dict.fromkeys(("seconds", "progress", "learning_rate", "publish_seconds"), 0.0)
+    return LearnerReport(**zeros | fields)

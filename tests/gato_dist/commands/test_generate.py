@@ -131,7 +131,7 @@ model: {MODEL}
     tokenizer = Tokenizer(
         [], TextTokenizer.load(), scheme="disjoint", encoding="compact", statistics={}, text_size=None
     )
-    (words,) = disk_sources(config, tokenizer, None, open_corpora(config), 0)
+    (words,) = disk_sources(config, tokenizer, None, open_corpora(config), seed=0)
     assert (words.task, words.weight) == (1, 1.0)
     played = DiskSource(0, 3.0, words.open)
     batches = load_batches([played, words], batch=64, lanes=2, tensor_size=5, position=DataPosition.start("", 0, 2, 2))
@@ -141,7 +141,7 @@ model: {MODEL}
 
 
 def batches_of(config: RunConfig, tokenizer: Tokenizer, start: DataPosition | None = None) -> Iterator[Batch]:
-    sources = disk_sources(config, tokenizer, None, open_corpora(config), 0)
+    sources = disk_sources(config, tokenizer, None, open_corpora(config), seed=0)
     position = start or DataPosition.start("", 0, 2, len(sources))
     return load_batches(sources, batch=4, lanes=2, tensor_size=tokenizer.tensor_size, position=position)
 

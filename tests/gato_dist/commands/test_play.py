@@ -21,9 +21,8 @@ from gato_dist.envs.pictures import draw_picture, draw_sokoban
 from gato_dist.envs.registry import make_env
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
-from gato_dist.scores.references import load_reference
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
-from gato_dist.training.live import make_tokenizer
+from gato_dist.training.tokenizer import make_tokenizer
 from gato_dist.utils.video import captioned, enlarged, film
 from learner.checkpoint import Counters, Snapshot
 from learner.checkpoint_folder import CheckpointFolder
@@ -112,7 +111,7 @@ def test_a_checkpoint_plays_the_same_episodes_as_evaluation(tmp_path, capsys):
         },
         "test",
     )
-    tokenizer = make_tokenizer(config, {BALL: load_reference(BALL)})
+    tokenizer = make_tokenizer(config)
     torch.manual_seed(0)
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size).eval()
     optimizer = torch.optim.AdamW(model.parameters())

@@ -18,7 +18,7 @@ from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.scores.references import load_reference
 from gato_dist.seeds import dataset_seeds
-from gato_dist.training.live import make_tokenizer
+from gato_dist.training.tokenizer import make_tokenizer
 from gato_dist.utils.manifest import seal
 from learner.checkpoint import Counters, Snapshot, build_model, content_hash
 from learner.checkpoint_folder import CheckpointFolder
@@ -115,7 +115,7 @@ def checkpoint(root: Path, task: str) -> Path:
     config = parse_config(
         {"name": "t", "tasks": [{"name": task}], "model": SMALL, "evaluation": {"temperature": 1}}, "t"
     )
-    tokenizer = make_tokenizer(config, {task: load_reference(task)})
+    tokenizer = make_tokenizer(config)
     model = build_model(config, tokenizer)
     optimizer = torch.optim.AdamW(model.parameters())
     folder = CheckpointFolder(root, 1)

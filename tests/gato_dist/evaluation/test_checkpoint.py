@@ -18,10 +18,9 @@ from gato_dist.evaluation import checkpoint as module
 from gato_dist.evaluation.checkpoint import EvaluationRequest, evaluate_checkpoint
 from gato_dist.evaluation.players import CheckpointRef, EvaluationOverrides, load_player
 from gato_dist.model.gato import Gato
-from gato_dist.scores.references import load_reference
 from gato_dist.scores.table import ScoreTable
 from gato_dist.seeds import evaluation_seeds
-from gato_dist.training.live import make_tokenizer
+from gato_dist.training.tokenizer import make_tokenizer
 from learner.checkpoint import Counters, Snapshot, load_for_acting
 from learner.checkpoint_folder import CheckpointFolder
 from learner.optim import make_optimizer
@@ -35,7 +34,7 @@ SMALL = {"width": 32, "layers": 2, "heads": 2, "key_size": 16, "feed_forward": 6
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     config = parse_config({"name": "t", "tasks": [{"name": BALL}, {"name": POLE}], "model": SMALL}, "test")
-    tokenizer = make_tokenizer(config, {task: load_reference(task) for task in (BALL, POLE)})
+    tokenizer = make_tokenizer(config)
     torch.manual_seed(0)
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
     folder = CheckpointFolder(tmp_path_factory.mktemp("run"), 1)

@@ -7,8 +7,7 @@ from gato_dist.cli.main import main
 from gato_dist.config.run_config import parse_config
 from gato_dist.evaluation.diagnose import diagnose
 from gato_dist.model.gato import Gato
-from gato_dist.scores.references import load_reference
-from gato_dist.training.live import make_tokenizer
+from gato_dist.training.tokenizer import make_tokenizer
 from learner.checkpoint import Counters, Snapshot
 from learner.checkpoint_folder import CheckpointFolder
 from learner.optim import make_optimizer
@@ -20,7 +19,7 @@ SMALL = {"width": 16, "layers": 1, "heads": 2, "key_size": 8, "feed_forward": 32
 
 def checkpoint(folder, **task):
     config = parse_config({"name": "t", "tasks": [{"name": BALL, **task}], "model": SMALL}, "test")
-    tokenizer = make_tokenizer(config, {BALL: load_reference(BALL)})
+    tokenizer = make_tokenizer(config)
     torch.manual_seed(0)
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
     checkpoints = CheckpointFolder(folder, 1)

@@ -1,4 +1,4 @@
-"""What a run reserves of Ray, and how it is told that no node offers it."""
+"""What a run reserves of Ray, and the messages about what no node offers."""
 
 import pytest
 
@@ -13,14 +13,14 @@ def lines(nodes: list[dict[str, float]], **sections: dict) -> list[str]:
     return unmet(demands(parse_config(CLUSTER | sections, "x"), live=1), nodes)
 
 
-def test_a_cluster_with_room_for_every_part_is_not_remarked_upon():
+def test_no_message_if_every_process_fits_on_a_node():
     nodes = [{"CPU": 2.0, "learner": 1.0, "GPU": 1.0}, {"CPU": 4.0, "actors": 8.0}]
     assert not lines(nodes, actors={"resources": {"actors": 1}}, learner={"gpu": True, "resources": {"learner": 1}})
     assert not lines([{"CPU": 3.0}])
 
 
 @pytest.mark.parametrize(
-    ("sections", "said"),
+    ("sections", "message"),
     [
         (
             {"actors": {"resources": {"arms": 2}}},
@@ -40,12 +40,12 @@ def test_a_cluster_with_room_for_every_part_is_not_remarked_upon():
         ),
     ],
 )  # fmt: skip
-def test_what_no_node_offers_is_told_by_its_key(sections, said):
-    assert lines([{"CPU": 8.0}, {"CPU": 2.0, "few": 1.0}], **sections) == [said]
+def test_messages_name_the_key_of_what_no_node_offers(sections, message):
+    assert lines([{"CPU": 8.0}, {"CPU": 2.0, "few": 1.0}], **sections) == [message]
 
 
 @pytest.mark.parametrize(
-    ("section", "resources", "said"),
+    ("section", "resources", "message"),
     [
         ("learner", {"GPU": 1}, "GPU is no custom resource: learner.gpu=true"),
         ("replay", {"memory": 1}, "memory is no custom resource"),
@@ -53,6 +53,6 @@ def test_what_no_node_offers_is_told_by_its_key(sections, said):
         ("evaluation", {"x": 0.00001}, "four decimals"),
     ],
 )
-def test_resources_that_ray_would_refuse_are_refused_by_key(section, resources, said):
-    with pytest.raises(InputError, match=rf"{section}\.resources.*{said}"):
+def test_resources_that_ray_would_refuse_are_refused_by_key(section, resources, message):
+    with pytest.raises(InputError, match=rf"{section}\.resources.*{message}"):
         parse_config(CLUSTER | {section: {"resources": resources}}, "x")

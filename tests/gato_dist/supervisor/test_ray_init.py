@@ -1,4 +1,4 @@
-"""A Ray that a run starts on one machine: where it listens, and who may talk to it."""
+"""Ray on one machine: it listens on loopback alone, and asks for a token."""
 
 import os
 import subprocess
@@ -60,7 +60,7 @@ def listening(process: psutil.Process) -> set[str]:
     return found
 
 
-def test_ray_on_one_machine_listens_on_loopback_and_wants_its_token(host):
+def test_ray_on_one_machine_listens_on_loopback_and_asks_for_its_token(host):
     process, address, token = host
     assert address.startswith("127.0.0.1:")
     assert listening(psutil.Process(process.pid)) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}

@@ -1,20 +1,20 @@
-"""When the driver takes a replay server for dead that only says nothing."""
+"""When the supervisor restarts a replay server that no longer answers."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import RayTaskError
 
 from gato_dist.config.run_config import load_config
 from gato_dist.records.run_folder import RunFolder
-from gato_dist.scores.references import load_reference
 from gato_dist.supervisor import replay_servers
 from gato_dist.supervisor.replay_servers import BUSY_SECONDS, HANG_SECONDS, ReplayServers, cluster_networks
-from gato_dist.training.live import make_tokenizer
+from gato_dist.training.tokenizer import make_tokenizer
 
 
 class Answer:
-    """What a call to an actor returns; `value` is there once somebody has set it."""
+    """What a call to an actor returns. A test sets `value`; an exception is raised."""
 
     value = None
 
@@ -46,6 +46,8 @@ class FakeRay:
         return ready, [each for each in references if each.value is None]
 
     def get(self, reference):
+        if isinstance(reference.value, Exception):
+            raise reference.value
         return reference.value
 
     def kill(self, actor) -> None: ...
@@ -70,7 +72,7 @@ def clock(monkeypatch) -> list[float]:
 def servers(ray, clock, tmp_path) -> ReplayServers:
     """One server that has started and answered once."""
     config = load_config("configs/quickstart.yaml")
-    tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
+    tokenizer = make_tokenizer(config)
     made = ReplayServers(config, tokenizer, RunFolder(tmp_path))
     began, first = ray.actors[0].began.asked[0], ray.actors[0].metrics.asked[0]
     began.value, first.value = ("127.0.0.1:1", "", {}), {"a": {"size": 1, "inserted": 1, "sampled": 1}}
@@ -81,85 +83,96 @@ def servers(ray, clock, tmp_path) -> ReplayServers:
 
 
 @pytest.fixture
-def replaced(ray, clock, servers) -> Callable[[float], list[str]]:
-    """What the driver says of one that is silent: nothing just before so many seconds, and just after."""
+def restarted(ray, clock, servers) -> Callable[[float], list[str]]:
+    """Returns the log's lines after so many seconds of silence; checks that the server was not restarted earlier."""
 
     def after(seconds: float) -> list[str]:
-        said: list[str] = []
+        lines: list[str] = []
         for until in (clock[0] + seconds - 1, clock[0] + seconds + 1):
-            assert (len(ray.actors), said) == (1, [])
+            assert (len(ray.actors), lines) == (1, [])
             clock[0] = until
-            servers.check(said.append)
+            servers.check(lines.append)
         assert len(ray.actors) == 2
-        return said
+        return lines
 
     return after
 
 
-def test_one_that_says_nothing_for_a_minute_is_replaced(replaced):
-    assert replaced(HANG_SECONDS) == ["replay server 0 did not answer for 60 s; starting it again (1 of 5)"]
+def test_a_silent_server_is_restarted_after_a_minute(restarted):
+    assert restarted(HANG_SECONDS) == ["replay server 0 did not answer for 60 s; starting it again (1 of 5)"]
 
 
-def test_one_that_has_just_come_back_is_given_no_more_than_a_minute_either(ray, clock, servers):
-    said: list[str] = []
+def test_a_server_that_was_just_restarted_is_also_given_a_minute(ray, clock, servers):
+    lines: list[str] = []
     clock[0] += HANG_SECONDS + 1
-    servers.check(said.append)
+    servers.check(lines.append)
     ray.actors[1].began.asked[0].value = ("127.0.0.1:2", "", {})
     ray.actors[1].metrics.asked[0].value = {"a": {"size": 0, "inserted": 0, "sampled": 0}}
     clock[0] += 1
-    servers.check(said.append)
+    servers.check(lines.append)
     clock[0] += HANG_SECONDS + 1
-    servers.check(said.append)
-    assert said == [
+    servers.check(lines.append)
+    assert lines == [
         "replay server 0 did not answer for 60 s; starting it again (1 of 5)",
         "replay server 0 listens at 127.0.0.1:2, empty, replay refills",
         "replay server 0 did not answer for 60 s; starting it again (2 of 5)",
     ]
 
 
-def test_one_that_starts_is_given_half_an_hour(ray, clock, servers):
-    said: list[str] = []
+def test_a_starting_server_is_given_half_an_hour(ray, clock, servers):
+    lines: list[str] = []
     clock[0] += HANG_SECONDS + 1
-    servers.check(said.append)
+    servers.check(lines.append)
     clock[0] += BUSY_SECONDS - 1
-    servers.check(said.append)
+    servers.check(lines.append)
     assert len(ray.actors) == 2
     clock[0] += 2
-    servers.check(said.append)
+    servers.check(lines.append)
     assert len(ray.actors) == 3
 
 
-def test_one_that_writes_a_checkpoint_is_given_half_an_hour_and_no_more(replaced, servers):
+def test_a_silent_server_that_writes_a_checkpoint_is_given_half_an_hour(restarted, servers):
     servers.save(7)
-    assert replaced(BUSY_SECONDS) == [
+    assert restarted(BUSY_SECONDS) == [
         "replay server 0 did not answer for 1800 s; starting it again (1 of 5)",
         "replay: server 0 has no checkpoint of step 7",
     ]
     assert not servers.saving
 
 
-def test_one_that_answers_and_never_ends_its_checkpoint_is_replaced_too(ray, clock, servers):
-    said: list[str] = []
+def test_a_server_that_never_ends_its_checkpoint_is_restarted_although_it_answers(ray, clock, servers):
+    lines: list[str] = []
     servers.save(7)
     for _ in range(2):
         clock[0] += BUSY_SECONDS - 1
         ray.actors[0].metrics.asked[-1].value = {"a": {"size": 1, "inserted": 1, "sampled": 1}}
-        servers.check(said.append)
-    assert said == [
+        servers.check(lines.append)
+    assert lines == [
         "replay server 0 wrote at a checkpoint for 1800 s; starting it again (1 of 5)",
         "replay: server 0 has no checkpoint of step 7",
     ]
 
 
-def test_one_that_has_written_its_checkpoint_is_given_a_minute_again(ray, replaced, servers):
+def test_after_its_checkpoint_a_server_is_given_a_minute_again(ray, restarted, servers):
     servers.save(7)
     ray.actors[0].save.asked[0].value = {"a": {0: 5}}
     assert servers.check(lambda line: None)[0].covered == {"a": {0: 5}}
-    assert replaced(HANG_SECONDS) == ["replay server 0 did not answer for 60 s; starting it again (1 of 5)"]
+    assert restarted(HANG_SECONDS) == ["replay server 0 did not answer for 60 s; starting it again (1 of 5)"]
 
 
-def test_a_server_of_a_cluster_never_admits_loopback_alone():
-    """Bound to the loopback device, it would refuse its own machine at the address that the cluster knows."""
+def test_a_server_that_does_not_start_again_is_restarted_with_the_reason(ray, clock, servers):
+    lines: list[str] = []
+    clock[0] += HANG_SECONDS + 1
+    servers.check(lines.append)
+    error = RayTaskError("began", "Traceback\nRuntimeError: no socket", RuntimeError("no socket"))
+    ray.actors[1].began.asked[0].value = ray.actors[1].metrics.asked[0].value = error
+    servers.check(lines.append)
+    assert lines[1:] == ["replay server 0 did not start (RuntimeError: no socket); starting it again (2 of 5)"]
+    assert len(ray.actors) == 3
+
+
+def test_the_servers_of_a_cluster_admit_at_least_one_network():
+    """Without any, a server would refuse its own machine at the address by which the cluster knows it."""
     assert cluster_networks(None, [{"NodeManagerAddress": "10.0.0.2"}, {"NodeManagerAddress": "10.0.0.1"}]) == [
         "10.0.0.1", "10.0.0.2"
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Training from disk: no environment needed, resumed exactly, the same whatever the number of workers."""
+"""Training from disk: without environments, resumed exactly, and with the same result for any number of workers."""
 
 import signal
 import subprocess
@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from gato_dist.errors import InputError
 from replay.dataset.dataset import Dataset
+from tests.support.paths import ROOT
 
 COMMAND = Path(sys.executable).parent / "gato-dist"
 TASK = "babyai/go-to-local"
@@ -26,22 +27,22 @@ learner: {{steps: 30, batch: 8, warmup_steps: 5, checkpoint_seconds: 60}}
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("data") / "set"
-    words = [COMMAND, "collect", "--tasks", TASK, "--episodes", "40", "--out", str(root)]
-    assert subprocess.run(words, capture_output=True, timeout=400).returncode == 0
+    arguments = [COMMAND, "collect", "--tasks", TASK, "--episodes", "40", "--out", str(root)]
+    assert subprocess.run(arguments, capture_output=True, timeout=400).returncode == 0
     return root
 
 
-def test_a_run_from_disk_needs_no_environment_and_ends_in_a_checkpoint_that_acts(data, tmp_path):
+def test_training_from_disk_needs_no_environment_and_its_checkpoint_can_be_scored(data, tmp_path):
     for name in ("ray", "reverb", "envpool", "gymnasium", "tensorflow", "mujoco", "minigrid"):
         (tmp_path / "shadow" / name).mkdir(parents=True)
         (tmp_path / "shadow" / name / "__init__.py").write_text(f"raise ImportError('no {name} here')\n")
     (tmp_path / "disk.yaml").write_text(CONFIG)
-    words = [COMMAND, "train", "disk.yaml", "--data", str(data)]
-    shadowed = {"PYTHONPATH": str(tmp_path / "shadow"), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=shadowed, timeout=400)
+    arguments = [COMMAND, "train", "disk.yaml", "--data", str(data)]
+    shadowed = {"PYTHONPATH": f"{tmp_path / 'shadow'}:{ROOT}", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path, env=shadowed, timeout=400)
     assert done.returncode == 0, done.stderr
     assert "step-00000030" in done.stdout
-    more = [*words, "--resume", "learner.steps=40"]
+    more = [*arguments, "--resume", "learner.steps=40"]
     again = subprocess.run(more, capture_output=True, text=True, cwd=tmp_path, env=shadowed, timeout=400)
     assert (again.returncode, "step-00000040" in again.stdout) == (0, True), again.stderr
     score = [COMMAND, "evaluate", "runs/disk/checkpoints/step-00000040", "--episodes", "2"]
@@ -49,10 +50,10 @@ def test_a_run_from_disk_needs_no_environment_and_ends_in_a_checkpoint_that_acts
     assert scored.returncode == 0, scored.stderr
 
 
-def test_a_task_that_the_dataset_lacks_is_named_before_anything_is_written(data, tmp_path):
+def test_a_task_that_the_dataset_lacks_is_refused_before_anything_is_written(data, tmp_path):
     (tmp_path / "disk.yaml").write_text(CONFIG.replace(TASK, "babyai/go-to-red-ball"))
-    words = [COMMAND, "train", "disk.yaml", "--data", str(data)]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    arguments = [COMMAND, "train", "disk.yaml", "--data", str(data)]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 2
     assert "holds no babyai/go-to-red-ball; it has babyai/go-to-local" in done.stderr
     assert not (tmp_path / "runs").exists()
@@ -65,33 +66,33 @@ def test_a_dataset_of_another_format_is_refused(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("override", "message"),
     [
         ("tokens.length=2", "tokens.length: 2 is too short: a window of babyai/go-to-local takes"),
         ("tasks.0.window_steps=40", "tokens.length: 128 is too short: a window of babyai/go-to-local takes"),
         ("model.local_positions=2", "model.local_positions: 2, but babyai/go-to-local needs"),
         ("evaluation.prompt_tokens=2", "evaluation.prompt_tokens: 2 hold no step of babyai/go-to-local"),
-        # What the mission takes is only known once it is read.
-        ("model.local_positions=10", "model.local_positions: 10, but the texts of a time step need"),
+        # How many tokens the mission takes is only known once it is read.
+        ("model.local_positions=10", "model.local_positions: 10, but a step's texts need"),
     ],
 )
-def test_what_a_live_run_refuses_is_refused_from_disk(data, tmp_path, override, says):
+def test_settings_that_do_not_fit_a_task_are_refused(data, tmp_path, override, message):
     done = run(tmp_path, data, "refused", override)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-    assert says in done.stderr
+    assert message in done.stderr
 
 
 def run(tmp_path: Path, data: Path, name: str, *more: str) -> subprocess.CompletedProcess:
     (tmp_path / "disk.yaml").write_text(CONFIG)
-    words = [COMMAND, "train", "disk.yaml", "--data", str(data), "--run", name, *more]
-    return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=180)
+    arguments = [COMMAND, "train", "disk.yaml", "--data", str(data), "--run", name, *more]
+    return subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path, timeout=180)
 
 
 def weights(tmp_path: Path, name: str, step: int) -> dict[str, torch.Tensor]:
     return load_file(tmp_path / name / f"checkpoints/step-{step:08d}/model.safetensors")
 
 
-def test_two_workers_train_what_one_does_and_others_take_up_their_run(data, tmp_path):
+def test_two_workers_train_the_same_weights_as_one_and_the_run_resumes(data, tmp_path):
     # Dropout draws differ between workers, so it is off here.
     for name, workers in (("one", 1), ("two", 2)):
         done = run(tmp_path, data, name, f"learner.workers={workers}", "model.dropout=0", "data.loaders=0")
@@ -104,21 +105,31 @@ def test_two_workers_train_what_one_does_and_others_take_up_their_run(data, tmp_
 
 
 @pytest.mark.slow
-def test_torchrun_trains_what_one_worker_does(data, tmp_path):
+def test_torchrun_trains_the_same_weights_as_one_worker(data, tmp_path):
     same = ["model.dropout=0", "data.loaders=0"]
     assert run(tmp_path, data, "one", *same).returncode == 0
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
-    words = [*start, "gato_dist", "train", "disk.yaml", "--data", str(data), "--run", "two", *same]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=400)
+    arguments = [*start, "gato_dist", "train", "disk.yaml", "--data", str(data), "--run", "two", *same]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path, timeout=400)
     assert done.returncode == 0, done.stderr
     one, two = weights(tmp_path, "one", 30), weights(tmp_path, "two", 30)
     assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in one)
 
 
-def test_a_run_that_a_signal_ends_goes_on_to_the_same_bits(data, tmp_path):
+def test_an_interrupted_run_resumes_to_the_same_weights_bit_by_bit(data, tmp_path):
     assert run(tmp_path, data, "whole", "learner.steps=300", "data.loaders=0").returncode == 0
-    words = [COMMAND, "train", "disk.yaml", "--data", str(data), "--run", "cut", "learner.steps=300", "data.loaders=1"]
-    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+    arguments = [
+        COMMAND,
+        "train",
+        "disk.yaml",
+        "--data",
+        str(data),
+        "--run",
+        "cut",
+        "learner.steps=300",
+        "data.loaders=1",
+    ]
+    with subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
         until = time.monotonic() + 300
         while not (tmp_path / "cut/log.txt").exists() or "step" not in (tmp_path / "cut/log.txt").read_text():
             assert time.monotonic() < until
@@ -133,8 +144,8 @@ def test_a_run_that_a_signal_ends_goes_on_to_the_same_bits(data, tmp_path):
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_a_whole_one_begins_another_run(data, tmp_path):
-    """In the log: which was refused and why. The new run has its own counters and says what it began from."""
+def test_a_damaged_checkpoint_is_skipped_and_another_run_begins_from_a_whole_one(data, tmp_path):
+    """The log names the damaged checkpoint. The new run counts from 0, and its configuration names its origin."""
     assert run(tmp_path, data, "first", "learner.steps=20").returncode == 0
     assert run(tmp_path, data, "first", "--resume", "learner.steps=22").returncode == 0
     first = tmp_path / "first/checkpoints"

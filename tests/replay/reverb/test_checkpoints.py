@@ -1,6 +1,7 @@
 """Replay checkpoints: tables are restored with their keys, and checkpoints that do not fit are refused."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
+from gato_dist.telemetry import TableReport
 from replay.reverb.checkpoints import ReplayCheckpoints
 from replay.reverb.libraries import import_reverb
 from replay.reverb.server import NEWEST, CheckpointSettings, ReplayServer
@@ -45,7 +47,7 @@ def test_tables_are_restored_with_their_keys_and_counters(saved, tmp_path):
     path, held = saved
     server = serve(tmp_path, NEWEST)
     assert server.began == "from the checkpoint of step-00000060"
-    assert server.metrics()["a"] | {"sampled": 0} == {"size": 12, "inserted": 12, "sampled": 0}
+    assert replace(server.metrics()["a"], sampled=0) == TableReport(size=12, inserted=12, sampled=0)
     assert keys_of(server) == held
     assert len(held) == 12
     server.save(70)
@@ -107,7 +109,7 @@ def test_replay_starts_empty_if_the_checkpoint_is_damaged_or_of_another_run(save
     assert server.began.startswith("empty, replay refills: ")
     assert message in server.began
     assert "\n" not in server.began
-    assert server.metrics()["a"]["size"] == 0
+    assert server.metrics()["a"].size == 0
     server.stop()
 
 
