@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from actors.coordination.evaluation import EvaluationResult
-from gato_dist.plots.profiles import profile_image
+from gato_dist.plots.profile import profile_image
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.scores.references import Reference
 from gato_dist.scores.results import ALL_TASKS, EpisodeLog, TaskResult, with_expert

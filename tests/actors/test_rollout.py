@@ -13,7 +13,7 @@ from gato_dist.scores.bootstrap import success_share
 from gato_dist.specs import ActionSpec, Modality
 from tests.support.fakes import COUNTED, CountingEnv, EchoPolicy
 
-SOURCE = Provenance("toy/counted", 0, "echo", "abc", weights_version=7)
+SOURCE = Provenance(task="toy/counted", seed=0, policy="echo", policy_hash="abc", weights_version=7)
 
 
 def play(lengths: list[int], steps: int):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.replay.reverb.test_listening import KNOCK
+from tests.replay.reverb.test_listening import CLIENT
 from tests.support.namespaces import Host, missing, network, until
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def say(host: Host, script: str, seconds: float = 900.0) -> str:
 
 
 def knock(host: Host, address: str, port: int) -> str:
-    return host.run(f"python3 -c '{KNOCK}' {address} {port} 3").stdout.strip()
+    return host.run(f"python3 -c '{CLIENT}' {address} {port} 3").stdout.strip()
 
 
 def nodes(head: Host) -> int:

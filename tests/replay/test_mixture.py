@@ -98,7 +98,7 @@ def test_drawn_sequences_are_counted_by_source_and_age():
     batches = iter(two_tasks(itertools.islice(blocks(0), 3), no_blocks(), usage=usage, guide=lambda: Guidance(0.0, 6)))
     for _ in range(40):
         next(batches)
-    counted = usage.metrics()
+    counted = usage.counts()
     assert sum(n for name, n in counted.items() if name.startswith("rows/")) == 40 * 32
     # There were three blocks of three sequences.
     assert counted.get("rows/relabelled/a", 0) <= 9
@@ -126,7 +126,7 @@ def test_first_sequences_are_waited_for():
 def test_a_troubled_task_is_not_waited_for_but_used_once_it_has_sequences():
     opened, troubled = threading.Event(), frozenset[int]()
     streams = [TaskStream(0, 1.0, blocks(0)), TaskStream(1, 3.0, blocks_after(opened))]
-    batches = iter(mix(streams, guide=lambda: Guidance(troubled=troubled)))
+    batches = iter(mix(streams, guide=lambda: Guidance(failed_tasks=troubled)))
     drawn: list[np.ndarray] = []
     thread = threading.Thread(target=lambda: drawn.append(next(batches).task))
     thread.start()

@@ -138,6 +138,8 @@ def test_a_weights_feed_asks_once_per_interval_and_records_the_use(coordinator, 
 def test_watched_environments_call_back_after_every_reset_and_step():
     calls = []
     env = Watched(CountingEnv(COUNTED, [3, 5]), lambda: calls.append(1))
-    played = list(episodes(env, EchoPolicy(), Provenance(COUNTED.name, 0, "echo", ""), once=True))
+    played = list(
+        episodes(env, EchoPolicy(), Provenance(task=COUNTED.name, seed=0, policy="echo", policy_hash=""), once=True)
+    )
     assert sorted(len(episode) for episode in played) == [3, 5]
     assert len(calls) == 6

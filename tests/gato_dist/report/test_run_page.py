@@ -14,6 +14,7 @@ from gato_dist.report.run_page import write_report
 from gato_dist.scores.results import EpisodeLog, TaskResult
 from gato_dist.scores.table import ScoreRow, ScoreTable
 from tests.gato_dist.plots.helpers import HOSTILE, row
+from tests.support.fakes import learner_report
 
 
 def make_run(folder: Path, rows: list[ScoreRow], config: str = "name: small\nseed: 0\n") -> Path:
@@ -131,8 +132,8 @@ def test_a_run_without_kept_episodes_has_no_aggregates(tmp_path: Path) -> None:
 
 def test_the_cost_covers_all_starts(tmp_path: Path) -> None:
     run = make_run(tmp_path, [row()])
-    CostMeter(run / "cost.json").write(3000.0, 500, {"tokens": 70.0, "seconds": 40.0}, 0.25)
-    CostMeter(run / "cost.json").write(900.0, 100, {"tokens": 90.0, "seconds": 61.0}, 0.5)
+    CostMeter(run / "cost.json").write(3000.0, 500, learner_report(tokens=70, seconds=40.0), 0.25)
+    CostMeter(run / "cost.json").write(900.0, 100, learner_report(tokens=90, seconds=61.0), 0.5)
     page = page_of(run)
     assert "<td>Environment steps of actors</td><td>600</td>" in page
     assert "<td>Tokens learned</td><td>90</td>" in page
@@ -149,7 +150,7 @@ def test_key_numbers_and_the_way_they_were_measured_are_shown_first(tmp_path: Pa
     for each in rows:
         result = TaskResult(row=each, returns=(4.0, 6.0), successes=None, tokens=700, seconds=3.0)
         EpisodeLog(run / "episodes.jsonl").append(result)
-    CostMeter(run / "cost.json").write(5400.0, 281_244, {"tokens": 1.26e9, "seconds": 40.0}, None)
+    CostMeter(run / "cost.json").write(5400.0, 281_244, learner_report(tokens=1_260_000_000, seconds=40.0), None)
     page = page_of(run).replace("\n", " ")
     tiles = re.findall(r"<div><b>(.*?)</b><span>(.*?)</span></div>", page)
     assert [value for value, _ in tiles] == ["0.60", "1 of 2", "1 of 2", "1.26 billion", "281 thousand", "90 min"]

@@ -10,6 +10,7 @@ from gato_dist.config.run_config import load_config
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.supervisor import replay_servers
 from gato_dist.supervisor.replay_servers import BUSY_SECONDS, HANG_SECONDS, ReplayServers, cluster_networks
+from gato_dist.telemetry import TableReport
 from gato_dist.training.tokenizer import make_tokenizer
 
 
@@ -75,7 +76,7 @@ def servers(ray, clock, tmp_path) -> ReplayServers:
     tokenizer = make_tokenizer(config)
     made = ReplayServers(config, tokenizer, RunFolder(tmp_path))
     began, first = ray.actors[0].began.asked[0], ray.actors[0].metrics.asked[0]
-    began.value, first.value = ("127.0.0.1:1", "", {}), {"a": {"size": 1, "inserted": 1, "sampled": 1}}
+    began.value, first.value = ("127.0.0.1:1", "", {}), {"a": TableReport(size=1, inserted=1, sampled=1)}
     made.check(lambda line: None)
     clock[0] += 1.0
     made.check(lambda line: None)
@@ -107,7 +108,7 @@ def test_a_server_that_was_just_restarted_is_also_given_a_minute(ray, clock, ser
     clock[0] += HANG_SECONDS + 1
     servers.check(lines.append)
     ray.actors[1].began.asked[0].value = ("127.0.0.1:2", "", {})
-    ray.actors[1].metrics.asked[0].value = {"a": {"size": 0, "inserted": 0, "sampled": 0}}
+    ray.actors[1].metrics.asked[0].value = {"a": TableReport(size=0, inserted=0, sampled=0)}
     clock[0] += 1
     servers.check(lines.append)
     clock[0] += HANG_SECONDS + 1
@@ -145,7 +146,7 @@ def test_a_server_that_never_ends_its_checkpoint_is_restarted_although_it_answer
     servers.save(7)
     for _ in range(2):
         clock[0] += BUSY_SECONDS - 1
-        ray.actors[0].metrics.asked[-1].value = {"a": {"size": 1, "inserted": 1, "sampled": 1}}
+        ray.actors[0].metrics.asked[-1].value = {"a": TableReport(size=1, inserted=1, sampled=1)}
         servers.check(lines.append)
     assert lines == [
         "replay server 0 wrote at a checkpoint for 1800 s; starting it again (1 of 5)",

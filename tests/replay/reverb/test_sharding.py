@@ -10,6 +10,7 @@ from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.config.run_config import parse_config
 from gato_dist.errors import InputError
 from gato_dist.sequence import SequenceShape
+from gato_dist.telemetry import TableReport
 from replay.reverb.sharding import shard_of, shard_sequences, shards_of, start_shard, sum_metrics, take_turns
 from replay.reverb.writer import SequenceWriter
 from tests.support.replay_server import address, make_sequences, never
@@ -34,9 +35,9 @@ def test_a_server_of_two_experts_is_read_twice_as_often():
 
 
 def test_metrics_of_a_table_are_summed():
-    one = {"a": {"size": 1, "sampled": 4}, "b": {"size": 2, "sampled": 0}}
-    assert sum_metrics([one, {"a": {"size": 10, "sampled": 1}}]) == {
-        "a": {"size": 11, "sampled": 5}, "b": {"size": 2, "sampled": 0}
+    one = {"a": TableReport(size=1, inserted=1, sampled=4), "b": TableReport(size=2, inserted=3, sampled=0)}
+    assert sum_metrics([one, {"a": TableReport(size=10, inserted=20, sampled=1)}]) == {
+        "a": TableReport(size=11, inserted=21, sampled=5), "b": one["b"]
     }  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_every_sequence_of_a_table_on_two_servers_is_equally_likely():
         with SequenceWriter(addresses[shard], "a/state", never) as writer:
             assert writer.write(make_sequences(SHAPES["a/state"], 20, 20 * copy))
     metrics = sum_metrics(server.metrics() for server in servers)
-    assert metrics["a/state"]["inserted"] == 80
+    assert metrics["a/state"].inserted == 80
     blocks = shard_sequences(addresses, "a/state", SHAPES["a/state"], task=0, copies=copies, reader=1)
     drawn = np.bincount(SequenceStream(blocks).take(1600).item_id, minlength=80)
     assert drawn.min() > 0
