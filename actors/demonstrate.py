@@ -9,7 +9,7 @@ from actors.experts.registry import Demonstrator, make_demonstrator
 from actors.rollout import EpisodeRecorder, rollout
 from gato_dist.config.data_sections import TaskConfig, TokensConfig
 from gato_dist.config.process_sections import ActorsConfig
-from gato_dist.episode import Gathering, join_steps
+from gato_dist.episode import EpisodeBatcher, join_steps
 from gato_dist.seeds import expert_seeds, first_sequence
 from gato_dist.sequence import Sequences
 from gato_dist.telemetry import ExpertReport
@@ -40,7 +40,13 @@ def run_expert(
     demonstrator = make_demonstrator(task, expert_seeds(context.seed, block, task.num_envs), actors.threads)
     prompting = Prompting(tokens.prompt_share, tokens.prompt_tokens)
     packer = Packer(
-        tokenizer, tokens.length, task.window_steps, block, first_sequence(block), task.keep_repeats, prompting
+        tokenizer,
+        length=tokens.length,
+        window_steps=task.window_steps,
+        seed=block,
+        first_item=first_sequence(block),
+        keep_repeats=task.keep_repeats,
+        prompting=prompting,
     )
     counters = ExpertReport(task=task.name, number=copy)
     with closing(demonstrator.env), context.open_writer(task.name, context.should_stop) as writer:
@@ -69,7 +75,7 @@ def demonstrate(
         counters: updated before every yield.
     """
     recorder = EpisodeRecorder(demonstrator.env, demonstrator.provenance())
-    gathering = Gathering()
+    gathering = EpisodeBatcher()
     mark = time.monotonic()
     for step in rollout(demonstrator.env, demonstrator.policy):
         ended = recorder.add(step)

@@ -136,7 +136,12 @@ def open_sinks(
         for number, source in enumerate(sources):
             first_id = first_sequence(block) + number * (SEQUENCES_PER_BLOCK // 2)
             packer = Packer(
-                tokenizer, config.tokens.length, task.window_steps, block + number, first_id, task.keep_repeats
+                tokenizer,
+                length=config.tokens.length,
+                window_steps=task.window_steps,
+                seed=block + number,
+                first_item=first_id,
+                keep_repeats=task.keep_repeats,
             )
             writer = stack.enter_context(context.open_writer(source, context.should_stop))
             min_fraction = config.relabel.self_imitation_threshold if source is Source.SELF else None

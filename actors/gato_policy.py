@@ -6,7 +6,7 @@ import numpy as np
 
 from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.episode import Observations
-from gato_dist.model.decode import ActionDecoder, Decoding
+from gato_dist.model.decode import ActionDecoder, DecodingOptions
 from gato_dist.model.gato import Gato
 from gato_dist.ports import Info, Policy
 from gato_dist.seeds import action_seed
@@ -42,10 +42,12 @@ class GatoPolicy(Policy):
             prompt: a demonstration that precedes every episode.
         """
         self._tokenizer = tokenizer
-        decoding = Decoding(length, settings.temperature, settings.valid_actions_only)
+        decoding = DecodingOptions(length, settings.temperature, settings.valid_actions_only)
         count = len(seeds)
         draws = [action_seed(tokenizer.spec.name, seed) for seed in seeds]
-        self._decoder = ActionDecoder(model, [tokenizer] * count, [window_steps] * count, draws, decoding)
+        self._decoder = ActionDecoder(
+            model, tokenizers=[tokenizer] * count, window_steps=[window_steps] * count, seeds=draws, options=decoding
+        )
         if prompt is not None:
             for slot in range(count):
                 self._decoder.prompt(slot, prompt)

@@ -1,27 +1,41 @@
-"""An episode: what one policy saw, did and was given in one life of one task."""
+"""Episodes: the observations, actions and rewards of one policy in one task, with their provenance."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-# A part is an array [T, ...], or T strings for text.
-Part = np.ndarray | list[str]
-Observations = dict[str, Part]
+# Values of an observation part in T steps: an array [T, *part shape], or T strings for text.
+PartValues = NDArray[Any] | list[str]
+Observations = dict[str, PartValues]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where an episode came from: enough to make it again."""
+    """Where an episode came from. The fields are enough to reproduce it.
+
+    Attributes:
+        task: name of the task.
+        seed: seed of the environment.
+        policy: name of the policy.
+        policy_hash: content hash of the policy.
+        episode: index among the episodes of the environment with this seed.
+        weights_version: version of the Gato weights that acted; −1 for any other policy.
+        versions: versions of the packages that matter, by name.
+        wall_seconds: duration of the rollout.
+        created: time of creation.
+    """
 
     task: str
     seed: int
     policy: str
     policy_hash: str
-    episode: int = 0  # index among the episodes of that seed's environment
-    weights_version: int = -1  # −1: the policy is no Gato
+    episode: int = 0
+    weights_version: int = -1
     versions: dict[str, str] = field(default_factory=dict)
     wall_seconds: float = 0.0
     created: str = ""
@@ -29,18 +43,22 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Episode:
-    """T steps carry T observations and T actions; the observation after the last action is not kept.
+    """T steps with T observations and T actions. The observation after the last action is not kept.
 
-    observations: per part [T, ...] (text: T strings); actions [T, *action shape]; rewards float32 [T].
-    terminated: the task ended by itself; otherwise it was cut off (truncated).
-    success: whether the task reported success at any step, None where it reports none.
-    targets: like actions; what the expert would have done at each step, whoever acted there: what is learned.
+    Attributes:
+        observations: each part [T, *part shape], or T strings for text.
+        actions: [T, *action shape], the actions that were taken.
+        targets: [T, *action shape], the actions to be learned: what the expert would have done at each step.
+        rewards: float32 [T].
+        terminated: true if the task ended; false if the episode was truncated.
+        success: whether the task reported success at any step; None if it does not report success.
+        provenance: where the episode came from.
     """
 
     observations: Observations
-    actions: np.ndarray
-    targets: np.ndarray
-    rewards: np.ndarray
+    actions: NDArray[Any]
+    targets: NDArray[Any]
+    rewards: NDArray[np.float32]
     terminated: bool
     success: bool | None
     provenance: Provenance
@@ -50,28 +68,34 @@ class Episode:
 
     @property
     def episode_return(self) -> float:
+        """Sum of the rewards, in float64 precision."""
         return float(np.sum(self.rewards, dtype=np.float64))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its observations' arrays."""
+        """Bytes of the observations, without texts."""
         return sum(part.nbytes for part in self.observations.values() if isinstance(part, np.ndarray))
 
 
-class Gathering:
-    """Episodes that wait for others, because what is done to many at once takes less time.
-
-    They wait until they hold `size` bytes, or for `seconds` at the most.
-    """
+class EpisodeBatcher:
+    """Collects episodes in groups, because encoding several episodes at once takes less time."""
 
     def __init__(self, size: int = 1 << 20, seconds: float = 0.1) -> None:
-        # A megabyte stays in a processor's cache while it is worked on.
+        """Makes an empty batcher.
+
+        Args:
+            size: bytes after which a group is complete. A megabyte fits into a processor's cache.
+            seconds: time after which an incomplete group is returned.
+        """
         self._size, self._seconds = size, seconds
         self._waiting: list[Episode] = []
         self._held, self._since = 0, 0.0
 
     def add(self, episodes: list[Episode]) -> Iterator[list[Episode]]:
-        """The groups that have waited enough, in order. Call it even when no episode ended."""
+        """Adds episodes and yields the complete groups, in order.
+
+        Call it regularly, even without new episodes, so that no group waits too long.
+        """
         for episode in episodes:
             if not self._waiting:
                 self._since = time.monotonic()
@@ -87,13 +111,17 @@ class Gathering:
         return group
 
 
-def join_steps(episodes: list[Episode]) -> tuple[Observations, np.ndarray, np.ndarray]:
-    """Observations, actions and targets of episodes of one task, one behind the other."""
+def join_steps(episodes: list[Episode]) -> tuple[Observations, NDArray[Any], NDArray[Any]]:
+    """Concatenates the steps of several episodes of one task.
+
+    Returns:
+        Observations, actions and targets, each with T = the steps of all episodes.
+    """
     if len(episodes) == 1:
         return episodes[0].observations, episodes[0].actions, episodes[0].targets
     observations: Observations = {}
     for name, part in episodes[0].observations.items():
-        parts = [episode.observations[name] for episode in episodes]
-        observations[name] = list(chain.from_iterable(parts)) if isinstance(part, list) else np.concatenate(parts)
+        values = [episode.observations[name] for episode in episodes]
+        observations[name] = list(chain.from_iterable(values)) if isinstance(part, list) else np.concatenate(values)
     actions, targets = (np.concatenate([getattr(each, name) for each in episodes]) for name in ("actions", "targets"))
     return observations, actions, targets

@@ -1,4 +1,4 @@
-"""What a task looks like from outside: its observations' and actions' names, shapes and ranges."""
+"""The layout of a task: names, shapes and ranges of its observations and actions."""
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from gato_dist.utils.typed_json import read_as
 
 
 class Modality(StrEnum):
-    """Kinds of observation; members stand in the order in which a time step lists them (paper, appendix B)."""
+    """Kinds of data. The members are in the order in which a time step lists its parts (paper, appendix B)."""
 
     TEXT = "text"
     IMAGE = "image"
@@ -17,8 +17,8 @@ class Modality(StrEnum):
     CONTINUOUS = "continuous"
 
 
-MOST_LETTERS = 200  # of a task's name, which names folders
-MOST_NUMBERS = 2**28  # of an observation or an action: what is larger was made to fill a memory
+MAX_NAME_LENGTH = 200  # Task names are used as folder names.
+MAX_ELEMENTS = 2**28  # of an observation or an action; files that claim more were made to exhaust memory
 _ORDER = {modality: rank for rank, modality in enumerate(Modality)}
 
 
@@ -26,8 +26,11 @@ _ORDER = {modality: rank for rank, modality in enumerate(Modality)}
 class ObservationSpec:
     """One named part of an observation.
 
-    shape: of one step, without time: () for text, (H, W, 3) for images, any for the others.
-    num_values: discrete parts hold integers in [0, num_values); 0 elsewhere.
+    Attributes:
+        name: name of the part, such as `camera`.
+        modality: kind of its data.
+        shape: shape in one time step: () for text, (H, W, 3) for images, any shape for others.
+        num_values: a discrete part holds integers in [0, num_values); 0 for others.
     """
 
     name: str
@@ -37,16 +40,20 @@ class ObservationSpec:
 
     @property
     def size(self) -> int:
-        """Numbers in one step of this part."""
+        """Number of elements in one time step."""
         return prod(self.shape)
 
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """Actions of one step, row-major: element i is an integer in [0, num_values[i]), or a float in [low[i], high[i]].
+    """The action of one time step. Elements are numbered in row-major order.
 
-    A discrete action of shape () is a single choice. `low` and `high` are empty for discrete actions, and may be
-    infinite for others; `num_values` is empty for continuous ones.
+    Attributes:
+        modality: `DISCRETE` or `CONTINUOUS`.
+        shape: shape of the action; () for a single choice or number.
+        num_values: element i of a discrete action is an integer in [0, num_values[i]); empty for continuous actions.
+        low, high: element i of a continuous action lies in [low[i], high[i]]; bounds may be infinite; empty for
+            discrete actions.
     """
 
     modality: Modality
@@ -57,17 +64,21 @@ class ActionSpec:
 
     @property
     def size(self) -> int:
-        """Action tokens of one step."""
+        """Number of elements, which is the number of action tokens of one time step."""
         return prod(self.shape)
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task's name, layout and length. `observations` are kept in the order of the token sequence.
+    """A task's name, layout and length.
 
-    max_steps: where episodes are truncated; 0 where the environment sets a limit of its own, episode by episode.
+    Attributes:
+        name: `suite/name`.
+        observations: parts of the observation, sorted in the order of their tokens.
+        action: layout of the action.
+        max_steps: length after which episodes are truncated; 0 if the environment chooses a limit for each episode.
 
-    Worked example: a robot arm with one camera and two tensors.
+    Example: a robot arm with one camera and two tensors.
 
     >>> spec = TaskSpec("toy/arm", (ObservationSpec("pose", Modality.CONTINUOUS, (7,)),
     ...                             ObservationSpec("camera", Modality.IMAGE, (64, 80, 3)),
@@ -88,10 +99,11 @@ class TaskSpec:
 
     @property
     def suite(self) -> str:
+        """The part of the name before the slash."""
         return self.name.split("/", 1)[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` is the inverse. Infinite bounds are text, since JSON has no number for them."""
+        """Returns plain JSON types. Infinite bounds become text, because JSON has no number for them."""
         plain = asdict(self)
         for bound in ("low", "high"):
             plain["action"][bound] = tuple(x if isfinite(x) else str(x) for x in plain["action"][bound])
@@ -99,20 +111,24 @@ class TaskSpec:
 
     @classmethod
     def from_dict(cls, data: Any) -> "TaskSpec":
-        """Raises ValueError for what is no layout of a task, or one that no memory holds."""
+        """Restores a layout from what `to_dict` returned.
+
+        Raises:
+            ValueError: if the data do not describe a task, or describe one that exceeds the limits of this module.
+        """
         found = read_as(cls, data)
         folders = found.name.split("/")
-        if {"", ".", ".."} & set(folders) or not found.name.isprintable() or len(found.name) > MOST_LETTERS:
-            raise ValueError(f"{found.name[:60]!r} is no name of a task")
+        if {"", ".", ".."} & set(folders) or not found.name.isprintable() or len(found.name) > MAX_NAME_LENGTH:
+            raise ValueError(f"{found.name[:60]!r} is not a valid task name")
         for shape in (found.action.shape, *(part.shape for part in found.observations)):
-            if any(side < 1 for side in shape) or prod(shape) > MOST_NUMBERS:
-                raise ValueError(f"{found.name[:60]!r}: no observation or action has the shape {list(shape)}")
+            if any(side < 1 for side in shape) or prod(shape) > MAX_ELEMENTS:
+                raise ValueError(f"{found.name[:60]!r}: no observation or action can have the shape {list(shape)}")
         if len({part.name for part in found.observations}) < len(found.observations):
-            raise ValueError(f"{found.name[:60]!r}: two parts of its observation have one name")
+            raise ValueError(f"{found.name[:60]!r}: two parts of its observation have the same name")
         action = found.action
         values = (action.num_values,) if action.modality is Modality.DISCRETE else (action.low, action.high)
         if any(len(each) != action.size for each in values):
-            raise ValueError(f"{found.name[:60]!r}: its actions are {action.size} numbers, their ranges are not")
+            raise ValueError(f"{found.name[:60]!r}: its actions have {action.size} elements, but their ranges do not")
         if any(part.modality is Modality.IMAGE and len(part.shape) != 3 for part in found.observations):
-            raise ValueError(f"{found.name[:60]!r}: pictures have height, width and channels")
+            raise ValueError(f"{found.name[:60]!r}: an image must have height, width and channels")
         return found

@@ -1,4 +1,4 @@
-"""A checkpoint: a folder with config, tokenizer, weights, optimizer and counters. Nothing is unpickled."""
+"""A checkpoint: a folder with config, tokenizer, weights, optimizer state and counters. Loading never unpickles."""
 
 import hashlib
 import json
@@ -20,18 +20,23 @@ from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.utils.files import sha256_of
 from gato_dist.utils.manifest import MANIFEST, seal, verify
 from gato_dist.utils.typed_json import read_as, to_json
-from learner.export import file_references, read_file, write_file
 from learner.state import load_model, load_optimizer, model_tensors, optimizer_tensors
+from learner.weights_file import read_file_references, read_weights_file, write_weights_file
 
 WEIGHTS, OPTIMIZER, COUNTERS = "model.safetensors", "optimizer.safetensors", "counters.json"
-REFERENCES = "references.json"  # what the tasks' scores are measured against, where they were measured
+REFERENCES = "references.json"  # random and expert scores of the tasks, if they were measured
 
 
 @dataclass
 class Counters:
-    """How far a run has come. seconds: wall-clock time of training, over all resumptions.
+    """Progress of a run.
 
-    step: updates of the weights; skipped: batches that made none, since their gradient was not finite.
+    Attributes:
+        step: gradient steps.
+        tokens: tokens of all batches, without padding.
+        seconds: wall-clock time of training, over all resumptions.
+        weights_version: last published version.
+        skipped: batches that were skipped because their gradient was not finite.
     """
 
     step: int = 0
@@ -42,14 +47,14 @@ class Counters:
 
 
 def build_model(config: RunConfig, tokenizer: Tokenizer) -> Gato:
-    """A new model, seeded by the run's seed."""
+    """Makes a new model with random weights from the run's seed."""
     torch.manual_seed(config.seed)
     return Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """All that a checkpoint holds, copied to host memory: training may go on while it is written."""
+    """The contents of a checkpoint, copied to host memory, so that training continues while it is written."""
 
     config: RunConfig
     tokenizer: Tokenizer
@@ -60,22 +65,40 @@ class Snapshot:
     references: dict[str, Reference] = field(default_factory=dict)
 
     @classmethod
-    def of(
+    def take(
         cls,
         config: RunConfig,
         tokenizer: Tokenizer,
+        *,
         model: Gato,
         optimizer: torch.optim.Optimizer,
         counters: Counters,
         position: DataPosition | None = None,
         references: dict[str, Reference] | None = None,
     ) -> "Snapshot":
-        """Of the first worker; that of others holds no tensor. All workers must call it."""
-        weights, moments = model_tensors(model), optimizer_tensors(model, optimizer)
-        return cls(config, tokenizer, replace(counters), position, weights, moments, references or {})
+        """Copies the state of training. All workers must call it; only the first worker's snapshot holds tensors.
+
+        Args:
+            config: of the run.
+            tokenizer: of the run.
+            model: the model.
+            optimizer: its optimizer.
+            counters: progress of the run.
+            position: position in the data on disk, if the run reads any.
+            references: reference scores of the tasks, by name.
+        """
+        return cls(
+            config=config,
+            tokenizer=tokenizer,
+            counters=replace(counters),
+            position=position,
+            weights=model_tensors(model),
+            optimizer=optimizer_tensors(model, optimizer),
+            references=references or {},
+        )
 
     def write(self, folder: Path) -> None:
-        """Fills an empty folder and seals it."""
+        """Writes all files of the checkpoint into an empty folder, and their checksums."""
         (folder / "config.yaml").write_text(dump_config(self.config), "utf-8")
         self.tokenizer.save(folder)
         save_file(self.weights, folder / WEIGHTS)
@@ -90,8 +113,8 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What acting needs of a checkpoint; weights by name, on the host."""
+class CheckpointContents:
+    """The contents of a checkpoint without the optimizer state. Weights are on the CPU."""
 
     config: RunConfig
     tokenizer: Tokenizer
@@ -100,43 +123,69 @@ class Contents:
     references: dict[str, Reference]
 
 
-def read_contents(path: Path) -> Contents:
-    """From a checkpoint's folder or an exported file (learner/export.py). Raises InputError where it is not whole."""
+def read_contents(path: Path) -> CheckpointContents:
+    """Reads a checkpoint without its optimizer state.
+
+    Args:
+        path: a checkpoint's folder or an exported file (learner/weights_file.py).
+
+    Raises:
+        InputError: if the checkpoint is incomplete or damaged.
+    """
     if path.is_file():
-        config, tokenizer, saved, weights = read_file(path)
-        return Contents(config, tokenizer, _to_counters(saved, path), weights, read_references(path))
+        config, tokenizer, saved, weights = read_weights_file(path)
+        return CheckpointContents(config, tokenizer, _to_counters(saved, path), weights, read_references(path))
     verify(path, unread=(OPTIMIZER,))
     config, tokenizer = load_config(path / "config.yaml"), _tokenizer(path)
-    return Contents(config, tokenizer, read_counters(path), _tensors(path / WEIGHTS), read_references(path))
+    return CheckpointContents(config, tokenizer, read_counters(path), _tensors(path / WEIGHTS), read_references(path))
 
 
 def load_for_acting(path: Path) -> tuple[RunConfig, Tokenizer, Gato, Counters]:
-    """All that acting needs, from the checkpoint alone. Raises InputError where it is none or not whole."""
+    """Loads all that acting needs from a checkpoint: config, tokenizer, model in evaluation mode, and counters.
+
+    Raises:
+        InputError: if the checkpoint is incomplete or damaged.
+    """
     contents = read_contents(path)
     try:
         model = build_model(contents.config, contents.tokenizer)
     except (*READ_ERRORS, RuntimeError) as error:
-        raise InputError(f"{path}: no model can be made of its config and tokenizer: {brief(error)}") from error
+        raise InputError(f"{path}: its config and tokenizer do not describe a valid model: {brief(error)}") from error
     load_weights(model, contents.weights, path)
     return contents.config, contents.tokenizer, model.eval(), contents.counters
 
 
-def export(path: Path, out: Path) -> Contents:
-    """Writes a checkpoint as one file, from which it acts as before; without the optimizer. Raises InputError."""
+def export_weights(path: Path, out: Path) -> CheckpointContents:
+    """Writes a checkpoint as one file, without the optimizer state. The file can be used for acting like the folder.
+
+    Raises:
+        InputError: if the checkpoint is damaged, or the file exists or cannot be written.
+    """
     contents = read_contents(path)
     try:
         counters, references = asdict(contents.counters), contents.references
-        write_file(out, contents.config, contents.tokenizer, counters, references, contents.weights)
+        write_weights_file(
+            out,
+            config=contents.config,
+            tokenizer=contents.tokenizer,
+            counters=counters,
+            references=references,
+            weights=contents.weights,
+        )
     except (OSError, InputError) as error:
         raise InputError(f"--out: {error}") from error
     return contents
 
 
-def check_fits(path: Path, config: RunConfig, tokenizer: Tokenizer) -> None:
-    """Raises InputError where the checkpoint is not whole, or is not one that this run could go on from."""
+def check_compatible(path: Path, config: RunConfig, tokenizer: Tokenizer) -> None:
+    """Checks that a run can resume from a checkpoint.
+
+    Raises:
+        InputError: if the checkpoint is incomplete or damaged, or its tokenizer or model differ from the run's.
+    """
     verify(path)
-    if _counters(path).get("tokenizer") != tokenizer.fingerprint:
-        raise InputError(f"{path}: its tokenizer is not this run's; tasks, tokens or their statistics changed")
+    if _read_counters_file(path).get("tokenizer") != tokenizer.fingerprint:
+        raise InputError(f"{path}: its tokenizer is not this run's; tasks, tokens or statistics have changed")
     before = load_config(path / "config.yaml").model
     for key in type(before).model_fields:
         old, new = getattr(before, key), getattr(config.model, key)
@@ -145,7 +194,11 @@ def check_fits(path: Path, config: RunConfig, tokenizer: Tokenizer) -> None:
 
 
 def restore(path: Path, model: Gato, optimizer: torch.optim.Optimizer) -> Counters:
-    """Loads weights and optimizer of a checkpoint that fits in place. Raises InputError where they do not."""
+    """Loads the weights and the optimizer state of a checkpoint in place; returns its counters.
+
+    Raises:
+        InputError: if they do not fit.
+    """
     load_weights(model, _tensors(path / WEIGHTS), path)
     try:
         load_optimizer(model, optimizer, _tensors(path / OPTIMIZER))
@@ -155,7 +208,16 @@ def restore(path: Path, model: Gato, optimizer: torch.optim.Optimizer) -> Counte
 
 
 def load_weights(model: Gato, weights: dict[str, Tensor], path: Path) -> None:
-    """Raises InputError, naming `path`, where they do not fit."""
+    """Loads weights into a model, in place.
+
+    Args:
+        model: the model.
+        weights: whole tensors by name.
+        path: where the weights come from, for messages.
+
+    Raises:
+        InputError: if the weights do not fit the model.
+    """
     try:
         load_model(model, weights)
     except (*READ_ERRORS, RuntimeError) as error:
@@ -163,21 +225,21 @@ def load_weights(model: Gato, weights: dict[str, Tensor], path: Path) -> None:
 
 
 def read_counters(path: Path) -> Counters:
-    """Of a checkpoint's folder."""
-    return _to_counters(_counters(path), path / COUNTERS)
+    """Reads the counters of a checkpoint's folder. Raises InputError if they are damaged."""
+    return _to_counters(_read_counters_file(path), path / COUNTERS)
 
 
 def data_position(path: Path) -> DataPosition | None:
-    """Where the run stood in data from disk; None where it had none."""
-    data = _counters(path).get("data")
+    """Reads the position in the data on disk; None if the run read no such data. Raises InputError if it is damaged."""
+    data = _read_counters_file(path).get("data")
     try:
         return DataPosition.from_dict(data) if data is not None else None
     except READ_ERRORS as error:
-        raise InputError(f"{path / COUNTERS}: its place in the data is damaged: {brief(error)}") from error
+        raise InputError(f"{path / COUNTERS}: its position in the data is damaged: {brief(error)}") from error
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256, in hex, of all that decides how a checkpoint acts: not its optimizer nor its references."""
+    """Returns the SHA-256, in hex, of everything that affects acting: not of the optimizer state and the references."""
     if path.is_file():
         return sha256_of(path)
     total = hashlib.sha256()
@@ -187,7 +249,7 @@ def content_hash(path: Path) -> str:
     return total.hexdigest()
 
 
-def _counters(path: Path) -> dict:
+def _read_counters_file(path: Path) -> dict[str, Any]:
     try:
         return read_as(dict[str, Any], json.loads((path / COUNTERS).read_text("utf-8")))
     except READ_ERRORS as error:
@@ -195,9 +257,13 @@ def _counters(path: Path) -> dict:
 
 
 def read_references(path: Path) -> dict[str, Reference]:
-    """Reference scores of a checkpoint's tasks, by name; without those that were never measured. Raises InputError."""
+    """Reads the reference scores of a checkpoint's tasks, by name. Tasks without measured references are left out.
+
+    Raises:
+        InputError: if the references are damaged.
+    """
     if path.is_file():
-        return file_references(path)
+        return read_file_references(path)
     file = path / REFERENCES
     try:
         return read_as(dict[str, Reference], json.loads(file.read_text("utf-8"))) if file.exists() else {}
@@ -205,7 +271,7 @@ def read_references(path: Path) -> dict[str, Reference]:
         raise InputError(f"{file}: damaged: {brief(error)}") from error
 
 
-def _to_counters(saved: dict, path: Path) -> Counters:
+def _to_counters(saved: dict[str, Any], path: Path) -> Counters:
     try:
         return read_as(Counters, {field.name: saved[field.name] for field in fields(Counters)})
     except READ_ERRORS as error:

@@ -1,41 +1,53 @@
-"""Running figures of the learner between two reports."""
+"""Metrics of the learner between two reports."""
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gato_dist.telemetry import RecentTraining
 
-MOST_UNREAD = 64  # parts of batches
+MAX_UNREAD = 64  # parts of batches
 
 
 class Meter:
-    """Collects losses and token counts, and turns them into rates and means since the last report."""
+    """Collects losses and token counts, and computes means and rates since the last report."""
 
     def __init__(self, tasks: Sequence[str]) -> None:
+        """Makes an empty meter.
+
+        Args:
+            tasks: names of the tasks, in the order of their indices.
+        """
         self._tasks = tasks
-        self._waited = 0.0
+        self._wait_seconds = 0.0
         self._reset()
 
     def add(
-        self, loss_per_token: list[Tensor], task_of_token: list[np.ndarray], tokens: int, wait_seconds: float
+        self, loss_per_token: list[Tensor], task_of_token: list[NDArray[np.int16]], tokens: int, wait_seconds: float
     ) -> None:
-        """A step: of each part of its batch losses float32, of which the first M count, and their tasks int [M].
+        """Adds one gradient step.
 
-        Losses are not read before they are asked for: that would wait for the device. tokens: of the whole batch,
-        other workers' shares too; seconds that it was waited for.
+        Losses are read from the device later, because reading waits for the device.
+
+        Args:
+            loss_per_token: for each part of this worker's batch, float32 losses, of which the first M count.
+            task_of_token: for each part, int16 [M], task indices.
+            tokens: tokens of the whole batch, including other workers' shares.
+            wait_seconds: how long the learner waited for the batch.
         """
         self._unread += zip(loss_per_token, task_of_token, strict=True)
         self._tokens += tokens
         self._steps += 1
-        self._waited += wait_seconds
-        if len(self._unread) >= MOST_UNREAD:
+        self._wait_seconds += wait_seconds
+        if len(self._unread) >= MAX_UNREAD:
             self._read()
 
     def report(self) -> RecentTraining | None:
-        """Returns what happened since the last report; None if no step was made."""
+        """Returns the metrics since the last report, and resets them; None if there was no step."""
         if not self._steps:
             return None
         self._read()
@@ -49,7 +61,7 @@ class Meter:
             },
             tokens_per_second=self._tokens / seconds,
             steps_per_second=self._steps / seconds,
-            wait_seconds=self._waited,
+            wait_seconds=self._wait_seconds,
         )
         self._reset()
         return recent
@@ -63,7 +75,7 @@ class Meter:
         self._unread.clear()
 
     def _reset(self) -> None:
-        self._unread: list[tuple[Tensor, np.ndarray]] = []
+        self._unread: list[tuple[Tensor, NDArray[Any]]] = []
         self._loss, self._targets = np.zeros(len(self._tasks)), np.zeros(len(self._tasks))
         self._tokens = self._steps = 0
         self._since = time.monotonic()

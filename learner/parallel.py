@@ -1,12 +1,14 @@
-"""The few things that differ between one worker and many. Every function is a no-op for one."""
+"""Everything that differs between one worker and many. With one worker, each function does nothing special."""
 
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -15,38 +17,45 @@ from gato_dist.errors import InputError
 from gato_dist.utils.port_filter import restrict_port
 from learner.loss import LossModel
 
-# Counts and wishes go over gloo, from host to host: asked of the GPU, they would make the host wait for it.
+# Counts are exchanged between hosts with gloo. With NCCL, the host would have to wait for the GPU.
 BACKENDS = {False: "gloo", True: "cpu:gloo,cuda:nccl"}
 
 
 def world_size() -> int:
+    """Returns the number of workers."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
+    """Returns the number of this worker, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def check_gpus(config: LearnerConfig) -> None:
-    """Raises InputError if this machine lacks the GPUs of all learner workers, which are to run here."""
+    """Checks that this machine has a GPU for each learner worker, if they need one.
+
+    Raises:
+        InputError: if there are too few GPUs.
+    """
     if config.gpu and (found := _usable_gpus()) < config.workers:
         raise InputError(f"learner.workers: {config.workers}, each with a GPU (learner.gpu), but torch can use {found}")
 
 
 def _usable_gpus() -> int:
-    """At least 1. Raises InputError if there is none."""
+    """Returns the number of GPUs, at least 1. Raises InputError if there is none."""
     if not torch.cuda.is_available():
         raise InputError(
-            f"learner.gpu: torch {torch.__version__} can use no GPU here (`gato-dist doctor` says more); "
+            f"learner.gpu: torch {torch.__version__} can use no GPU here (run `gato-dist doctor` for details); "
             f"set learner.gpu=false"
         )
     return torch.cuda.device_count()
 
 
-def own_device(gpu: bool) -> torch.device:
-    """This worker's device, by its place among the workers of its machine.
+def worker_device(gpu: bool) -> torch.device:
+    """Returns this worker's device: the GPU with its local rank, or the CPU.
 
-    Raises InputError if there is no GPU that torch can use.
+    Raises:
+        InputError: if torch can use no GPU.
     """
     if not gpu:
         return torch.device("cpu")
@@ -57,44 +66,49 @@ def own_device(gpu: bool) -> torch.device:
 
 @contextmanager
 def process_group(gpu: bool) -> Iterator[torch.device]:
-    """The process group that torchrun's variables describe, if they do, and this worker's device."""
-    device = own_device(gpu)
+    """Joins the process group that torchrun's environment variables describe, if any; yields this worker's device."""
+    device = worker_device(gpu)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield device
         return
     dist.init_process_group(BACKENDS[gpu])
-    keep_off_network()
+    close_rendezvous_port()
     try:
         yield device
     finally:
         dist.destroy_process_group()
 
 
-def keep_off_network() -> None:
-    """Lets this machine alone reach the workers' meeting point, where it is of this machine alone.
+def close_rendezvous_port() -> None:
+    """Closes the rendezvous port to other machines if all workers run on this one.
 
-    torch's store listens on every interface and authenticates nobody; what stands in it, workers believe. Under
-    torchrun another process holds it.
+    torch's store listens on every interface, without authentication, and workers trust its contents. Under torchrun
+    another process owns the port.
     """
-    alone = os.environ.get("MASTER_ADDR") == "127.0.0.1"
-    if alone and rank() == 0 and world_size() > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+    local_only = os.environ.get("MASTER_ADDR") == "127.0.0.1"
+    if local_only and rank() == 0 and world_size() > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         restrict_port(int(os.environ["MASTER_PORT"]))
 
 
-def is_first() -> bool:
-    """Whether this worker publishes, reports and writes checkpoints."""
+def is_first_worker() -> bool:
+    """Returns whether this worker publishes, reports and writes checkpoints."""
     return rank() == 0
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Seeds torch for one step, differently on every worker: a resumed run draws what an unbroken one would."""
+    """Seeds torch for one step, differently on each worker. A resumed run then draws the same numbers."""
     torch.manual_seed(int(np.random.SeedSequence([seed, rank(), step]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
 
-def wrap(module: LossModel, config: LearnerConfig, device: torch.device) -> nn.Module:
-    """`module` with gradients averaged over workers; with `sharding: full` its weights are shared out in place.
+def wrap_model(module: LossModel, config: LearnerConfig, device: torch.device) -> nn.Module:
+    """Wraps a module so that gradients are averaged over workers. With `sharding: full`, shards its weights in place.
 
-    Optimizers are made afterwards: sharded weights are other parameters.
+    Make the optimizer afterwards, because sharding replaces the parameters.
+
+    Args:
+        module: the model with its loss.
+        config: the learner's section of the configuration.
+        device: this worker's device.
     """
     if world_size() == 1:
         return module
@@ -104,10 +118,10 @@ def wrap(module: LossModel, config: LearnerConfig, device: torch.device) -> nn.M
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     mesh = init_device_mesh(device.type, (world_size(),))
-    # What autocast would make of a block's weights, made before they travel; gradients are summed in float32. On a CPU
-    # autocast leaves LayerNorm's weights as they are, which must then be float32.
-    half = torch.bfloat16 if config.precision == "bfloat16" and device.type == "cuda" else None
-    policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    # Weights are cast as autocast would do, but before they are sent to other workers; gradients are summed in float32.
+    # On a CPU autocast does not cast LayerNorm's weights, so they must stay float32.
+    param_dtype = torch.bfloat16 if config.precision == "bfloat16" and device.type == "cuda" else None
+    policy = MixedPrecisionPolicy(param_dtype=param_dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in module.model.transformer.blocks:
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(module, mesh=mesh)
@@ -115,15 +129,15 @@ def wrap(module: LossModel, config: LearnerConfig, device: torch.device) -> nn.M
 
 
 def accumulating(module: nn.Module, last: bool) -> AbstractContextManager:
-    """Around one part of a step: gradients of all but the last stay with their worker.
+    """Returns the context for one accumulated part of a step. Only the last part averages gradients over workers.
 
-    Sharded ones are exchanged after every part: no worker has room for all of them.
+    Sharded gradients are exchanged after every part, because no worker has memory for all of them.
     """
     return module.no_sync() if isinstance(module, DistributedDataParallel) and not last else nullcontext()
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor that workers may share; all of them must call it."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Gathers a tensor that may be sharded. All workers must call it."""
     if world_size() == 1:
         return tensor
     from torch.distributed.tensor import DTensor
@@ -131,8 +145,8 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def share(tensor: Tensor, like: Tensor) -> Tensor:
-    """This worker's share of a whole tensor, if `like` is shared out; else the tensor on `like`'s device."""
+def local_shard(tensor: Tensor, like: Tensor) -> Tensor:
+    """Returns this worker's shard of a whole tensor if `like` is sharded; otherwise the tensor on `like`'s device."""
     if world_size() > 1:
         from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -141,13 +155,13 @@ def share(tensor: Tensor, like: Tensor) -> Tensor:
     return tensor.to(like.device)
 
 
-def totals(values: list[float]) -> list[float]:
-    """The sum of each value over workers."""
+def sum_over_workers(values: list[float]) -> list[float]:
+    """Returns the sum of each value over workers."""
     return _reduce(values, dist.ReduceOp.SUM) if world_size() > 1 else values
 
 
-def maximum(values: list[float]) -> list[float]:
-    """The greatest of each value over workers: what one of them wants, all do."""
+def max_over_workers(values: list[float]) -> list[float]:
+    """Returns the maximum of each value over workers."""
     return _reduce(values, dist.ReduceOp.MAX) if world_size() > 1 else values
 
 
@@ -157,8 +171,8 @@ def _reduce(values: list[float], operation: dist.ReduceOp.RedOpType) -> list[flo
     return tensor.tolist()
 
 
-def gather(array: np.ndarray) -> np.ndarray:
-    """Arrays of all workers, of one shape, one after the other along their first axis."""
+def gather_arrays(array: NDArray[Any]) -> NDArray[Any]:
+    """Concatenates the arrays of all workers along the first axis. All arrays have the same shape."""
     if world_size() == 1:
         return array
     own = torch.from_numpy(array)

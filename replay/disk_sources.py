@@ -31,7 +31,15 @@ class _MakePacker:
     def __call__(self, seed: int) -> Packer:
         tokens, task = self.tokens, self.task
         prompting = Prompting(tokens.prompt_share, tokens.prompt_tokens)
-        return Packer(self.tokenizer, tokens.length, task.window_steps, seed, 0, task.keep_repeats, prompting)
+        return Packer(
+            self.tokenizer,
+            length=tokens.length,
+            window_steps=task.window_steps,
+            seed=seed,
+            first_item=0,
+            keep_repeats=task.keep_repeats,
+            prompting=prompting,
+        )
 
 
 def disk_sources(

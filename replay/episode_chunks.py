@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.sequence import Sequences
 from gato_dist.tokens.layout import TaskTokenizer
-from gato_dist.tokens.packing import Packer, min_step_tokens
+from gato_dist.tokens.packing import Packer
+from gato_dist.tokens.step_size import min_step_tokens
 from gato_dist.tokens.steps import StepTokens
 from replay.dataset.parquet_steps import GROUP_STEPS, decode_steps, read_groups
 from replay.dataset.shards import Shard
@@ -102,7 +103,7 @@ class EpisodeChunks:
     def _pack(self, segments: NDArray[np.void], seed: int) -> Sequences:
         packer, tokens = self._make_packer(seed), self._read(segments)
         # Gives the packer an episode for prompts: otherwise the first sequences of every chunk would have none.
-        packer.remember(len(tokens) - 1, tokens[-1], bool(segments["last"][-1]))
+        packer.add_prompt_episode(len(tokens) - 1, tokens[-1], bool(segments["last"][-1]))
         parts = [
             packer.add(steps, int(segment["version"]), bool(segment["last"]))
             for steps, segment in zip(tokens, segments, strict=True)

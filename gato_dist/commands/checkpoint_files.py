@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gato_dist.errors import InputError
 from gato_dist.utils.files import lowercase_suffix
-from learner.checkpoint import export, read_contents
+from learner.checkpoint import export_weights, read_contents
 
 NAME_WIDTH = 16
 
@@ -49,5 +49,5 @@ def export_checkpoint(checkpoint: Path, out: Path) -> None:
     """
     if lowercase_suffix(out) != ".safetensors":
         raise InputError(f"--out: {out} must end in .safetensors")
-    contents = export(checkpoint, out)
+    contents = export_weights(checkpoint, out)
     print(f"{out}: step {contents.counters.step}, {out.stat().st_size:,} bytes")

@@ -7,7 +7,7 @@ import numpy as np
 
 from gato_dist.errors import InputError
 from gato_dist.tokens.documents import DocumentTokenizer
-from gato_dist.tokens.pictures import decode_image
+from gato_dist.tokens.image_files import decode_resized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ def generate(options: GenerateOptions) -> str:
     Raises:
         InputError: if the checkpoint writes no text of this kind, the image cannot be read, or the prompt is too long.
     """
-    from gato_dist.model.decode import Decoding
-    from gato_dist.model.write import write
+    from gato_dist.model.decode import DecodingOptions
+    from gato_dist.model.generate import generate_text
     from learner.checkpoint import load_for_acting
 
     config, tokenizer, model, _ = load_for_acting(options.checkpoint)
@@ -50,10 +50,16 @@ def generate(options: GenerateOptions) -> str:
     documents = DocumentTokenizer(tokenizer.text, tokenizer.vocabulary, size)
     prompt = documents.prompt(_read_image(options.image, size) if options.image else None, options.text)
     try:
-        ids = write(
-            model, prompt, documents.places, tokenizer.text.size, tokenizer.vocabulary.separator,
-            Decoding(config.tokens.length, options.temperature), options.max_tokens, options.seed,
-        )  # fmt: skip
+        ids = generate_text(
+            model,
+            prompt,
+            patch_positions=documents.patch_positions,
+            text_size=tokenizer.text.size,
+            separator=tokenizer.vocabulary.separator,
+            options=DecodingOptions(config.tokens.length, options.temperature),
+            max_tokens=options.max_tokens,
+            seed=options.seed,
+        )
     except ValueError as error:
         raise InputError(f"--text: {error}") from error
     # Decoded together with the prompt: alone, a continuation inside a word would look like a new word.
@@ -74,6 +80,6 @@ def _check_corpora(options: GenerateOptions, kinds: set[str]) -> None:
 def _read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     """Returns the image as uint8 [H, W, 3]. Raises InputError if it cannot be read."""
     try:
-        return decode_image(path.read_bytes(), *size)
+        return decode_resized(path.read_bytes(), *size)
     except (OSError, ValueError) as error:
         raise InputError(f"--image: {path} cannot be read as an image ({error})") from error

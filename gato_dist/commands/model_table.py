@@ -9,7 +9,7 @@ from gato_dist.config.model_presets import MODEL_PRESETS, PAPER_PARAMETERS
 from gato_dist.config.training_sections import ModelConfig
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
-from gato_dist.tokens.layout import Vocabulary
+from gato_dist.tokens.vocabulary import Vocabulary
 from gato_dist.utils.console import make_console
 
 COMPACT_TENSOR_SIZE = 39  # floats of a Meta-World observation, for presets with the compact encoding

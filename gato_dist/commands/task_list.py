@@ -10,7 +10,7 @@ from gato_dist.scores.published import published_scores
 from gato_dist.scores.references import Reference, Score, load_reference
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import task_entry
-from gato_dist.tokens.packing import min_step_tokens
+from gato_dist.tokens.step_size import min_step_tokens
 
 SHOWN_PARTS = 4  # of an observation
 MAX_COLUMN_WIDTH = 60  # characters

@@ -131,7 +131,7 @@ def write_and_read() -> str:
     from replay.reverb.starting import start_server
     from replay.reverb.writer import SequenceWriter
 
-    shape = SequenceShape(16, 0, 0, 0)
+    shape = SequenceShape(length=16)
     server = start_server({"test": shape}, ReplayConfig(min_size=1))
     address = f"localhost:{server.port}"
     started = time.monotonic()

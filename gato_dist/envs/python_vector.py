@@ -11,7 +11,7 @@ from gato_dist.episode import Observations
 from gato_dist.errors import InputError, InvalidStepError
 from gato_dist.ports import TimeStep
 from gato_dist.specs import Modality, TaskSpec
-from gato_dist.value_checks import part_fault, reward_fault
+from gato_dist.value_checks import observation_fault, reward_fault
 
 SUCCESS = ("success", "is_success")
 
@@ -78,7 +78,7 @@ class PythonVector:
         for part in self.spec.observations:
             # Of pictures and texts, `Checked` has seen all that can be wrong.
             numbers = part.modality in (Modality.DISCRETE, Modality.CONTINUOUS)
-            if numbers and (fault := part_fault(part, seen[part.name])):
+            if numbers and (fault := observation_fault(part, seen[part.name])):
                 raise InvalidStepError(f"{self.spec.name}, {part.name}, step {self._steps[fault[0]]}: {fault[1]}")
         if fault := reward_fault(rewards):
             # A reward belongs to the step before what is seen with it.

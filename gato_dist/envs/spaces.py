@@ -11,7 +11,7 @@ import numpy as np
 from gato_dist.episode import Observations
 from gato_dist.errors import InputError
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec
-from gato_dist.tokens.images import PATCH, fit_frames
+from gato_dist.tokens.patches import PATCH, fit_frames
 from gato_dist.tokens.values import BINS
 
 

@@ -15,7 +15,7 @@ from gato_dist.scores.references import Reference, Score, hold_reference, save_r
 from gato_dist.seeds import reference_seeds
 from gato_dist.specs import Modality
 from gato_dist.supervisor.task_jobs import TaskFailures, run_episode_jobs
-from gato_dist.tokens.tokenizer import Moments
+from gato_dist.tokens.tokenizer import ObservationMoments
 from gato_dist.utils.console import make_console
 
 MIN_RANDOM_EPISODES = 50
@@ -66,7 +66,7 @@ class PolicyEpisodes:
     """Episodes of one policy without their observations, which are large, and the moments of those observations."""
 
     episodes: list[Episode] = field(default_factory=list)
-    moments: dict[str, list[Moments]] = field(default_factory=dict)
+    moments: dict[str, list[ObservationMoments]] = field(default_factory=dict)
 
     def add(self, other: "PolicyEpisodes") -> None:
         """Adds more episodes of the policy."""
@@ -114,7 +114,7 @@ def play_job(job: ReferenceJob) -> PolicyEpisodes:
     played = PolicyEpisodes(moments={name: [] for name in parts})
     for episode in play_expert(job.task, job.seeds, job.kind, job.options):
         for name in parts:
-            played.moments[name].append(Moments.of(np.asarray(episode.observations[name])))
+            played.moments[name].append(ObservationMoments.of(np.asarray(episode.observations[name])))
         played.episodes.append(dataclasses.replace(episode, observations={}))
     return played
 
@@ -136,7 +136,9 @@ def _task_jobs(request: ReferenceRequest, task: str) -> list[ReferenceJob]:
 def _save(request: ReferenceRequest, task: str, *, random: PolicyEpisodes, expert: PolicyEpisodes) -> None:
     date = datetime.now(UTC).date().isoformat()
     random_moments = {} if expert is random else random.moments
-    moments = {name: Moments.pooled(parts + random_moments.get(name, [])) for name, parts in expert.moments.items()}
+    moments = {
+        name: ObservationMoments.pooled(parts + random_moments.get(name, [])) for name, parts in expert.moments.items()
+    }
     reference = Reference(random.score(request.seed, date), expert.score(request.seed, date), moments)
     path = save_reference(task, reference)
     e, r = reference.expert, reference.random

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from gato_dist.episode import Episode
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import Inputs, Wanted
+from gato_dist.model.inputs import ModelInputs, OutputPositions
 from gato_dist.sequence import Kind, Sequences, collate
 from gato_dist.specs import ActionSpec, Modality
 from gato_dist.tokens.layout import TaskTokenizer
@@ -105,7 +105,7 @@ def predict_teacher_forced(
     Returns:
         The predictions at all steps.
     """
-    packer, packed = Packer(tokenizer, length, window_steps, seed=0), list[Sequences]()
+    packer, packed = Packer(tokenizer, length=length, window_steps=window_steps, seed=0), list[Sequences]()
     for episode in episodes:
         if (full := packer.add(tokenizer.encode(episode.observations, episode.targets))) is not None:
             packed.append(full)
@@ -200,8 +200,8 @@ def _batches(sequences: Sequences) -> list[Sequences]:
 def _predict_batch(model: Gato, tokenizer: TaskTokenizer, sequences: Sequences) -> _BatchPredictions:
     size, device = tokenizer.spec.action.size, next(model.parameters()).device
     is_action = sequences.loss_mask & (sequences.kind >= Kind.ACTION)
-    wanted = Wanted.where(np.pad(is_action[:, 1:], ((0, 0), (0, 1))), device)
-    hidden = model(Inputs.of(collate([(0, sequences)], tokenizer.tensor_size), device), wanted=wanted)
+    wanted = OutputPositions.from_mask(np.pad(is_action[:, 1:], ((0, 0), (0, 1))), device)
+    hidden = model(ModelInputs.from_batch(collate([(0, sequences)], tokenizer.tensor_size), device), outputs=wanted)
     hidden = hidden.reshape(-1, size, hidden.shape[-1])
     tokens = sequences.token[is_action].astype(np.int64).reshape(-1, size)
     target = torch.from_numpy(tokens - tokenizer.action_offset).to(device)

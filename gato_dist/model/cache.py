@@ -1,6 +1,7 @@
-"""Keys and values of what a decoder has already read, in memory that is set aside once.
+"""A key/value cache for decoding.
 
-Shapes: N slots (one per environment), C positions of room, H heads, K key size; b slots and n new tokens of a pass.
+Shapes: N slots (one for each environment) with room for C positions; H heads, K key size. One forward pass reads n new
+tokens in each of b slots; they attend to S positions.
 """
 
 from dataclasses import dataclass
@@ -13,13 +14,26 @@ from gato_dist.sequence import Kind
 
 
 class KeyValueCache:
-    """Room for C positions of N slots; slot i holds its first `length[i]`, in the order in which they were read.
+    """Keys and values of the tokens that N slots have read, in memory that is allocated once.
 
-    Forgetting is shortening: what lies beyond a slot's length is overwritten before it is seen.
+    To forget tokens, shorten `length`: later tokens overwrite the positions beyond it.
+
+    Attributes:
+        keys, values: for each layer, [N, C + 1, H, K].
+        length: int64 [N], positions in use of each slot.
+        room: C, positions of a slot.
     """
 
     def __init__(self, config: ModelConfig, slots: int, room: int, device: torch.device | str = "cpu") -> None:
-        # The column after the last takes what pads a pass, and is never seen.
+        """Makes an empty cache.
+
+        Args:
+            config: sizes of the model.
+            slots: N.
+            room: C.
+            device: where the model is.
+        """
+        # The extra last column receives the padding of a pass. It is never read.
         shape = (slots, room + 1, config.heads, config.key_size)
         self.keys = [torch.zeros(shape, device=device) for _ in range(config.layers)]
         self.values = [torch.zeros(shape, device=device) for _ in range(config.layers)]
@@ -27,34 +41,55 @@ class KeyValueCache:
         self.room = room
         self._is_action = torch.zeros(shape[:2], dtype=torch.bool, device=device)
         self._step = torch.zeros(shape[:2], dtype=torch.long, device=device)
-        self._masked = config.past_actions == "masked"
+        self._mask_past_actions = config.past_actions == "masked"
 
     def begin(self, slots: Tensor, kind: Tensor, step: Tensor, count: Tensor) -> "CachePass":
-        """Takes up `count` [b] new positions of `slots` [b], with their kind and step [b, n], right-padded.
+        """Reserves positions for the new tokens of one forward pass.
 
-        Raises IndexError where a slot has no room for them.
+        Args:
+            slots: int64 [b], indices of slots.
+            kind: [b, n], a `Kind` for each new token, padded on the right.
+            step: [b, n], time step of each new token.
+            count: int64 [b], number of new tokens of each slot.
+
+        Raises:
+            IndexError: if a slot has no room for the tokens.
         """
         before = self.length[slots]
-        if int((before + count).max()) > self.room:
-            raise IndexError(f"the cache holds {self.room} positions a slot, {int((before + count).max())} were asked")
+        end = int((before + count).max())
+        if end > self.room:
+            raise IndexError(f"the cache holds {self.room} positions for each slot, but {end} are needed")
         offset = torch.arange(kind.shape[1], device=kind.device)
         position = (before[:, None] + offset).clamp(max=self.room - 1)
         column = torch.where(offset < count[:, None], position, self.room)
         self._is_action[slots[:, None], column] = kind >= Kind.ACTION
         self._step[slots[:, None], column] = step
         self.length[slots] = before + count
-        end = int((before + count).max())
         mask = torch.arange(end, device=kind.device) <= position[..., None]
-        if self._masked:
+        if self._mask_past_actions:
             past = self._step[slots, None, :end] != step[..., None]
             mask &= ~(past & self._is_action[slots, None, :end])
-        every = len(slots) == len(self.length) and bool((slots == torch.arange(len(slots), device=slots.device)).all())
-        return CachePass(self, slots, column, end, position, mask[:, None], every)
+        all_slots = len(slots) == len(self.length) and bool(
+            (slots == torch.arange(len(slots), device=slots.device)).all()
+        )
+        return CachePass(
+            cache=self, slots=slots, column=column, end=end, position=position, mask=mask[:, None], all_slots=all_slots
+        )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class CachePass:
-    """One pass of new tokens. position [b, n]: inside the slot's window; mask bool [b, 1, n, S]: what each may see."""
+    """One forward pass of new tokens.
+
+    Attributes:
+        cache: the cache.
+        slots: int64 [b], indices of slots.
+        column: int64 [b, n], where the keys and values of the new tokens are stored.
+        end: S, positions in use of the longest slot.
+        position: int64 [b, n], index of each new token in its slot's window.
+        mask: bool [b, 1, n, S], true if the new token attends to the position.
+        all_slots: whether `slots` lists all slots in order.
+    """
 
     cache: KeyValueCache
     slots: Tensor
@@ -62,14 +97,22 @@ class CachePass:
     end: int
     position: Tensor
     mask: Tensor
-    every: bool
+    all_slots: bool
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Stores the new tokens' keys and values [b, H, n, K]; all of the slots' [b, H, S, K]."""
-        found = []
+        """Stores the keys and values of the new tokens.
+
+        Args:
+            layer: index of the layer.
+            k, v: [b, H, n, K], of the new tokens.
+
+        Returns:
+            [b, H, S, K] keys and values of all positions of the slots.
+        """
+        stored = []
         for store, new in ((self.cache.keys[layer], k), (self.cache.values[layer], v)):
             store[self.slots[:, None], self.column] = new.transpose(1, 2)
-            # Slots that are all there, in order, need no copy.
-            rows = store[:, : self.end] if self.every else store[self.slots, : self.end]
-            found.append(rows.transpose(1, 2))
-        return found[0], found[1]
+            # All slots in order are a view; a selection would be a copy.
+            selected = store[:, : self.end] if self.all_slots else store[self.slots, : self.end]
+            stored.append(selected.transpose(1, 2))
+        return stored[0], stored[1]

@@ -1,41 +1,56 @@
-"""A `Batch` as tensors on one device, with all that depends on its content counted and indexed beforehand.
+"""Moves a `Batch` to a device, as tensors whose indices and counts were computed on the host.
 
-What would otherwise be looked for on the device (where patches go, which positions carry loss) is a small array that
-the host makes: a device that must say how many it found stops until it has. Counts may be padded to a few sizes.
+Indices that depend on a batch's content (positions of patches, positions that carry loss) could be computed on the
+device, but then the host would have to wait for the device to learn their number. Counts may be padded to a few sizes,
+so that torch.compile meets only a few shapes.
+
+Shapes: B sequences of L tokens, P patches, N compact tensors of width D, M targets.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gato_dist.sequence import Batch, Kind
 
-Size = Callable[[int], int]
+PadSize = Callable[[int], int]  # The padded size for a count.
+
+# Arrays [B, L] of a `Batch` that the model uses.
+PER_TOKEN = ("token", "kind", "local_position", "segment", "step", "position", "loss_mask")
 
 
-def exact(count: int) -> int:
-    """No padding: what costs least where every shape is as good as another."""
+def exact_size(count: int) -> int:
+    """Returns `count`: no padding."""
     return count
 
 
-def bucket(count: int) -> int:
-    """The least of 8, 10, 12, 14, 16, 20, 24, 28, 32 … that holds `count`: a fifth is lost at most."""
+def bucket_size(count: int) -> int:
+    """Returns the smallest of 8, 10, 12, 14, 16, 20, 24, 28, 32 … that holds `count`. At most a fifth is padding."""
     if count <= 8:
         return 8
     step = 1 << ((count - 1).bit_length() - 3)
     return -(-count // step) * step
 
 
-@dataclass
-class Inputs:
-    """token … loss_mask [B, L], patches [P, …], places [P, …], tensors [N, D]: fields and shapes of `Batch`.
+@dataclass(kw_only=True)
+class ModelInputs:
+    """The model's inputs on one device.
 
-    patch_at int64 [P], tensor_at int64 [N]: position of each among all B·L; B·L for what is padding.
-    numeric, grid int64: which of the N tensors hold numbers, which values of a grid. one_segment: no row has two, so
-    that whoever looks at all before it looks at nothing else; padding comes last.
+    Attributes:
+        token, kind, local_position, segment, step, position, loss_mask: [B, L], as in `Batch`.
+        patches: uint8 [P, 16, 16, 3], as in `Batch`.
+        patch_positions: uint8 [P, 2, 2], as in `Batch`.
+        tensors: float32 [N, D], as in `Batch`.
+        patch_at: int64 [P], position of each patch among all B·L positions; B·L for padding.
+        tensor_at: int64 [N], position of each tensor among all B·L positions; B·L for padding.
+        numeric: int64, indices of the tensors that hold standardised numbers.
+        grid: int64, indices of the tensors that hold the values of a grid.
+        one_segment: true if every sequence has one segment. A causal mask is then enough, because padding comes last.
     """
 
     token: Tensor
@@ -46,7 +61,7 @@ class Inputs:
     position: Tensor
     loss_mask: Tensor
     patches: Tensor
-    places: Tensor
+    patch_positions: Tensor
     tensors: Tensor
     patch_at: Tensor
     tensor_at: Tensor
@@ -55,123 +70,158 @@ class Inputs:
     one_segment: bool
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device | str = "cpu", size: Size = exact) -> "Inputs":
-        """For training: one patch and one tensor at least are padding, so that every weight takes part in every step.
+    def from_batch(cls, batch: Batch, device: torch.device | str = "cpu", size: PadSize = exact_size) -> "ModelInputs":
+        """Makes inputs for training.
 
-        Workers whose share of a batch has no image would otherwise lack gradients that others have.
+        At least one patch and one tensor are padding, so that every weight takes part in every step. Otherwise a worker
+        whose share of the batch has no image would lack gradients that other workers have.
+
+        Args:
+            batch: the batch.
+            device: where the inputs are used.
+            size: padded sizes of P, N, numeric and grid.
         """
-        rows = {name: getattr(batch, name) for name in BATCH_ROWS}
-        riding = (batch.patches, batch.places, batch.tensors)
-        return cls._make(rows, riding, device, lambda count: size(count + 1))
+        return cls.from_arrays(
+            {name: getattr(batch, name) for name in PER_TOKEN},
+            patches=batch.patches,
+            patch_positions=batch.patch_positions,
+            tensors=batch.tensors,
+            device=device,
+            size=lambda count: size(count + 1),
+        )
 
     @classmethod
-    def unpadded(
-        cls, rows: dict[str, np.ndarray], riding: tuple[np.ndarray, np.ndarray, np.ndarray], device: torch.device | str
-    ) -> "Inputs":
-        """For acting. rows: token … loss_mask by name; riding: patches, places, tensors."""
-        return cls._make(rows, riding, device, exact)
-
-    @classmethod
-    def _make(
+    def from_arrays(
         cls,
-        rows: dict[str, np.ndarray],
-        riding: tuple[np.ndarray, np.ndarray, np.ndarray],
+        per_token: dict[str, NDArray[Any]],
+        *,
+        patches: NDArray[np.uint8],
+        patch_positions: NDArray[np.uint8],
+        tensors: NDArray[np.float32],
         device: torch.device | str,
-        size: Size,
-    ) -> "Inputs":
-        patches, places, tensors = riding
-        kind = rows["kind"].reshape(-1)
+        size: PadSize = exact_size,
+    ) -> "ModelInputs":
+        """Makes inputs from arrays.
+
+        Args:
+            per_token: the arrays [B, L] named in `PER_TOKEN`.
+            patches: uint8 [P, 16, 16, 3].
+            patch_positions: uint8 [P, 2, 2].
+            tensors: float32 [N, D].
+            device: where the inputs are used.
+            size: padded sizes of P, N, numeric and grid; by default without padding, for acting.
+        """
+        kind = per_token["kind"].reshape(-1)
         patch_at = np.flatnonzero(kind == Kind.PATCH)
         tensor_at = np.flatnonzero((kind == Kind.TENSOR) | (kind == Kind.GRID))
         is_grid = kind[tensor_at] == Kind.GRID
-        many = {"patches": size(len(patches)), "tensors": size(len(tensors))}
-        last = many["tensors"] - 1  # padding, wherever there is any
-        arrays = rows | {
-            "patches": _pad(patches, many["patches"]),
-            "places": _pad(places, many["patches"]),
-            "tensors": _pad(tensors, many["tensors"]),
-            "patch_at": _pad(patch_at, many["patches"], kind.size),
-            "tensor_at": _pad(tensor_at, many["tensors"], kind.size),
-            "numeric": _pad(np.flatnonzero(~is_grid), size(int((~is_grid).sum())), last),
-            "grid": _pad(np.flatnonzero(is_grid), size(int(is_grid.sum())), last),
+        numeric, grid = np.flatnonzero(~is_grid), np.flatnonzero(is_grid)
+        patch_count, tensor_count = size(len(patches)), size(len(tensors))
+        last_tensor = tensor_count - 1  # It is padding, if there is any padding.
+        arrays = per_token | {
+            "patches": _pad(patches, patch_count),
+            "patch_positions": _pad(patch_positions, patch_count),
+            "tensors": _pad(tensors, tensor_count),
+            "patch_at": _pad(patch_at, patch_count, kind.size),
+            "tensor_at": _pad(tensor_at, tensor_count, kind.size),
+            "numeric": _pad(numeric, size(len(numeric)), last_tensor),
+            "grid": _pad(grid, size(len(grid)), last_tensor),
         }
         return cls(
             **{name: to_device(array, device) for name, array in arrays.items()},
-            one_segment=_one_segment(rows["segment"]),
+            one_segment=_has_one_segment(per_token["segment"]),
         )
 
 
-BATCH_ROWS = ("token", "kind", "local_position", "segment", "step", "position", "loss_mask")
-
-
 @dataclass
-class Wanted:
-    """Positions whose final hidden states are wanted.
+class OutputPositions:
+    """Positions whose final hidden states are needed. The model's last layer skips all others.
 
-    index int64 [B, m]: of each row, padded; which int64 [M]: the wanted ones among those B·m, row after row.
+    Attributes:
+        index: int64 [B, m], positions of each sequence, padded to the same number.
+        chosen: int64 [M], the needed ones among those B·m positions, sequence by sequence.
     """
 
     index: Tensor
-    which: Tensor
+    chosen: Tensor
 
     @classmethod
-    def where(cls, mask: np.ndarray, device: torch.device | str = "cpu", size: Size = exact) -> "Wanted":
-        """The true positions of `mask`, bool [B, L], each row's in order. size: m and M from what they must hold."""
-        rows, length = mask.shape
-        row, column = mask.nonzero()
-        count = mask.sum(1)
-        room = min(max(size(int(count.max(initial=0))), 1), length)
-        order = np.arange(len(row)) - (np.cumsum(count) - count)[row]
-        index = np.zeros((rows, room), np.int64)
-        index[row, order] = column
-        # What pads `which` has a weight of zero, whatever its hidden state is.
-        which = np.zeros(size(len(row)), np.int64)
-        which[: len(row)] = row * room + order
-        return cls(to_device(index, device), to_device(which, device))
+    def from_mask(
+        cls, mask: NDArray[np.bool_], device: torch.device | str = "cpu", size: PadSize = exact_size
+    ) -> "OutputPositions":
+        """Selects the true positions of a mask.
+
+        Args:
+            mask: bool [B, L].
+            device: where the positions are used.
+            size: padded sizes of m and M.
+        """
+        sequences, length = mask.shape
+        sequence, column = mask.nonzero()
+        counts = mask.sum(1)
+        width = min(max(size(int(counts.max(initial=0))), 1), length)
+        rank = np.arange(len(sequence)) - (np.cumsum(counts) - counts)[sequence]
+        index = np.zeros((sequences, width), np.int64)
+        index[sequence, rank] = column
+        # Padding points at position 0. Its hidden state does not matter, because its loss has a weight of zero.
+        chosen = np.zeros(size(len(sequence)), np.int64)
+        chosen[: len(sequence)] = sequence * width + rank
+        return cls(to_device(index, device), to_device(chosen, device))
 
 
 @dataclass
-class Targets:
-    """The M tokens that the loss asks for, row after row. wanted: the positions that predict them.
+class LossTargets:
+    """The M tokens that the loss is computed for, sequence by sequence.
 
-    token int64 [M]; continuous bool [M]: continuous actions; real float32 [M]: 0 for padding, else 1.
+    Attributes:
+        outputs: the positions before these tokens, whose hidden states predict them.
+        token: int64 [M], ids of the target tokens.
+        continuous: bool [M], true for continuous actions.
+        weight: float32 [M], 1; 0 for padding.
     """
 
-    wanted: Wanted
+    outputs: OutputPositions
     token: Tensor
     continuous: Tensor
-    real: Tensor
+    weight: Tensor
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device | str = "cpu", size: Size = exact) -> "Targets":
-        carries = batch.loss_mask[:, 1:]
-        token, kind = (batch.token + batch.correction)[:, 1:][carries], batch.kind[:, 1:][carries]
-        many = size(len(token))
+    def from_batch(cls, batch: Batch, device: torch.device | str = "cpu", size: PadSize = exact_size) -> "LossTargets":
+        """Selects the targets of a batch.
+
+        Args:
+            batch: the batch.
+            device: where the targets are used.
+            size: padded sizes of M and of the positions.
+        """
+        mask = batch.loss_mask[:, 1:]
+        token, kind = (batch.token + batch.correction)[:, 1:][mask], batch.kind[:, 1:][mask]
+        count = size(len(token))
         return cls(
-            Wanted.where(np.pad(carries, ((0, 0), (0, 1))), device, size),
-            to_device(_pad(token.astype(np.int64), many), device),
-            to_device(_pad(kind == Kind.ACTION_CONTINUOUS, many), device),
-            to_device(_pad(np.ones(len(token), np.float32), many), device),
+            outputs=OutputPositions.from_mask(np.pad(mask, ((0, 0), (0, 1))), device, size),
+            token=to_device(_pad(token.astype(np.int64), count), device),
+            continuous=to_device(_pad(kind == Kind.ACTION_CONTINUOUS, count), device),
+            weight=to_device(_pad(np.ones(len(token), np.float32), count), device),
         )
 
 
-def target_rows(batch: Batch) -> np.ndarray:
-    """The row of each target: int64 [M]."""
+def sequence_of_targets(batch: Batch) -> NDArray[np.int64]:
+    """Returns the index of the sequence of each target, int64 [M]."""
     return batch.loss_mask[:, 1:].nonzero()[0]
 
 
-def _one_segment(segment: np.ndarray) -> bool:
+def _has_one_segment(segment: NDArray[Any]) -> bool:
     after, before = segment[:, 1:], segment[:, :-1]
     return not bool(((after != before) & (after >= 0)).any())
 
 
-def _pad(array: np.ndarray, length: int, value: int = 0) -> np.ndarray:
+def _pad(array: NDArray[Any], length: int, value: int = 0) -> NDArray[Any]:
     missing = length - len(array)
     return np.concatenate([array, np.full((missing, *array.shape[1:]), value, array.dtype)]) if missing else array
 
 
-def to_device(array: np.ndarray, device: torch.device | str) -> Tensor:
-    """A tensor of it. To a GPU it goes through pinned memory, and nobody waits for it."""
+def to_device(array: NDArray[Any], device: torch.device | str) -> Tensor:
+    """Copies an array to a device. A copy to a GPU is asynchronous, through pinned memory."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     if torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)

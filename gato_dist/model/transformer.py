@@ -1,6 +1,6 @@
 """A pre-norm decoder with rotary positions and a key/value cache (paper, section C.1).
 
-Shapes: B rows, L query positions, S key positions, W width, H heads, K key size; m positions that are wanted.
+Shapes: B sequences, L query positions, S key positions, W width, H heads, K key size; m output positions of a sequence.
 """
 
 from collections.abc import Callable
@@ -13,34 +13,42 @@ from torch.utils.checkpoint import checkpoint
 
 from gato_dist.config.training_sections import ModelConfig
 from gato_dist.model.cache import CachePass
-from gato_dist.model.inputs import Wanted
+from gato_dist.model.inputs import OutputPositions
 from gato_dist.sequence import Kind
 
-# Keys and values [B, H, n, K] of new tokens → those of all that were read so far.
+# Stores keys and values [B, H, n, K] of new tokens; returns those of all tokens so far, [B, H, S, K].
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 ROTARY_BASE = 10_000.0
 
 
 def rotary_table(position: Tensor, key_size: int) -> tuple[Tensor, Tensor]:
-    """cos, sin [B, 1, L, K/2] of the angles of positions [B, L] (Su et al., 2021, equation 34)."""
+    """Returns cos and sin, [B, 1, L, K/2], of the rotary angles of positions [B, L] (Su et al., 2021, equation 34)."""
     frequency = ROTARY_BASE ** (-torch.arange(0, key_size, 2, device=position.device).float() / key_size)
     angle = position.float()[:, None, :, None] * frequency
     return angle.cos(), angle.sin()
 
 
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
-    """Turns pairs (x[i], x[i + K/2]) of x [B, H, L, K] by their position's angles."""
+    """Rotates the pairs (x[i], x[i + K/2]) of x [B, H, L, K] by the angles of their positions."""
     cos, sin = table
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
 
 
 def attention_mask(segment: Tensor, step: Tensor, hidden_actions: Tensor | None) -> Tensor:
-    """Who sees whom: bool [B, 1, L, L], true where query row i may look at key column j.
+    """Returns which positions attend to which.
 
-    A position sees itself and what came before it in its own segment; of the actions in `hidden_actions`, bool [B, L],
-    only those of its own step: a policy that reads its last action copies it (the copycat problem of imitation).
+    A position attends to itself and to earlier positions of its segment. It attends to hidden actions only in its own
+    time step: a policy that reads its last action tends to copy it (the copycat problem of imitation).
+
+    Args:
+        segment: [B, L], number of each position's segment.
+        step: [B, L], time step of each position.
+        hidden_actions: bool [B, L], action tokens that later steps do not attend to; None: there are none.
+
+    Returns:
+        bool [B, 1, L, L], true if query i attends to key j.
     """
     length = segment.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=segment.device).tril()
@@ -52,9 +60,17 @@ def attention_mask(segment: Tensor, step: Tensor, hidden_actions: Tensor | None)
 
 
 def hidden_actions(kind: Tensor, local_position: Tensor, config: ModelConfig, training: bool) -> Tensor | None:
-    """Action tokens that later steps do not see, bool [B, L] from kind and local_position [B, L]; None: all are seen.
+    """Returns the action tokens that later steps do not attend to.
 
-    `dropped` hides whole actions at random while training, each with its own draw.
+    With `past_actions: dropped`, training hides random whole actions.
+
+    Args:
+        kind, local_position: [B, L].
+        config: options of the model.
+        training: whether the model is in training mode.
+
+    Returns:
+        bool [B, L]; None if all actions are visible.
     """
     is_action = kind >= Kind.ACTION
     if config.past_actions == "masked":
@@ -67,17 +83,17 @@ def hidden_actions(kind: Tensor, local_position: Tensor, config: ModelConfig, tr
 
 
 def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where `mask` is true, −∞ elsewhere: what attention adds, made once for all layers."""
+    """Returns 0 if `mask` is true, −∞ otherwise. It is added to attention scores; computed once for all layers."""
     return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, float("-inf"))
 
 
 def _gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
-    """Entries along `dim`; index has size 1 in the last dimension."""
+    """Gathers entries along `dim`. The last dimension of `index` has size 1."""
     return x.gather(dim, index.expand(*index.shape[:-1], x.shape[-1]))
 
 
 class FeedForward(nn.Module):
-    """Two linear layers around GELU; with `geglu`, half of the inner numbers gate the other half (Shazeer, 2020)."""
+    """Two linear layers around GELU. With `geglu`, one half of the inner units gates the other half (Shazeer, 2020)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -88,16 +104,19 @@ class FeedForward(nn.Module):
         self.project = nn.Linear(inner // 2 if self.gated else inner, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., W] → [..., W]."""
+        """Maps x [..., W] to [..., W]."""
         hidden = self.expand(self.norm(x))
         if self.gated:
             gate, hidden = hidden.chunk(2, dim=-1)
-            return self.project(F.gelu(gate) * hidden)
-        return self.project(F.gelu(hidden))
+            hidden = F.gelu(gate) * hidden
+        else:
+            hidden = F.gelu(hidden)
+        projected: Tensor = self.project(hidden)
+        return projected
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each behind a LayerNorm and added to the stream."""
+    """Attention and feed-forward, each after a LayerNorm and with a residual connection."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -117,39 +136,47 @@ class Block(nn.Module):
         x: Tensor,
         table: tuple[Tensor, Tensor],
         bias: Tensor | None,
-        wanted: Wanted | None = None,
+        outputs: OutputPositions | None = None,
         extend: Extend | None = None,
     ) -> Tensor:
-        """x [B, L, W] → [B, L, W], or [B, m, W]: all L are keys and values, the wanted m queries.
+        """Computes the block.
 
-        bias [B, 1, L or m, S]; None: a position sees all before it, which needs no mask and half the work.
+        Args:
+            x: [B, L, W].
+            table: rotary cos and sin of the L positions.
+            bias: [B, 1, L or m, S], added to attention scores; None: causal attention, which takes half the work.
+            outputs: the m positions of each sequence that are queries; None: all. Keys and values are always all L.
+            extend: stores keys and values in a cache.
+
+        Returns:
+            [B, L, W], or [B, m, W] for `outputs`.
         """
-        rows, length, _ = x.shape
+        batch, length, _ = x.shape
         normed = self.attention_norm(x)
-        if wanted is None:
-            q, k, v = self.qkv(normed).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if outputs is None:
+            q, k, v = self.qkv(normed).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
             table_q = table
         else:
-            index = wanted.index[..., None]
+            index = outputs.index[..., None]
             x, chosen = _gather(x, 1, index), _gather(normed, 1, index)
             q = (
                 F.linear(chosen, self.qkv.weight[: self.inner])
-                .view(rows, -1, self.heads, self.key_size)
+                .view(batch, -1, self.heads, self.key_size)
                 .transpose(1, 2)
             )
             kv = F.linear(normed, self.qkv.weight[self.inner :])
-            k, v = kv.view(rows, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+            k, v = kv.view(batch, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
             table_q = (_gather(table[0], 2, index[:, None]), _gather(table[1], 2, index[:, None]))
         q, k = rotate(q, table_q), rotate(k, table)
         if extend is not None:
             k, v = extend(k, v)
         drop = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop, is_causal=bias is None)
-        x = x + self._thin(self.project(seen.transpose(1, 2).flatten(2)))
-        return x + self._thin(self.feed_forward(x))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop, is_causal=bias is None)
+        x = x + self._regularise(self.project(attended.transpose(1, 2).flatten(2)))
+        return x + self._regularise(self.feed_forward(x))
 
-    def _thin(self, branch: Tensor) -> Tensor:
-        """Dropout, and stochastic depth: the sub-layer is left out for some rows (Huang et al., 2016)."""
+    def _regularise(self, branch: Tensor) -> Tensor:
+        """Applies dropout and stochastic depth, which skips the sub-layer for random sequences (Huang et al., 2016)."""
         if not self.training:
             return branch
         if self.dropout:
@@ -163,7 +190,8 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """`config.layers` blocks and a final LayerNorm.
 
-    recompute: whether training keeps each block's input alone, and computes the rest of it again for the gradient.
+    Attributes:
+        recompute: whether training stores only the input of each block and recomputes the rest in the backward pass.
     """
 
     recompute = False
@@ -179,31 +207,39 @@ class Transformer(nn.Module):
         x: Tensor,
         position: Tensor,
         mask: Tensor | None,
-        wanted: Wanted | None = None,
+        outputs: OutputPositions | None = None,
         cache: CachePass | None = None,
     ) -> Tensor:
-        """x [B, L, W], position [B, L], mask bool [B, 1, L, S] → hidden [B, L, W], or [M, W] of the M wanted ones.
+        """Computes hidden states. The last block computes queries and feed-forward only for `outputs`.
 
-        mask None: a position sees itself and all before it. The last block computes queries and feed-forward for
-        wanted positions only.
+        Args:
+            x: [B, L, W], embedded positions.
+            position: int [B, L], index of each position in its segment.
+            mask: bool [B, 1, L, S], true if a query attends to a key; None: causal attention.
+            outputs: the positions whose hidden states are needed; None: all.
+            cache: keys and values of earlier tokens.
+
+        Returns:
+            [B, L, W], or [M, W] for the M positions of `outputs`.
         """
         table = rotary_table(position if self.rotary else torch.zeros_like(position), self.key_size)
         kind = x.device.type
         compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         bias = None if mask is None else attention_bias(mask, compute)
         for layer, block in enumerate(self.blocks):
-            chosen = wanted if layer == len(self.blocks) - 1 else None
-            seen = bias if chosen is None else _bias_of(chosen, bias, x.shape[1], compute)
+            queries = outputs if layer == len(self.blocks) - 1 else None
+            block_bias = bias if queries is None else _query_bias(queries, bias, x.shape[1], compute)
             if self.recompute and self.training:
-                x = checkpoint(block, x, table, seen, chosen, use_reentrant=False)
+                x = checkpoint(block, x, table, block_bias, queries, use_reentrant=False)
             else:
-                x = block(x, table, seen, chosen, None if cache is None else partial(cache.extend, layer))
-        return self.norm(x if wanted is None else x.flatten(0, 1)[wanted.which])
+                x = block(x, table, block_bias, queries, None if cache is None else partial(cache.extend, layer))
+        normed: Tensor = self.norm(x if outputs is None else x.flatten(0, 1)[outputs.chosen])
+        return normed
 
 
-def _bias_of(wanted: Wanted, bias: Tensor | None, length: int, dtype: torch.dtype) -> Tensor:
-    """The rows [B, 1, m, S] of the wanted queries."""
-    index = wanted.index[:, None, :, None]
+def _query_bias(queries: OutputPositions, bias: Tensor | None, length: int, dtype: torch.dtype) -> Tensor:
+    """Returns the bias [B, 1, m, S] of the m queries of each sequence."""
+    index = queries.index[:, None, :, None]
     if bias is not None:
         return _gather(bias, 2, index)
     return attention_bias(torch.arange(length, device=index.device) <= index, dtype)

@@ -13,7 +13,7 @@ from gato_dist.episode import Episode
 from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.scores.bootstrap import success_share
 from gato_dist.tasks import USER_TASKS_FOLDER, playable_entry
-from gato_dist.tokens.tokenizer import Moments
+from gato_dist.tokens.tokenizer import ObservationMoments
 from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.files import write_text_atomically
 from gato_dist.utils.locks import hold_file
@@ -73,7 +73,7 @@ class Reference:
 
     random: Score
     expert: Score
-    moments: dict[str, Moments]
+    moments: dict[str, ObservationMoments]
 
     @property
     def expert_is_random(self) -> bool:

@@ -45,7 +45,7 @@ def learn(plan: RunPlan, addresses: list[ReplayAddress], link: CoordinatorLink, 
     """
     import torch
 
-    parallel.keep_off_network()
+    parallel.close_rendezvous_port()
     config, rank = plan.config, parallel.rank()
     torch.set_num_threads(config.learner.threads)
     newest: Any = ray.get(link.actor.newest_weights.remote())
@@ -58,12 +58,12 @@ def learn(plan: RunPlan, addresses: list[ReplayAddress], link: CoordinatorLink, 
     train(
         config,
         plan.tokenizer,
-        _batches(config, plan.tokenizer, addresses, link, seed=config.seed + min_version),
-        host,
-        checkpoints,
-        parallel.own_device(config.learner.gpu),
-        min_version,
-        leaves=preempted,
+        batches=_batches(config, plan.tokenizer, addresses, link, seed=config.seed + min_version),
+        host=host,
+        folder=checkpoints,
+        device=parallel.worker_device(config.learner.gpu),
+        min_version=min_version,
+        is_preempted=preempted,
     )
     host.wait()
     if rank == 0:

@@ -6,14 +6,13 @@ from gato_dist.config.process_sections import EvaluationConfig
 from gato_dist.config.run_config import RunConfig
 from gato_dist.errors import InputError
 from gato_dist.specs import TaskSpec
-from gato_dist.tokens.layout import Encoding, observation_tokens
-from gato_dist.tokens.packing import min_step_tokens
+from gato_dist.tokens.step_size import Encoding, min_step_tokens, observation_tokens
 from gato_dist.tokens.text import TextTokenizer
-from gato_dist.tokens.tokenizer import Moments, Tokenizer, pooled_statistics
+from gato_dist.tokens.tokenizer import ObservationMoments, Tokenizer, pooled_statistics
 
 
 def fitting_tokenizer(
-    config: RunConfig, specs: Sequence[TaskSpec], moments: dict[str, dict[str, Moments]]
+    config: RunConfig, specs: Sequence[TaskSpec], moments: dict[str, dict[str, ObservationMoments]]
 ) -> Tokenizer:
     """Returns the tokenizer of a run.
 
@@ -31,7 +30,13 @@ def fitting_tokenizer(
     try:
         statistics = pooled_statistics(list(specs), moments)
         return Tokenizer(
-            list(specs), text, tokens.vocabulary, tokens.encoding, statistics, tokens.text_size, tokens.separators
+            list(specs),
+            text,
+            scheme=tokens.vocabulary,
+            encoding=tokens.encoding,
+            statistics=statistics,
+            text_size=tokens.text_size,
+            separators=tokens.separators,
         )
     except ValueError as error:
         raise InputError(f"tokens: {error}") from error

@@ -1,58 +1,64 @@
-"""Cuts episodes into windows and packs the windows of a task into rows of equal length."""
+"""Cuts episodes into windows and packs the windows of a task into sequences of equal length."""
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gato_dist.sequence import Kind, Sequences, SequenceShape
-from gato_dist.specs import TaskSpec
-from gato_dist.tokens.layout import Encoding, TaskTokenizer, observation_tokens
-from gato_dist.tokens.rows import Row, Stream, fill_sequences
+from gato_dist.tokens.assembly import OrderedSteps, SequencePlan, assemble_sequences
+from gato_dist.tokens.layout import TaskTokenizer
+from gato_dist.tokens.step_size import min_step_tokens
 from gato_dist.tokens.steps import StepTokens
 
-REMEMBERED = 8  # episodes that prompts are cut from
+PROMPT_EPISODES = 8  # Prompts are cut from the last episodes.
 
 
 def sequence_shape(tokenizer: TaskTokenizer, length: int) -> SequenceShape:
-    """Room that any row of `length` tokens of this task needs."""
+    """Returns array sizes that are large enough for every sequence of `length` tokens of this task."""
     steps = length // min_step_tokens(tokenizer.spec, tokenizer.encoding)
     return SequenceShape(
-        length, steps * len(tokenizer.places), steps * tokenizer.tensors_per_step,
-        tokenizer.tensor_size if tokenizer.tensors_per_step else 0, tokenizer.tensor_type.name,
-    )  # fmt: skip
-
-
-def min_step_tokens(spec: TaskSpec, encoding: Encoding) -> int:
-    """Tokens of a step without its text: observations, separator, actions."""
-    return observation_tokens(spec, encoding) + 1 + spec.action.size
+        length=length,
+        patches=steps * len(tokenizer.patch_positions),
+        tensors=steps * tokenizer.tensors_per_step,
+        tensor_size=tokenizer.tensor_size if tokenizer.tensors_per_step else 0,
+        tensor_type=tokenizer.tensor_type.name,
+    )
 
 
 @dataclass(frozen=True)
 class Prompting:
-    """How rows are led by prompts (paper, section 2.3): the `share` of rows, and at most `tokens` of each."""
+    """How often sequences begin with a prompt: steps of another episode of the task (paper, section 2.3).
+
+    Attributes:
+        share: share of sequences that get a prompt.
+        tokens: maximal length of a prompt.
+    """
 
     share: float = 0.0
     tokens: int = 0
 
 
 class Packer:
-    """Packs windows of at most `window_steps` steps (0: as many as fit) of one task's episodes into rows of L tokens.
+    """Packs the episodes of one task into sequences of L tokens.
 
-    Windows tile an episode from a random first cut and are shuffled; then rows are filled with steps to the last one
-    that fits, so that every action carries loss exactly once and padding is less than a step a row. A window that
-    meets the end of a row goes on in the next as one of its own. What does not fill a row waits for the next episode.
+    An episode is cut into windows, beginning at a random step, and the windows are shuffled. Their steps then fill
+    sequences: a sequence takes steps until the next one does not fit. So every action carries loss exactly once, and
+    a sequence wastes less than one step. A window that meets the end of a sequence continues in the next sequence as
+    a separate segment. Steps that do not fill a sequence wait for the next episode.
 
-    prompting: a row may begin with a cut of another episode, half of the time its end, else a uniform one, and half of
-    the row at the most. The row's first window sees it; it carries no loss. A shorter episode is taken whole.
-    keep_repeats: the share that is kept of windows whose actions only repeat the step before them. Experts hold
-    actions for long, and what matters is when they change (Wen et al., 2021, arXiv 2106.06452).
+    A prompt, if drawn, is cut from one of the last episodes: its end in half of the cases, otherwise a uniform cut, and
+    all of an episode that is shorter. It takes at most half of the sequence. Only the sequence's first window sees the
+    prompt, and the prompt carries no loss.
     """
 
     def __init__(
         self,
         tokenizer: TaskTokenizer,
+        *,
         length: int,
         window_steps: int,
         seed: int,
@@ -60,85 +66,129 @@ class Packer:
         keep_repeats: float = 1.0,
         prompting: Prompting = Prompting(),  # noqa: B008  (frozen)
     ) -> None:
+        """Makes a packer without any waiting steps.
+
+        Args:
+            tokenizer: of the task.
+            length: tokens of a sequence, L.
+            window_steps: maximal steps of a window; 0: as many as fit into a sequence.
+            seed: decides cuts, shuffling and prompts.
+            first_item: `item_id` of the first sequence.
+            keep_repeats: share that is kept of windows in which every action repeats the one before. Experts hold an
+                action for many steps, and imitation mostly fails where the action changes (Wen et al., 2021,
+                arXiv 2106.06452).
+            prompting: how often sequences begin with a prompt.
+        """
         self._keep_repeats, self._prompting = keep_repeats, prompting
         self._shape = sequence_shape(tokenizer, length)
         self._window_steps = window_steps
         self._task = tokenizer.spec.name
         self._random = np.random.default_rng(seed)
         self._next_item, self._next_window, self._next_episode = first_item, 0, 0
-        self._pending: Stream | None = None
-        self._open_prompt: StepTokens | None = None
-        self._drawn = False
-        self._remembered: deque[tuple[int, StepTokens, bool]] = deque(maxlen=REMEMBERED)
+        self._pending: OrderedSteps | None = None
+        # The prompt of the sequence that is being filled, and whether it was drawn already.
+        self._prompt: StepTokens | None = None
+        self._prompt_drawn = False
+        self._prompt_episodes: deque[tuple[int, StepTokens, bool]] = deque(maxlen=PROMPT_EPISODES)
 
     def add(self, steps: StepTokens, weights_version: int = -1, ends: bool = True) -> Sequences | None:
-        """One episode's tokens, actions included; the rows that it completes, if any. Raises as `add_episodes`.
+        """Adds one episode.
 
-        ends: false where it is a cut that stops before its episode does.
+        Args:
+            steps: tokens of the episode, with actions.
+            weights_version: version that acted; −1 for an expert.
+            ends: whether the steps reach the end of the episode.
+
+        Returns:
+            The sequences that this episode completes; None if there is none.
+
+        Raises:
+            ValueError: if a step is longer than a sequence.
         """
         return self.add_episodes(steps, [len(steps)], weights_version, ends)
 
     def add_episodes(
         self, steps: StepTokens, counts: Sequence[int], weights_version: int = -1, ends: bool = True
     ) -> Sequences | None:
-        """As `add` for one episode after the other, which hold `counts` of the steps: the same rows in less time.
+        """Adds several episodes. The result is that of `add` for one after another, but takes less time.
 
-        Raises ValueError where a step is longer than a row.
+        Args:
+            steps: tokens of all episodes, one after another.
+            counts: number of steps of each episode.
+            weights_version, ends: as in `add`.
+
+        Returns:
+            The sequences that these episodes complete; None if there is none.
+
+        Raises:
+            ValueError: if a step is longer than a sequence.
         """
         lengths = steps.lengths
         if int(lengths.max()) > self._shape.length:
             raise ValueError(
                 f"{self._task}: a step holds {int(lengths.max())} tokens, more than tokens.length {self._shape.length}"
             )
-        plan = _Plan(self._pending)
-        cuts, rows, start = [], [], 0
-        # A row's prompt is drawn before the episodes behind it are there; without prompts all are planned at once.
-        for together in [[count] for count in counts] if self._prompting.share else [list(counts)]:
-            stop = start + sum(together)
-            order, window, episode = self._cut_all(steps, start, together)
+        queue = _StepQueue(self._pending)
+        cuts, plans, start = [], [], 0
+        # A sequence's prompt is drawn before later episodes are known. Without prompts, all are planned at once.
+        for group in [[count] for count in counts] if self._prompting.share else [list(counts)]:
+            stop = start + sum(group)
+            order, window, episode = self._cut_all(steps, start, group)
             cuts.append((order, window, episode))
-            plan.add(lengths[order], episode)
-            rows += self._complete(plan)
-            # Only afterwards: the episode must not prompt itself.
-            self.remember(self._next_episode - 1, steps.take(slice(start, stop)), ends)
+            queue.add(lengths[order], episode)
+            plans += self._plan_sequences(queue)
+            # Only now, so that the episode is not used as a prompt for itself.
+            self.add_prompt_episode(self._next_episode - 1, steps.take(slice(start, stop)), ends)
             start = stop
         order, window, episode = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
-        version = np.full(len(order), weights_version, np.int32)
-        stream = Stream(steps, order, lengths[order], window, episode, version)
+        stream = OrderedSteps(
+            steps=steps,
+            order=order,
+            lengths=lengths[order],
+            window=window,
+            episode=episode,
+            version=np.full(len(order), weights_version, np.int32),
+        )
         streams = [stream] if self._pending is None else [self._pending, stream]
-        packed = self._pack(streams, rows)
-        self._pending = Stream.rest(streams, rows[-1].stop if rows else 0)
+        packed = self._assemble(streams, plans)
+        self._pending = OrderedSteps.rest(streams, plans[-1].stop if plans else 0)
         return packed
 
-    def remember(self, episode: int, steps: StepTokens, ends: bool) -> None:
-        """May lead rows from now on, but not those that begin with episode `episode`, counted as they are added."""
+    def add_prompt_episode(self, episode: int, steps: StepTokens, ends: bool) -> None:
+        """Makes an episode available for prompts.
+
+        Args:
+            episode: number of the episode, in the order of `add`. It is no prompt for sequences that begin with it.
+            steps: tokens of the episode.
+            ends: whether the steps reach the end of the episode.
+        """
         if self._prompting.share:
-            self._remembered.append((episode, steps, ends))
+            self._prompt_episodes.append((episode, steps, ends))
 
     def flush(self) -> Sequences | None:
-        """What is left, as one padded row."""
+        """Returns the waiting steps as one padded sequence; None if no step is waiting."""
         stream, self._pending = self._pending, None
         if stream is None or not len(stream.order):
             return None
-        row = Row(0, len(stream.order), self._prompt_of(int(stream.episode[0]), int(stream.lengths[0])))
-        self._open_prompt, self._drawn = None, False
-        return self._pack([stream], [row])
+        plan = SequencePlan(0, len(stream.order), self._draw_prompt(int(stream.episode[0]), int(stream.lengths[0])))
+        self._prompt, self._prompt_drawn = None, False
+        return self._assemble([stream], [plan])
 
-    def _cut_all(self, steps: StepTokens, start: int, counts: Sequence[int]) -> tuple[np.ndarray, ...]:
-        """`_cut` for episodes that follow one another from `start`, and the number of each step's episode."""
+    def _cut_all(self, steps: StepTokens, start: int, counts: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
+        """Applies `_cut` to successive episodes from `start` on; also returns the episode number of each step."""
         stops = start + np.cumsum(counts)
         cuts = [self._cut(steps, stop - count, stop) for stop, count in zip(stops.tolist(), counts, strict=True)]
         order, window = (np.concatenate(parts) for parts in zip(*cuts, strict=True))
         first, self._next_episode = self._next_episode, self._next_episode + len(counts)
         return order, window, np.repeat(np.arange(first, self._next_episode), [len(kept) for kept, _ in cuts])
 
-    def _cut(self, steps: StepTokens, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """The episode's steps in the order in which they fill rows, int64 [S], and the window of each, int64 [S]."""
+    def _cut(self, steps: StepTokens, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns the steps of one episode in the order in which they fill sequences, and the window of each."""
         count = stop - start
         size = self._window_steps or count
         window = (np.arange(count) + int(self._random.integers(size)) * bool(self._window_steps)) // size
         windows, order = int(window[-1]) + 1, np.arange(count)
-        keep = self._changing(steps.take(slice(start, stop)), window) if self._keep_repeats < 1.0 else None
+        keep = self._kept_steps(steps.take(slice(start, stop)), window) if self._keep_repeats < 1.0 else None
         if windows > 1:
             order = np.argsort(self._random.permutation(windows)[window], kind="stable")
         if keep is not None:
@@ -146,87 +196,97 @@ class Packer:
         first, self._next_window = self._next_window, self._next_window + windows
         return order + start, window[order] + first
 
-    def _changing(self, steps: StepTokens, window: np.ndarray) -> np.ndarray:
-        """Steps of windows with a change of action, and of the share of others that is kept: bool [T]."""
+    def _kept_steps(self, steps: StepTokens, window: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Returns a mask [T]: true in windows whose action changes, and in a random share of the other windows."""
         actions = np.where(steps.kind >= Kind.ACTION, steps.token + steps.correction, -1)
         changed = np.ones(len(steps), bool)
         changed[1:] = (actions[1:] != actions[:-1]).any(axis=1)
-        keep = np.bincount(window, weights=changed) > 0
+        keep: NDArray[np.bool_] = np.bincount(window, weights=changed) > 0
         keep |= self._random.random(len(keep)) < self._keep_repeats
         return keep[window]
 
-    def _complete(self, plan: "_Plan") -> list[Row]:
-        """The rows that the plan's steps fill."""
-        rows = []
-        while len(plan.ends):
-            prompt = self._prompt_of(int(plan.episode[0]), int(plan.ends[0]) - plan.before)
+    def _plan_sequences(self, queue: "_StepQueue") -> list[SequencePlan]:
+        """Takes full sequences of steps from the queue."""
+        plans = []
+        while len(queue.ends):
+            prompt = self._draw_prompt(int(queue.episode[0]), int(queue.ends[0]) - queue.tokens_before)
             room = self._shape.length - (int(prompt.lengths.sum()) if prompt else 0)
-            count = int(np.searchsorted(plan.ends, plan.before + room, side="right"))
-            if count == len(plan.ends):
+            count = int(np.searchsorted(queue.ends, queue.tokens_before + room, side="right"))
+            if count == len(queue.ends):
                 break
-            rows.append(Row(plan.first, plan.first + count, prompt))
-            plan.drop(count)
-            self._open_prompt, self._drawn = None, False
-        return rows
+            plans.append(SequencePlan(queue.steps_before, queue.steps_before + count, prompt))
+            queue.drop(count)
+            self._prompt, self._prompt_drawn = None, False
+        return plans
 
-    def _prompt_of(self, episode: int, length: int) -> StepTokens | None:
-        """The prompt of the row that begins with a step of `episode`; drawn once, however long the row takes to fill.
+    def _draw_prompt(self, episode: int, length: int) -> StepTokens | None:
+        """Returns the prompt of the sequence that is being filled; draws it at the first call.
 
-        length: tokens of that step.
+        Args:
+            episode: number of the sequence's first episode.
+            length: tokens of the sequence's first step.
         """
-        if not self._drawn:
-            self._drawn = True
-            others = [(steps, ends) for other, steps, ends in self._remembered if other != episode]
+        if not self._prompt_drawn:
+            self._prompt_drawn = True
+            others = [(steps, ends) for other, steps, ends in self._prompt_episodes if other != episode]
             if others and self._random.random() < self._prompting.share:
                 room = min(self._shape.length // 2, self._shape.length - length)
                 source, ends = others[self._random.integers(len(others))]
                 at_end = ends and bool(self._random.integers(2))
-                self._open_prompt = cut_prompt(
-                    source, min(self._prompting.tokens, room), None if at_end else self._random
-                )
-        return self._open_prompt
+                self._prompt = cut_prompt(source, min(self._prompting.tokens, room), None if at_end else self._random)
+        return self._prompt
 
-    def _pack(self, streams: list[Stream], rows: list[Row]) -> Sequences | None:
-        if not rows:
+    def _assemble(self, streams: list[OrderedSteps], plans: list[SequencePlan]) -> Sequences | None:
+        if not plans:
             return None
-        first, self._next_item = self._next_item, self._next_item + len(rows)
-        return fill_sequences(streams, rows, self._shape, first)
+        first, self._next_item = self._next_item, self._next_item + len(plans)
+        return assemble_sequences(streams, plans, self._shape, first)
 
 
-class _Plan:
-    """The steps that no row has yet. ends int64 [S]: tokens up to each step's end; episode int64 [S].
+class _StepQueue:
+    """The steps that are not yet in a sequence.
 
-    first, before: how many steps stood before them, and their tokens, which `ends` counts as well.
+    Attributes:
+        ends: int64 [S], tokens up to the end of each step, including `tokens_before`.
+        episode: int64 [S], episode number of each step.
+        steps_before, tokens_before: steps that left the queue, and their tokens.
     """
 
-    def __init__(self, pending: Stream | None) -> None:
-        self.first = self.before = 0
-        self.ends = np.zeros(0, np.int64) if pending is None else np.cumsum(pending.lengths)
-        self.episode = np.zeros(0, np.int64) if pending is None else pending.episode
+    def __init__(self, pending: OrderedSteps | None) -> None:
+        self.steps_before = self.tokens_before = 0
+        self.ends: NDArray[Any] = np.zeros(0, np.int64) if pending is None else np.cumsum(pending.lengths)
+        self.episode: NDArray[np.int64] = np.zeros(0, np.int64) if pending is None else pending.episode
 
-    def add(self, lengths: np.ndarray, episode: np.ndarray) -> None:
-        before = self.ends[-1] if len(self.ends) else self.before
+    def add(self, lengths: NDArray[np.int64], episode: NDArray[np.int64]) -> None:
+        """Appends steps."""
+        before = self.ends[-1] if len(self.ends) else self.tokens_before
         self.ends = np.concatenate([self.ends, before + np.cumsum(lengths)])
         self.episode = np.concatenate([self.episode, episode])
 
     def drop(self, count: int) -> None:
-        """The first `count` steps have their row."""
-        self.first += count
-        self.before = int(self.ends[count - 1])
+        """Removes the first `count` steps."""
+        self.steps_before += count
+        self.tokens_before = int(self.ends[count - 1])
         self.ends, self.episode = self.ends[count:], self.episode[count:]
 
 
 def cut_prompt(episode: StepTokens, tokens: int, random: np.random.Generator | None) -> StepTokens | None:
-    """As many whole steps as `tokens` hold: the episode's end, or a uniform cut where `random` is given.
+    """Cuts a prompt of whole steps from an episode.
 
-    All of an episode that is shorter; None where not even one step fits.
+    Args:
+        episode: tokens of the episode.
+        tokens: maximal length of the prompt.
+        random: draws a uniform cut; None: the end of the episode.
+
+    Returns:
+        As many whole steps as fit; None if not even one fits.
     """
     ends = np.concatenate([[0], np.cumsum(episode.lengths)])
     if random is None:
         stop = len(episode)
         start = int(np.searchsorted(ends, ends[-1] - tokens))
     else:
-        # Starts behind which the asked length is still to come; a short episode has the first alone.
+        # Possible starts: steps with at least `tokens` tokens to come, or only the first step of a short episode.
         starts = max(1, int(np.searchsorted(ends, ends[-1] - tokens, side="right")))
         start = int(random.integers(starts))
         stop = int(np.searchsorted(ends, ends[start] + tokens, side="right")) - 1

@@ -1,4 +1,4 @@
-"""Text to SentencePiece tokens and back."""
+"""Encodes text as SentencePiece tokens, decodes it, and trains SentencePiece models."""
 
 import hashlib
 from importlib.resources import files
@@ -9,14 +9,23 @@ from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.utils.files import atomic_path
 
 DEFAULT = "default"
-REMEMBERED_CHARACTERS = 256  # of a mission; documents are longer, and come but once an epoch
+CACHED_CHARACTERS = 256  # Only missions, which repeat at every step, are worth caching; documents are longer.
+CACHED_TEXTS = 4096
 
 
 def train_text_model(inputs: list[Path], vocab_size: int, out: Path) -> "TextTokenizer":
-    """Trains a byte-pair model on lines of text and writes it to `out`; what it does not know falls back to bytes.
+    """Trains a byte-pair model on lines of text and writes it to a file.
 
-    Text comes back as it was: no normalisation, spaces kept. Raises InputError for a file that cannot be read or a
-    size that the text does not support.
+    The model decodes every text exactly: it does not normalise text, keeps spaces, and encodes unknown characters as
+    bytes.
+
+    Args:
+        inputs: UTF-8 text files.
+        vocab_size: number of token ids.
+        out: the new `.model` file.
+
+    Raises:
+        InputError: if a file cannot be read or written, or the text is too short for this size.
     """
     from sentencepiece import SentencePieceTrainer
 
@@ -43,22 +52,39 @@ def train_text_model(inputs: list[Path], vocab_size: int, out: Path) -> "TextTok
 
 
 class TextTokenizer:
-    """A SentencePiece model. `size` is its vocabulary; ids are 0 … size − 1."""
+    """A SentencePiece model.
+
+    Attributes:
+        model_bytes: content of the `.model` file.
+        size: number of token ids, which are 0 … size − 1.
+    """
 
     def __init__(self, model_bytes: bytes) -> None:
         from sentencepiece import SentencePieceProcessor
 
+        """Loads a model.
+
+        Args:
+            model_bytes: content of a `.model` file.
+
+        Raises:
+            ValueError, RuntimeError: if the bytes are not a model.
+        """
         self.model_bytes = model_bytes
         if not model_bytes:
             raise ValueError("it is empty")
         self._processor = SentencePieceProcessor(model_proto=model_bytes)
         self.size = int(self._processor.vocab_size())
-        self._processor.encode("a")  # of a damaged model only this says that it is none
+        self._processor.encode("a")  # some damaged models fail only here
         self._cache: dict[str, list[int]] = {}
 
     @classmethod
     def load(cls, path: str | Path = DEFAULT) -> "TextTokenizer":
-        """The shipped model for `default`, else a `.model` file. Raises InputError where it is none."""
+        """Loads a `.model` file, or the model that is part of this package if `path` is `default`.
+
+        Raises:
+            InputError: if the file is not a SentencePiece model.
+        """
         if str(path) == DEFAULT:
             return cls((files("gato_dist") / "assets" / "text.model").read_bytes())
         try:
@@ -67,18 +93,21 @@ class TextTokenizer:
             raise InputError(f"tokens.text: {path} is not a SentencePiece .model file ({brief(error)})") from error
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of one text; missions repeat every step, so recent ones are remembered."""
-        if len(text) > REMEMBERED_CHARACTERS:
-            return self._processor.encode(text)
-        if text not in self._cache:
-            if len(self._cache) > 4096:
+        """Returns the token ids of a text. Short texts are cached."""
+        if (cached := self._cache.get(text)) is not None:
+            return cached
+        ids: list[int] = self._processor.encode(text)
+        if len(text) <= CACHED_CHARACTERS:
+            if len(self._cache) > CACHED_TEXTS:
                 self._cache.clear()
-            self._cache[text] = self._processor.encode(text)
-        return self._cache[text]
+            self._cache[text] = ids
+        return ids
 
     def decode(self, ids: list[int]) -> str:
-        return self._processor.decode([int(i) for i in ids])
+        """Returns the text of token ids."""
+        return str(self._processor.decode([int(i) for i in ids]))
 
     @property
     def fingerprint(self) -> str:
+        """First 16 hex digits of the model's SHA-256."""
         return hashlib.sha256(self.model_bytes).hexdigest()[:16]

@@ -30,7 +30,7 @@ from gato_dist.training.status_view import View
 from gato_dist.training.time_left import TimeLeft
 from gato_dist.utils.energy import EnergyMeter
 from gato_dist.utils.signals import Interrupt
-from learner.best import BestWeights
+from learner.best_weights import BestWeights
 from learner.checkpoint import Counters
 
 TICK_SECONDS = 1.0

@@ -24,10 +24,10 @@ from gato_dist.training.tokenizer import make_tokenizer
 from gato_dist.utils.files import explain_full_disk
 from gato_dist.utils.quiet_threads import quiet_threads
 from gato_dist.utils.signals import Interrupt
-from learner.best import BestWeights
+from learner.best_weights import BestWeights
 from learner.checkpoint import read_counters
 from learner.checkpoint_folder import CheckpointFolder
-from learner.initial import initial_weights
+from learner.fine_tuning import initial_weights
 from learner.parallel import check_gpus
 from replay.corpora.corpus import open_corpora
 from replay.disk_sources import disk_shares, open_dataset
@@ -98,7 +98,7 @@ def _plan(config: RunConfig, folder: RunFolder, resume: bool) -> tuple[RunPlan, 
         _check_machine(config)
     tokenizer = make_tokenizer(config)
     checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints)
-    newest = checkpoints.newest_whole(config, tokenizer)
+    newest = checkpoints.newest_valid(config, tokenizer)
     if newest is None and config.learner.init:
         initial_weights(Path(config.learner.init), config, tokenizer)
     plan = RunPlan(

@@ -80,7 +80,7 @@ def train_worker(config: RunConfig, folder: RunFolder, resume: bool, data: str |
     from learner.train import train
 
     with parallel.process_group(config.learner.gpu) as device, Interrupt() as interrupt, ExitStack() as stack:
-        first = parallel.is_first()
+        first = parallel.is_first_worker()
         if first:
             stack.enter_context(folder.hold())
             folder.check(config, resume)
@@ -88,7 +88,7 @@ def train_worker(config: RunConfig, folder: RunFolder, resume: bool, data: str |
         torch.set_num_threads(config.learner.threads)
         references = available_references([task.name for task in config.tasks])
         checkpoints = CheckpointFolder(folder.checkpoints, config.learner.keep_checkpoints, references)
-        newest = checkpoints.newest_whole(config, inputs.tokenizer)
+        newest = checkpoints.newest_valid(config, inputs.tokenizer)
         _check_initial(config, inputs.tokenizer, newest)
         if first:
             folder.open(config)
@@ -108,7 +108,9 @@ def train_worker(config: RunConfig, folder: RunFolder, resume: bool, data: str |
             host = _FirstWorkerHost(interrupt, stack.enter_context(View(folder.log)), config)
         for line in filter(None, [*checkpoints.refused, warning]):
             host.note(line)
-        train(config, inputs.tokenizer, batches, host, checkpoints, device, position=position)
+        train(
+            config, inputs.tokenizer, batches=batches, host=host, folder=checkpoints, device=device, position=position
+        )
         if not interrupt.requested:
             newest = checkpoints.newest()
             host.note(f"checkpoint: {newest}")
@@ -137,7 +139,7 @@ class _Data:
 
 def _check_initial(config: RunConfig, tokenizer: Tokenizer, newest: Path | None) -> None:
     """Raises InputError if a new run should begin with weights that do not fit, before anything is written."""
-    from learner.initial import initial_weights
+    from learner.fine_tuning import initial_weights
 
     if config.learner.init and newest is None:
         initial_weights(Path(config.learner.init), config, tokenizer)

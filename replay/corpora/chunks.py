@@ -46,7 +46,7 @@ class CorpusChunks:
         self.corpus = corpus
         self._tokenizer = tokenizer
         self._seed, self._lane, self._lanes = seed, lane, lanes
-        patches = 0 if corpus.config.kind == "text" else len(tokenizer.places)
+        patches = 0 if corpus.config.kind == "text" else len(tokenizer.patch_positions)
         self._shape = document_shape(length, patches)
         blocks = len(corpus.counts)
         self.by_document = blocks < lanes
@@ -78,7 +78,7 @@ class CorpusChunks:
             size = self.corpus.config.together
             tokens = [DocumentTokens.join(tokens[first : first + size]) for first in range(0, len(tokens), size)]
         first_item_id = (number * self._lanes + self._lane) * MAX_CHUNK_SEQUENCES
-        return pack_documents(tokens, self._shape, self._tokenizer.places, first_item_id)
+        return pack_documents(tokens, self._shape, self._tokenizer.patch_positions, first_item_id)
 
     def _encode(self, document: Document | SkippedDocument, draw: float) -> DocumentTokens | SkippedDocument:
         if isinstance(document, SkippedDocument):

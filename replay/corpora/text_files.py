@@ -97,7 +97,7 @@ class WholeTextFile:
         with self.path.open("rb") as file:
             file.seek(start)
             text = _decode(file.read(end - start), f"{self.path}, from byte {start}")
-        return Document(str(self.path), (text,), begins=start == 0, ends=end == self.size)
+        return Document(str(self.path), (text,), starts_text=start == 0, ends_text=end == self.size)
 
 
 def _spans(lines: Iterable[bytes], paragraphs: bool) -> Iterator[Span]:

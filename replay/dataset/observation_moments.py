@@ -12,12 +12,12 @@ import numpy as np
 from gato_dist.episode import Episode
 from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.specs import Modality, TaskSpec
-from gato_dist.tokens.tokenizer import Moments
+from gato_dist.tokens.tokenizer import ObservationMoments
 from gato_dist.utils.typed_json import read_as, to_json
 from replay.dataset.storage import Location
 
 FILE = "moments.json"
-TaskMoments = dict[str, Moments]  # by continuous part
+TaskMoments = dict[str, ObservationMoments]  # by continuous part
 
 
 def load_moments(root: Location) -> dict[str, TaskMoments]:
@@ -49,9 +49,9 @@ def measure_moments(spec: TaskSpec, episodes: Sequence[Episode]) -> TaskMoments:
     """Returns the moments of every continuous part over the steps of all episodes."""
     names = [part.name for part in spec.observations if part.modality is Modality.CONTINUOUS]
     values = {name: [np.asarray(episode.observations[name]) for episode in episodes] for name in names}
-    return {name: Moments.of(np.concatenate(each)) for name, each in values.items()}
+    return {name: ObservationMoments.of(np.concatenate(each)) for name, each in values.items()}
 
 
 def pool_moments(parts: Sequence[TaskMoments]) -> TaskMoments:
     """Returns the moments of all samples together."""
-    return {name: Moments.pooled([each[name] for each in parts]) for name in parts[0]} if parts else {}
+    return {name: ObservationMoments.pooled([each[name] for each in parts]) for name in parts[0]} if parts else {}

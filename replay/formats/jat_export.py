@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gato_dist.episode import Episode
 from gato_dist.errors import InputError, brief
 from gato_dist.specs import Modality, TaskSpec
-from gato_dist.tokens.pictures import encode_png
+from gato_dist.tokens.image_files import encode_png
 from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.typed_json import to_json
 from replay.dataset.dataset import Dataset

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from gato_dist.episode import Episode, Observations, Provenance
 from gato_dist.errors import READ_ERRORS, InputError, brief
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
-from gato_dist.tokens.images import fit_frames
-from gato_dist.tokens.pictures import decode_channels, decode_picture
+from gato_dist.tokens.image_files import decode_channels, decode_rgb
+from gato_dist.tokens.patches import fit_frames
 from gato_dist.utils.files import lowercase_suffix
 from gato_dist.utils.typed_json import as_numbers, read_as
 from replay.dataset.writing import EpisodeStream, naming_errors
@@ -185,7 +185,7 @@ def _split_parts(task: str, parts: Sequence[ObservationSpec], cells: Any, dtypes
 
 def _decode_frames(cells: Any, task: str) -> NDArray[np.uint8]:
     """Returns the images of T cells: uint8 [T, H, W, 3]."""
-    decode = _decode_atari if task.startswith(ATARI_PREFIX) else decode_picture
+    decode = _decode_atari if task.startswith(ATARI_PREFIX) else decode_rgb
     frames = []
     for step, cell in enumerate(cells.to_pylist()):
         if not cell or not cell["bytes"]:
@@ -200,4 +200,4 @@ def _decode_frames(cells: Any, task: str) -> NDArray[np.uint8]:
 def _decode_atari(data: bytes) -> NDArray[np.uint8]:
     """Returns the newest three of JAT's four grey Atari frames, which are the channels of one RGBA image."""
     channels = decode_channels(data)
-    return channels[:, :, 1:] if channels.shape == ATARI_SHAPE else decode_picture(data)
+    return channels[:, :, 1:] if channels.shape == ATARI_SHAPE else decode_rgb(data)

@@ -59,7 +59,9 @@ def sink(written: list[Sequences], accepts=lambda episode: True, room: int = 10*
         written.append(rows)
         return len(written) < room
 
-    return Sink(tokenizer=TOKENIZER, packer=Packer(TOKENIZER, 16, 1, 0), write=write, accepts=accepts)
+    return Sink(
+        tokenizer=TOKENIZER, packer=Packer(TOKENIZER, length=16, window_steps=1, seed=0), write=write, accepts=accepts
+    )
 
 
 def gato_rounds(betas: list[float]) -> Iterator[Round]:

@@ -130,7 +130,7 @@ class Broken(CountingEnv):
 def test_a_value_that_the_task_does_not_allow_is_an_error_that_names_part_and_step():
     with pytest.raises(InvalidStepError, match="toy/counted, rewards, step 2: nan is not finite"):
         list(episodes(Broken(COUNTED, [5]), EchoPolicy(), SOURCE, once=True))
-    with pytest.raises(InvalidStepError, match=r"toy/counted, actions, step 0: 5000 is no integer in \[0, 1024\)"):
+    with pytest.raises(InvalidStepError, match=r"toy/counted, actions, step 0: 5000 is not an integer in \[0, 1024\)"):
         list(episodes(CountingEnv(COUNTED, [5]), ConstantPolicy(5000), SOURCE, once=True))
 
 

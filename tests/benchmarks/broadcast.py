@@ -22,7 +22,7 @@ from actors.ray_actors import CoordinatorActor
 from gato_dist.config.process_sections import EvaluationConfig, RayConfig
 from gato_dist.supervisor.ray_init import STORE_BYTES, connect
 from gato_dist.supervisor.system import COPIES
-from learner.train import Learner
+from learner.learner import Learner
 from tests.benchmarks.learner import KINDS, make_batch, make_config, make_tokenizer
 
 POLL_SECONDS = 0.05
@@ -69,7 +69,7 @@ def parse() -> argparse.Namespace:
 def train(options: argparse.Namespace, learner: Learner, batch: Any, host: RayHost) -> dict[str, list[float]]:
     """Returns seconds: of steps with and without a broadcast under way, and of broadcasts."""
     seconds: dict[str, list[float]] = {"copy": [], "held": [], "beside": [], "plain": []}
-    feed = learner.feed(batch)
+    feed = learner.prepare(batch)
 
     def step() -> float:
         began = time.perf_counter()
@@ -100,7 +100,7 @@ def main() -> None:
     )  # fmt: skip
     tokenizer = make_tokenizer()
     config = make_config(options.preset, options.rows, settings)
-    learner = Learner(config, tokenizer, settings.device)
+    learner = Learner.for_run(config, tokenizer, settings.device)
     size = 4 * sum(parameter.numel() for parameter in learner.model.parameters())
     connect(RayConfig(), options.actors + 2, max(STORE_BYTES, COPIES * size))
     try:

@@ -24,7 +24,7 @@ import numpy as np
 from actors.rollout import EpisodeRecorder, Transition, rollout
 from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.envs.registry import make_env, task_spec
-from gato_dist.episode import Episode, Gathering, Observations, Provenance, join_steps
+from gato_dist.episode import Episode, EpisodeBatcher, Observations, Provenance, join_steps
 from gato_dist.ports import Info, Policy, VectorEnv
 from gato_dist.sequence import Sequences
 from gato_dist.specs import Modality
@@ -124,7 +124,7 @@ def make_tokenizer(task: str) -> TaskTokenizer:
     spec, text = task_spec(task), TextTokenizer.load()
     continuous = [part for part in spec.observations if part.modality is Modality.CONTINUOUS]
     statistics = {part.name: Statistics(np.zeros(part.size), np.ones(part.size)) for part in continuous}
-    return Tokenizer([spec], text, "disjoint", "compact", {task: statistics}).tasks[task]
+    return Tokenizer([spec], text, scheme="disjoint", encoding="compact", statistics={task: statistics}).tasks[task]
 
 
 def stages(task: str, port: int, first: int = 0) -> Iterator[dict[str, Iterator[int]]]:
@@ -139,23 +139,25 @@ def stages(task: str, port: int, first: int = 0) -> Iterator[dict[str, Iterator[
             recorders[id(env)] = EpisodeRecorder(env, source)
         return recorders[id(env)].add(step)
 
-    packer = Packer(tokenizer, LENGTH, 0, 0)
+    packer = Packer(tokenizer, length=LENGTH, window_steps=0, seed=0)
     with SequenceWriter(f"localhost:{port}", task, lambda: False) as writer:
 
-        def tokens(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[tuple[StepTokens, list[int]]]:
+        def tokens(
+            gathering: EpisodeBatcher, env: VectorEnv, step: Transition
+        ) -> Iterator[tuple[StepTokens, list[int]]]:
             for group in gathering.add(record(env, step)):
                 yield tokenizer.encode(*join_steps(group)), [len(episode) for episode in group]
 
-        def rows(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[Sequences]:
+        def rows(gathering: EpisodeBatcher, env: VectorEnv, step: Transition) -> Iterator[Sequences]:
             for steps, counts in tokens(gathering, env, step):
                 if (packed := packer.add_episodes(steps, counts)) is not None:
                     yield packed
 
-        def replay(gathering: Gathering, env: VectorEnv, step: Transition) -> Iterator[bool]:
+        def replay(gathering: EpisodeBatcher, env: VectorEnv, step: Transition) -> Iterator[bool]:
             yield from map(writer.write, rows(gathering, env, step))
 
-        def whole(stage: Callable[[Gathering, VectorEnv, Transition], Iterator[Any]]) -> Iterator[int]:
-            gathering = Gathering()
+        def whole(stage: Callable[[EpisodeBatcher, VectorEnv, Transition], Iterator[Any]]) -> Iterator[int]:
+            gathering = EpisodeBatcher()
             return stepped(task, lambda env, step: deque(stage(gathering, env, step), maxlen=0), first)
 
         yield {

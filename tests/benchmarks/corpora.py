@@ -14,8 +14,8 @@ from PIL import Image
 
 from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.tokens.documents import DocumentTokenizer
-from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 from replay.corpora.chunks import CorpusChunks
 from replay.corpora.corpus import open_corpus
 

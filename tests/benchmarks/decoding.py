@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from gato_dist.config.training_sections import ModelConfig
-from gato_dist.model.decode import ActionDecoder, Decoding, make_inputs
+from gato_dist.model.decode import ActionDecoder, DecodingOptions, make_inputs
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import Wanted
+from gato_dist.model.inputs import OutputPositions
 from tests.benchmarks.encoding import LENGTH, STATE, make_tokenizer
 
 ENVIRONMENTS = 8
@@ -27,7 +27,7 @@ def make_model(preset: str, vocabulary: int) -> Gato:
 
 
 def cached_seconds(decoder: ActionDecoder, tokenizer, least_steps: int) -> float:
-    """Seconds a step of all environments, over whole periods of a window that slides."""
+    """Returns seconds for a step of all environments, over whole periods of a sliding window."""
     rng, slots = np.random.default_rng(0), list(range(ENVIRONMENTS))
 
     def step() -> None:
@@ -44,14 +44,14 @@ def cached_seconds(decoder: ActionDecoder, tokenizer, least_steps: int) -> float
 
 @torch.inference_mode()
 def recomputed_seconds(model: Gato, decoder: ActionDecoder, passes: int) -> float:
-    """Seconds of one pass over the full windows that the decoder holds."""
+    """Returns seconds of one forward pass over the decoder's full windows."""
     inputs, count = make_inputs([slot.steps for slot in decoder._slots], torch.device("cpu"))
     wanted = np.zeros(inputs.token.shape, bool)
     wanted[np.arange(len(count)), count.numpy() - 1] = True
     inputs.position = torch.arange(inputs.token.shape[1]).expand(inputs.token.shape)
     began = time.perf_counter()
     for _ in range(passes):
-        model(inputs, Wanted.where(wanted))
+        model(inputs, OutputPositions.from_mask(wanted))
     return (time.perf_counter() - began) / passes
 
 
@@ -66,7 +66,11 @@ def main() -> None:
     for preset in options.presets:
         model = make_model(preset, tokenizer.vocabulary.size)
         decoder = ActionDecoder(
-            model, [tokenizer] * ENVIRONMENTS, [0] * ENVIRONMENTS, list(range(ENVIRONMENTS)), Decoding(LENGTH)
+            model,
+            tokenizers=[tokenizer] * ENVIRONMENTS,
+            window_steps=[0] * ENVIRONMENTS,
+            seeds=list(range(ENVIRONMENTS)),
+            options=DecodingOptions(LENGTH),
         )
         cached = cached_seconds(decoder, tokenizer, options.steps)
         while len(decoder.window(0)) * 44 + 44 <= LENGTH:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
-from gato_dist.tokens.layout import Statistics, TaskTokenizer, Vocabulary
+from gato_dist.tokens.layout import Statistics, TaskTokenizer
 from gato_dist.tokens.packing import Packer, Prompting
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 
 STATE = TaskSpec(
     "metaworld/like",
@@ -30,7 +31,7 @@ STEPS, LENGTH = 500, 1024
 
 
 def seconds(work: Callable[[], object], least: float = 2.0) -> float:
-    """Seconds that one call takes, over `least` seconds of calls."""
+    """Returns the mean seconds of a call, measured for at least `least` seconds."""
     work()
     began, calls = time.perf_counter(), 0
     while time.perf_counter() - began < least:
@@ -42,14 +43,14 @@ def seconds(work: Callable[[], object], least: float = 2.0) -> float:
 def make_tokenizer(spec: TaskSpec) -> TaskTokenizer:
     text = TextTokenizer.load()
     statistics = {"state": Statistics(np.zeros(39), np.ones(39))}
-    return TaskTokenizer(spec, Vocabulary(32000, "paper"), text, "paper", statistics)
+    return TaskTokenizer(spec, Vocabulary(32000, "paper"), text, "paper", statistics=statistics)
 
 
 def main() -> None:
     rng = np.random.default_rng(0)
     state, actions = rng.normal(size=(STEPS, 39)), rng.uniform(-1, 1, size=(STEPS, 4))
     frames, buttons = rng.integers(256, size=(STEPS, 64, 80, 3), dtype=np.uint8), rng.integers(6, size=STEPS)
-    print(f"one episode of {STEPS} steps, rows of {LENGTH} tokens, paper's encoding, one core")
+    print(f"one episode of {STEPS} steps, sequences of {LENGTH} tokens, paper's encoding, one core")
     for name, spec, observations, chosen, reference, what in (
         ("numbers", STATE, {"state": state}, actions, lambda: np.log1p(np.abs(state)), "log1p alone"),
         ("images", IMAGE, {"image": frames}, buttons, frames.copy, "one copy of the frames"),
@@ -60,7 +61,7 @@ def main() -> None:
         copy = seconds(reference)
         encode = seconds(lambda: tokenizer.encode(observations, chosen))  # noqa: B023
         for packing, prompting in (("", Prompting()), (", a quarter prompted", Prompting(0.25, 512))):
-            packer = Packer(tokenizer, LENGTH, 0, 0, prompting=prompting)
+            packer = Packer(tokenizer, length=LENGTH, window_steps=0, seed=0, prompting=prompting)
             pack = seconds(lambda: packer.add(steps))  # noqa: B023
             print(
                 f"{name:8} encode {tokens / encode / 1e6:6.1f} M tokens/s ({encode / copy:4.1f} × {what}); "

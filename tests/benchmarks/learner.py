@@ -2,7 +2,8 @@
 
 For each preset and kind of batch: tokens (padding aside) a second, model FLOPs utilisation, peak memory, and a step's
 time by stage. Rates are of whole steps, one fed while the last is computed on a GPU; stages are timed one by one, with
-the device waited for after each, so they add up to a little more. The first step, which compiles, is told apart.
+waiting for the device after each, so they add up to a little more. The first step, which compiles, is reported
+separately.
 
 Model FLOPs utilisation (MFU) = FLOPs of a step / seconds / peak of the device. A step is 3 forward passes (one forward,
 twice as much backward; what `--recompute` computes again is not counted), and a forward pass is, for T tokens that are
@@ -38,22 +39,24 @@ from gato_dist.specs import TaskSpec
 from gato_dist.tokens.packing import Packer
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.feed import feeds
-from learner.train import Learner
+from learner.device_batches import device_batches
+from learner.learner import Learner
 from tests.benchmarks.encoding import IMAGE, STATE
 
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bfloat16 FLOP/s
 KINDS = {"state": (STATE,), "image": (IMAGE,), "mixed": (STATE, IMAGE)}
-ROWS = {"paper-1.18b": 16, "paper-364m": 32, "paper-79m": 64}  # that keep a GPU of 80 GB busy
+SEQUENCES = {"paper-1.18b": 16, "paper-364m": 32, "paper-79m": 64}  # that keep a GPU of 80 GB busy
 ON_CPU = ("cpu-1m", "cpu-2m")
 
 
 def make_tokenizer() -> Tokenizer:
-    return Tokenizer([STATE, IMAGE], TextTokenizer.load(), "paper", "paper", {}, 32000)
+    return Tokenizer(
+        [STATE, IMAGE], TextTokenizer.load(), scheme="paper", encoding="paper", statistics={}, text_size=32000
+    )
 
 
 def make_batch(tokenizer: Tokenizer, specs: tuple[TaskSpec, ...], rows: int, length: int) -> Batch:
-    """Random rows in equal shares of these tasks, by the real tokenizer and packer."""
+    """Makes a batch of `rows` random sequences, the same number of each task, with the real tokenizer and packer."""
     rng, parts = np.random.default_rng(0), []
     for share, spec in zip(np.array_split(np.arange(rows), len(specs)), specs, strict=True):
         if spec.name == STATE.name:
@@ -62,7 +65,7 @@ def make_batch(tokenizer: Tokenizer, specs: tuple[TaskSpec, ...], rows: int, len
             seen = {"image": rng.integers(256, size=(400, 64, 80, 3), dtype=np.uint8)}
             actions = rng.integers(6, size=400)
         task = tokenizer.tasks[spec.name]
-        packed = Packer(task, length, 0, 0).add(task.encode(seen, actions))
+        packed = Packer(task, length=length, window_steps=0, seed=0).add(task.encode(seen, actions))
         assert packed is not None
         index = np.arange(len(share)) % len(packed)
         rows_of_task = packed.take(index)
@@ -71,7 +74,7 @@ def make_batch(tokenizer: Tokenizer, specs: tuple[TaskSpec, ...], rows: int, len
 
 
 def step_flops(model: Gato, batch: Batch) -> float:
-    """Of one gradient step, by the formula above."""
+    """Returns the FLOPs of one gradient step, by the formula above."""
     tokens, targets = batch.tokens, int(batch.loss_mask[:, 1:].sum())
     attention = 4 * batch.token.shape[1] * model.config.heads * model.config.key_size
     forward = 0.0
@@ -95,7 +98,7 @@ def step_flops(model: Gato, batch: Batch) -> float:
 
 
 class Clock:
-    """Seconds by stage; `done` is told when the device has finished."""
+    """Measures seconds by stage, and waits for the device before and after each stage."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.seconds = device, dict[str, float]()
@@ -114,18 +117,18 @@ class Clock:
 
 
 def time_stages(learner: Learner, batch: Batch, steps: int) -> dict[str, float]:
-    """Milliseconds a step: what `Learner.step` does, taken apart."""
+    """Returns milliseconds of each stage of `Learner.step`."""
     clock = Clock(learner.device)
     half = learner.config.precision == "bfloat16"
     for _ in range(steps):
         learner.optimizer.zero_grad(set_to_none=True)
         with clock("index, copy"):
-            feed = learner.feed(batch)
-        for inputs, targets in feed.parts:
+            prepared = learner.prepare(batch)
+        for inputs, targets in prepared.parts:
             with clock("forward"), torch.autocast(learner.device.type, torch.bfloat16, enabled=half):
                 loss, _ = learner._loss_model(inputs, targets)
             with clock("backward"):
-                (loss / feed.targets).backward()
+                (loss / prepared.targets).backward()
         with clock("optimizer"):
             torch.nn.utils.clip_grad_norm_(learner.model.parameters(), learner.config.clip_norm)
             learner.optimizer.step()
@@ -133,7 +136,7 @@ def time_stages(learner: Learner, batch: Batch, steps: int) -> dict[str, float]:
 
 
 def make_config(preset: str, rows: int, options: argparse.Namespace, **more: Any) -> RunConfig:
-    """more: keys of the learner's section, over those of `options`."""
+    """Makes a configuration; `more` holds keys of the learner's section that override `options`."""
     learner = {
         "batch": rows, "accumulate": options.accumulate, "precision": options.precision, "compile": options.compile,
         "checkpoint_activations": options.recompute, "gpu": options.device == "cuda", "learning_rate": 1e-4,
@@ -146,16 +149,16 @@ def make_config(preset: str, rows: int, options: argparse.Namespace, **more: Any
 
 
 def peak_gigabytes(device: torch.device) -> float:
-    """Of a GPU, since the preset began; of a process on a CPU, since it began."""
+    """Returns the peak memory of a GPU since the preset began; on a CPU, of the process since its start."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def measure(learner: Learner, batch: Batch, kind: str, options: argparse.Namespace) -> str:
-    """A line of the table."""
+    """Returns one line of the table."""
     device, clock = learner.device, Clock(learner.device)
-    fed = feeds(repeat(batch), learner.feed, device)
+    fed = device_batches(repeat(batch), learner.prepare, device)
     with clock("first"):
         learner.step(next(fed))
     learner.step(next(fed))
@@ -182,7 +185,7 @@ def device_name(device: torch.device) -> str:
 
 
 def profile(learner: Learner, batch: Batch) -> str:
-    """The operations of one step that take longest, themselves."""
+    """Returns a table of the operations of one step that take the most time, without their callees."""
     from torch.profiler import ProfilerActivity
 
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (learner.device.type == "cuda")
@@ -199,7 +202,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--presets", nargs="+", choices=list(MODEL_PRESETS), default=papers[::-1] if gpu else ON_CPU)
     parser.add_argument("--batches", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--rows", type=int, help="sequences a batch; not given: what suits the preset")
+    parser.add_argument("--rows", type=int, help="sequences in a batch; by default what suits the preset")
     parser.add_argument("--length", type=int, default=1024)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16" if gpu else "float32")
     parser.add_argument("--accumulate", type=int, default=1)
@@ -216,11 +219,11 @@ def parse() -> argparse.Namespace:
 
 
 def rows_of(options: argparse.Namespace, preset: str) -> int:
-    return options.rows or (ROWS.get(preset, 64) if options.device == "cuda" else 8)
+    return options.rows or (SEQUENCES.get(preset, 64) if options.device == "cuda" else 8)
 
 
 def run(options: argparse.Namespace, began: float) -> None:
-    """The table, one preset after another."""
+    """Prints the table, one preset after another."""
     device, tokenizer = torch.device(options.device), make_tokenizer()
     print(
         f"\n{date.today()}, {device_name(device)}, torch {torch.__version__}, {options.precision}"
@@ -234,7 +237,7 @@ def run(options: argparse.Namespace, began: float) -> None:
             print(f"{preset:12} left out: the time is up")
             continue
         try:
-            learner = Learner(make_config(preset, rows, options), tokenizer, device)
+            learner = Learner.for_run(make_config(preset, rows, options), tokenizer, device)
             for kind in options.batches:
                 if time.monotonic() - began > options.budget:
                     print(f"{preset:12} {kind:6} left out: the time is up")
@@ -259,7 +262,7 @@ def main() -> None:
     run(options, began)
     if not options.all:
         return
-    # At one size: what the real loader costs, and what workers are worth.
+    # For one preset: the cost of the real loader, and the gain of several workers.
     from tests.benchmarks import learner_loader, learner_workers
 
     chosen = vars(options)
@@ -269,9 +272,9 @@ def main() -> None:
         try:
             part.run(options, size, rows, began)
         except Exception as error:
-            # What one part lacks, such as memory, must not cost the lines of the others.
+            # If one part fails, for example for lack of memory, the others still run.
             print(f"{part.__name__}: {type(error).__name__}: {str(error)[-400:]}", flush=True)
-    # The last but costliest questions: what compiling, half precision and kept activations are worth, at one size.
+    # Last, because they take longest: the gain of compilation, bfloat16 and stored activations, for one preset.
     other = "float32" if options.precision == "bfloat16" else "bfloat16"
     one = chosen | {"presets": [size], "batches": ["mixed"]}
     for change in ({"compile": not options.compile, "profile": True}, {"precision": other}, {"recompute": True}):

@@ -1,4 +1,4 @@
-"""What is lost between batches that are there already and the real loader: a part of tests.benchmarks.learner --all.
+"""Throughput lost to the real loader, compared with batches in memory: a part of tests.benchmarks.learner --all.
 
 Random episodes of numbers and of frames are written as a dataset; the loader of `train --data` reads, encodes, packs
 and shuffles them in processes of its own. The same learner trains on them, and on batches that were loaded before.
@@ -20,8 +20,8 @@ from gato_dist.sequence import Batch, DataPosition
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.utils.file_names import task_file_name
-from learner.feed import Feed, feeds
-from learner.train import Learner
+from learner.device_batches import DeviceBatch, device_batches
+from learner.learner import Learner
 from replay.dataset.dataset import Dataset
 from replay.dataset.shards import Shard, write_shard
 from replay.dataset.storage import Location
@@ -40,7 +40,7 @@ def make_dataset(root: Path) -> Dataset:
         episodes = {}
         for index in range(EPISODES):
             if spec.name == "ale/pong":
-                # Frames that shrink as real ones do: most of a frame stays as it was.
+                # Frames that compress like real ones: most of a frame does not change.
                 frames = np.repeat(rng.integers(256, size=(STEPS // 20, 64, 80, 3), dtype=np.uint8), 20, axis=0)
                 seen, actions = {"image": frames}, rng.integers(6, size=STEPS)
             else:
@@ -55,13 +55,13 @@ def make_dataset(root: Path) -> Dataset:
     return Dataset(Location.of(root), {}, shards)
 
 
-def rate(learner: Learner, fed: Iterator[Feed], steps: int) -> float:
-    """Tokens a second."""
+def rate(learner: Learner, fed: Iterator[DeviceBatch], steps: int) -> float:
+    """Returns tokens per second."""
     clock, tokens = Clock(learner.device), 0
     with clock("steps"):
-        for feed in islice(fed, steps):
-            learner.step(feed)
-            tokens += feed.batch.tokens
+        for prepared in islice(fed, steps):
+            learner.step(prepared)
+            tokens += prepared.batch.tokens
     return tokens / clock.seconds["steps"]
 
 
@@ -70,14 +70,16 @@ def held_batches(batches: Iterator[Batch]) -> list[Batch]:
 
 
 def run(options: argparse.Namespace, preset: str, rows: int, began: float) -> None:
-    """Prints tokens a second of both, in turns, and the share that is lost."""
+    """Measures both alternately; prints tokens per second and the share that is lost."""
     if time.monotonic() - began > options.budget:
         print("loader: left out: the time is up")
         return
     config = make_config(preset, rows, options)
     device = torch.device(options.device)
-    tokenizer = Tokenizer(list(SPECS), TextTokenizer.load(), "paper", "paper", {}, 32000)
-    learner = Learner(config, tokenizer, device)
+    tokenizer = Tokenizer(
+        list(SPECS), TextTokenizer.load(), scheme="paper", encoding="paper", statistics={}, text_size=32000
+    )
+    learner = Learner.for_run(config, tokenizer, device)
     with TemporaryDirectory() as folder:
         sources = disk_sources(config, tokenizer, make_dataset(Path(folder)), [], seed=0)
         position = DataPosition.start("", 0, config.lanes, len(SPECS))
@@ -89,8 +91,8 @@ def run(options: argparse.Namespace, preset: str, rows: int, began: float) -> No
             position=position,
             loaders=options.loaders,
         )
-        held = feeds(cycle(held_batches(batches)), learner.feed, device)
-        live = feeds(batches, learner.feed, device)
+        held = device_batches(cycle(held_batches(batches)), learner.prepare, device)
+        live = device_batches(batches, learner.prepare, device)
         rates: dict[str, list[float]] = {"held": [], "live": []}
         for number in range(ROUNDS + 1):
             for name, fed in (("held", held), ("live", live)):

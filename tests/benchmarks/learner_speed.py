@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from gato_dist.config.run_config import parse_config
-from learner.train import Learner
+from learner.learner import Learner
 from tests.benchmarks.encoding import IMAGE, STATE
 from tests.benchmarks.learner import make_batch, make_tokenizer
 
@@ -69,7 +69,7 @@ def main() -> None:
         config = parse_config({"name": "t", "tasks": TASKS, "model": keys, "learner": {"batch": rows}}, "bench")
         ours = {}
         for spec in (STATE, IMAGE):
-            learner, batch = Learner(config, tokenizer), make_batch(tokenizer, (spec,), rows, LENGTH)
+            learner, batch = Learner.for_run(config, tokenizer), make_batch(tokenizer, (spec,), rows, LENGTH)
             ours[spec.name] = (lambda learner=learner, batch=batch: learner.step(batch), batch.tokens)
         theirs = gpt2_step(config.model, tokenizer.vocabulary.size, rows)
         times: dict[str, list[float]] = {"gpt2": []} | {name: [] for name in ours}

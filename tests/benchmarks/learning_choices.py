@@ -1,7 +1,8 @@
-"""What encoding, window and targets are worth on a small machine: python -m tests.benchmarks.learning_choices
+"""The effect of encoding, window and targets on a small machine: python -m tests.benchmarks.learning_choices
 
 Three tasks of two suites in one model, three seeds, the same demonstrations and the same seconds of training on one
-core for every choice; then greedy play on the evaluation seeds. Prints a Markdown table of expert-score fractions.
+core for every choice; then greedy evaluation on the evaluation seeds. Prints a Markdown table of expert-score
+fractions.
 """
 
 import argparse
@@ -9,7 +10,6 @@ import itertools
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields
 from datetime import date
 from multiprocessing import get_context
 
@@ -64,16 +64,16 @@ def collect() -> dict[str, list]:
     return found
 
 
-def stream(rows, seed: int) -> Iterator:
-    """The rows for ever, in random order, 16 at a time."""
+def stream(sequences, seed: int) -> Iterator:
+    """Yields random sequences, 16 at a time, without end."""
     random = np.random.default_rng(seed)
     while True:
-        order = random.integers(len(rows), size=16)
-        yield type(rows)(**{field.name: getattr(rows, field.name)[order] for field in fields(rows)})
+        order = random.integers(len(sequences), size=16)
+        yield sequences.take(order)
 
 
 def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, list]) -> dict[str, float]:
-    """Fraction by task."""
+    """Returns the expert-score fraction of each task."""
     import torch
 
     from actors.evaluate import Evaluator
@@ -81,7 +81,7 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
     from gato_dist.scores.table import ScoreRow
     from gato_dist.tokens.packing import Packer
     from gato_dist.training.tokenizer import make_tokenizer
-    from learner.train import Learner
+    from learner.learner import Learner
     from replay.mixture import MixtureBatches, TaskStream
     from replay.sequence_blocks import join_sequences
 
@@ -91,13 +91,15 @@ def train_and_play(choice: str, seed: int, seconds: float, episodes: dict[str, l
     tokenizer = make_tokenizer(config)
     streams = []
     for index, task in enumerate(config.tasks):
-        packer = Packer(tokenizer.tasks[task.name], config.tokens.length, task.window_steps, seed)
+        packer = Packer(
+            tokenizer.tasks[task.name], length=config.tokens.length, window_steps=task.window_steps, seed=seed
+        )
         encode = tokenizer.tasks[task.name].encode
         parts = [packer.add(encode(episode.observations, episode.targets)) for episode in episodes[task.name]]
         rows = join_sequences([part for part in [*parts, packer.flush()] if part is not None])
         streams.append(TaskStream(index, task.weight, stream(rows, seed)))
     batches = iter(MixtureBatches(streams, batch=config.learner.batch, tensor_size=tokenizer.tensor_size, seed=seed))
-    learner = Learner(config, tokenizer)
+    learner = Learner.for_run(config, tokenizer)
     began = time.monotonic()
     while learner.progress < 1:
         learner.step(next(batches))

@@ -57,7 +57,7 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
     from gato_dist.config.run_config import load_config, parse_config
     from gato_dist.sequence import DataPosition
     from gato_dist.training.tokenizer import make_tokenizer
-    from learner.train import Learner
+    from learner.learner import Learner
     from replay.dataset.dataset import Dataset
     from replay.dataset.shards import Shard
     from replay.dataset.storage import Location
@@ -84,7 +84,7 @@ def measure(tasks: tuple[str, ...], seconds: float) -> tuple[float, float]:
             position=position,
         )
         loaded = loading_rate(batches, seconds)
-        in_memory, learner = list(islice(batches, 16)), Learner(config, tokenizer)
+        in_memory, learner = list(islice(batches, 16)), Learner.for_run(config, tokenizer)
     learner.step(in_memory[0])
     tokens, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:

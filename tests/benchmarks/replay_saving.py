@@ -18,7 +18,7 @@ from replay.reverb.sampler import table_sequences
 from replay.reverb.server import CheckpointSettings, ReplayServer
 from replay.reverb.writer import SequenceWriter
 
-SHAPE = SequenceShape(128, 128, 0, 0)  # 128 tokens and 128 image patches
+SHAPE = SequenceShape(length=128, patches=128)  # 128 tokens and 128 image patches
 
 
 def serve(pipe: Connection, root: Path, size: int) -> None:

@@ -31,7 +31,8 @@ from gato_dist.tokens.packing import Packer, sequence_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.training.tokenizer import make_tokenizer
 from learner.checkpoint_folder import CheckpointFolder
-from learner.train import Learner, train
+from learner.learner import Learner
+from learner.train import train
 from replay.mixture import MixtureBatches, TaskStream
 from replay.reverb.sampler import table_sequences
 from replay.reverb.sharding import shard_sequences
@@ -102,7 +103,14 @@ def actor(config: RunConfig, tokenizer: Tokenizer, seconds: float) -> tuple[floa
     """
     task, tokens = config.tasks[0], config.tokens
     demonstrator = make_demonstrator(task, expert_seeds(config.seed, 0, task.num_envs), config.actors.threads)
-    packer = Packer(tokenizer.tasks[task.name], tokens.length, task.window_steps, 0, 0, task.keep_repeats)
+    packer = Packer(
+        tokenizer.tasks[task.name],
+        length=tokens.length,
+        window_steps=task.window_steps,
+        seed=0,
+        first_item=0,
+        keep_repeats=task.keep_repeats,
+    )
     rows: list[Sequences] = []
     shape = sequence_shape(tokenizer.tasks[task.name], tokens.length)
     with server(config, shape) as (address, _), SequenceWriter(address, task.name, lambda: False) as writer:
@@ -184,7 +192,7 @@ def learner(config: RunConfig, tokenizer: Tokenizer, rows: Sequences, seconds: f
         stream = TaskStream(0, task.weight, shard_sequences([address], task.name, shape, task=0, copies=1, reader=0))
         batches = MixtureBatches([stream], batch=share, tensor_size=tokenizer.tensor_size, seed=config.seed)
         checkpoints = CheckpointFolder(Path(folder), config.learner.keep_checkpoints)
-        train(config, tokenizer, host.counted(batches), host, checkpoints)
+        train(config, tokenizer, batches=host.counted(batches), host=host, folder=checkpoints)
     wall, cpu = host.spent
     return host.steps * share / wall, cpu / (host.steps * share)
 
@@ -210,7 +218,7 @@ def measure(config: RunConfig, seconds: float) -> Rates:
     shape = sequence_shape(tokenizer.tasks[config.tasks[0].name], config.tokens.length)
     shard_rows, shard_cpu = apart(replay, config, rows, shape, seconds)
     learner_rows, learner_cpu = apart(learner, config, tokenizer, rows, seconds)
-    model = Learner(config, tokenizer).model
+    model = Learner.for_run(config, tokenizer).model
     return Rates(
         actor_rows, actor_cpu, shard_rows, shard_cpu, learner_rows, learner_cpu,
         row_bytes=float(rows.to_bytes().shape[1]),

@@ -18,7 +18,7 @@ from gato_dist.scores.references import load_reference
 from gato_dist.seeds import dataset_seeds, evaluation_seeds, expert_seeds
 from gato_dist.specs import Modality
 from gato_dist.tasks import task_entry, task_table
-from gato_dist.tokens.packing import min_step_tokens
+from gato_dist.tokens.step_size import min_step_tokens
 
 TASKS = [
     "ale/pong",

@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 
 from gato_dist.config.data_sections import CorpusConfig
 from gato_dist.tokens.documents import DocumentTokenizer
-from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 from gato_dist.utils.manifest import seal
-from learner.best import best_note
+from learner.best_weights import read_best
 from learner.checkpoint import load_for_acting
 from replay.corpora.chunks import CorpusChunks
 from replay.corpora.corpus import open_corpus
@@ -51,7 +51,7 @@ def bad_checkpoint(draw: Draw, folder: Path, good: Path) -> Act:
     )
 
     def act() -> None:
-        best_note(path.parent)
+        read_best(path.parent)
         if words:
             command(*words)
         else:
@@ -100,7 +100,7 @@ def _forge(draw: Draw, good: Path, path: Path) -> None:
     """Writes an exported file with changed contents and a matching checksum."""
     from safetensors import safe_open
 
-    from learner.export import _sum
+    from learner.weights_file import _checksum
 
     with safe_open(good, "pt") as file:
         metadata = dict(file.metadata())
@@ -113,7 +113,7 @@ def _forge(draw: Draw, good: Path, path: Path) -> None:
         metadata.pop(name)
     else:
         metadata[name] = draw(st.text(max_size=30))
-    save_file(weights, path, metadata | {"sha256": _sum(metadata, weights)})
+    save_file(weights, path, metadata | {"sha256": _checksum(metadata, weights)})
 
 
 def bad_dataset(draw: Draw, folder: Path, good: Path) -> Act:

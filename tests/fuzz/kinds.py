@@ -14,7 +14,7 @@ class Makings:
 
     def __init__(self, root: Path) -> None:
         from gato_dist.scores.table import ScoreTable
-        from learner.checkpoint import export
+        from learner.checkpoint import export_weights
         from replay.dataset.writing import EpisodeStream, write_dataset
         from replay.formats.jat_export import export_jat
         from replay.formats.minari_export import export_minari
@@ -29,7 +29,7 @@ class Makings:
         self.root = root
         small_folder(root / "checkpoints", 1)
         self.checkpoint = next((root / "checkpoints").glob("step-*"))
-        export(self.checkpoint, root / "weights.safetensors")
+        export_weights(self.checkpoint, root / "weights.safetensors")
         self.dataset = root / "set"
         write_dataset(
             self.dataset,

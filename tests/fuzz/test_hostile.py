@@ -29,9 +29,9 @@ from gato_dist.tokens.text import TextTokenizer
 from gato_dist.utils.file_names import task_file_name
 from gato_dist.utils.manifest import seal
 from gato_dist.utils.typed_json import as_numbers
-from learner.best import best_note
-from learner.checkpoint import export, read_contents
-from learner.export import _sum, read_file
+from learner.best_weights import read_best
+from learner.checkpoint import export_weights, read_contents
+from learner.weights_file import _checksum, read_weights_file
 from replay.dataset.dataset import Dataset, read_settings
 from replay.dataset.shards import Shard, write_shard
 from replay.dataset.validation import _entry_faults
@@ -61,7 +61,7 @@ def change(path: Path, *keys, to) -> None:
 def good(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("good")
     small_folder(root / "checkpoints", 1)
-    export(root / "checkpoints/step-00000001", root / "weights.safetensors")
+    export_weights(root / "checkpoints/step-00000001", root / "weights.safetensors")
     return root
 
 
@@ -104,9 +104,9 @@ def test_exported_weights_with_wrong_metadata_and_a_matching_checksum_are_refuse
     weights = load_file(good / "weights.safetensors")
     del metadata["sha256"]
     metadata[key] = value
-    save_file(weights, tmp_path / "w.safetensors", metadata | {"sha256": _sum(metadata, weights)})
+    save_file(weights, tmp_path / "w.safetensors", metadata | {"sha256": _checksum(metadata, weights)})
     with pytest.raises(InputError, match=r"w\.safetensors"):
-        read_file(tmp_path / "w.safetensors")
+        read_weights_file(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_damaged_note_of_the_best_weights_is_ignored(tmp_path, note):
     (tmp_path / "w").touch()
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "best.json").write_text(note)
-    assert best_note(tmp_path / "checkpoints") is None
+    assert read_best(tmp_path / "checkpoints") is None
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_a_dataset_with_an_absolute_path_as_a_task_is_not_exported_there(tmp_pat
     write_dataset(tmp_path / "set", [EpisodeStream(ARM, [episode(5, 0)])], "fake", "by hand")
     (manifest,) = (tmp_path / "set/toy.arm").glob("*.json")
     change(manifest, "spec", "name", to=f"{tmp_path}/escaped")
-    with pytest.raises(InputError, match="no name of a task"):
+    with pytest.raises(InputError, match="not a valid task name"):
         export_minari(Dataset.open(tmp_path / "set"), tmp_path / "minari")
     assert {path.name for path in tmp_path.iterdir()} == {"set"}
 

@@ -1,4 +1,4 @@
-"""Checkpoints: exact, whole or refused, written beside training, and as one file."""
+"""Checkpoints: exact resumption, damaged and foreign ones, background writing, best weights and exported files."""
 
 import itertools
 import json
@@ -18,10 +18,19 @@ from gato_dist.scores.table import MeanPoint
 from gato_dist.sequence import DataPosition
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
-from learner.best import BestWeights
-from learner.checkpoint import Counters, Snapshot, build_model, data_position, export, load_for_acting, read_contents
+from learner.best_weights import BestWeights
+from learner.checkpoint import (
+    Counters,
+    Snapshot,
+    build_model,
+    data_position,
+    export_weights,
+    load_for_acting,
+    read_contents,
+)
 from learner.checkpoint_folder import CheckpointFailed, CheckpointFolder
-from learner.train import Learner, train
+from learner.learner import Learner
+from learner.train import train
 from tests.learner.test_train import FakeHost, make_batch, make_config, make_tokenizer
 from tests.support.fakes import BUTTONS
 
@@ -29,7 +38,7 @@ FILES = ("config.yaml", "tokenizer.json", "text.model", "model.safetensors", "op
 
 
 def batches(position: DataPosition):
-    """A batch is a function of its number, as the loader's are; its cursor says so."""
+    """Yields batches that depend only on their number, like the loader's; the cursor holds the number."""
     for number in itertools.count(position.batches):
         batch = make_batch(number)
         batch.cursor = np.array([[[number + 1, 7]]])
@@ -37,36 +46,38 @@ def batches(position: DataPosition):
 
 
 def run(root, steps=6, stop=10**9, **learner):
-    """As `train --data` does it: a resumed run takes up the data where its checkpoint stands."""
+    """Trains like `train --data`: a resumed run continues at its checkpoint's position in the data."""
     config = parse_config(
         (plain := make_config(steps=steps, **learner).model_dump(mode="json"))
         | {"model": plain["model"] | {"dropout": 0.2}},
         "test",
     )
     folder, host = CheckpointFolder(root, 2), FakeHost(stop)
-    newest = folder.newest_whole(config, make_tokenizer())
+    newest = folder.newest_valid(config, make_tokenizer())
     position = (newest and data_position(newest)) or DataPosition.start("data", 0, 1, 1)
-    train(config, make_tokenizer(), batches(position), host, folder, position=position)
+    train(config, make_tokenizer(), batches=batches(position), host=host, folder=folder, position=position)
     return host, folder.newest()
 
 
 def small_folder(root, *steps: int, keep: int = 2) -> CheckpointFolder:
     config, tokenizer, folder = make_config(), make_tokenizer(), CheckpointFolder(root, keep)
-    learner = Learner(config, tokenizer)
+    learner = Learner.for_run(config, tokenizer)
     learner.step(make_batch())
     for step in steps:
-        folder.save(Snapshot.of(config, tokenizer, learner.model, learner.optimizer, Counters(step)))
+        folder.save(
+            Snapshot.take(config, tokenizer, model=learner.model, optimizer=learner.optimizer, counters=Counters(step))
+        )
     folder.wait()
     return folder
 
 
-def whole(root):
-    """What a new start takes up, and what it says of the others."""
+def resumable(root):
+    """Returns the checkpoint that a new start resumes from, and the reasons for skipping others."""
     folder = CheckpointFolder(root, 2)
-    return folder.newest_whole(make_config(), make_tokenizer()), folder.refused
+    return folder.newest_valid(make_config(), make_tokenizer()), folder.refused
 
 
-def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
+def test_a_resumed_run_ends_with_bit_identical_checkpoints(tmp_path):
     settings = {"steps": 9, "warmup_steps": 3}
     _, unbroken = run(tmp_path / "whole", **settings)
     for stop in (2, 3, 10**9):
@@ -92,45 +103,47 @@ def cut(path):
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", [flip, cut, lambda path: path.unlink()], ids=["flipped", "cut", "gone"])
-def test_a_damaged_checkpoint_is_passed_over_by_name(tmp_path, damage, name):
+def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path, damage, name):
     small_folder(tmp_path, 1, 2)
     damage(tmp_path / "step-00000002" / name)
-    path, (line,) = whole(tmp_path)
+    path, (line,) = resumable(tmp_path)
     assert path.name == "step-00000001"
     assert f"step-00000002/{name}" in line
 
 
-def test_without_a_manifest_a_folder_is_no_checkpoint(tmp_path):
+def test_a_folder_without_a_valid_manifest_is_skipped(tmp_path):
     small_folder(tmp_path, 1, 2)
     for damage in (lambda path: path.write_text("{}"), lambda path: path.write_text("no"), lambda path: path.unlink()):
         damage(tmp_path / "step-00000002/manifest.json")
-        assert whole(tmp_path)[0].name == "step-00000001"
+        assert resumable(tmp_path)[0].name == "step-00000001"
 
 
-def test_where_none_is_whole_all_are_named(tmp_path):
+def test_if_no_checkpoint_is_valid_the_error_names_all(tmp_path):
     small_folder(tmp_path, 1, 2)
     cut(tmp_path / "step-00000001/model.safetensors")
     flip(tmp_path / "step-00000002/config.yaml")
     with pytest.raises(InputError, match=r"step-00000002/config.yaml: damaged.*step-00000001/model.safetensors"):
-        whole(tmp_path)
+        resumable(tmp_path)
 
 
-def test_another_runs_checkpoint_is_passed_over(tmp_path):
+def test_a_checkpoint_of_another_run_is_skipped(tmp_path):
     small_folder(tmp_path, 1)
     wide = parse_config(
         (plain := make_config().model_dump(mode="json")) | {"model": plain["model"] | {"feed_forward": 32}}, "test"
     )
-    other = Tokenizer([BUTTONS], TextTokenizer.load(), "disjoint", "paper", {})
+    other = Tokenizer([BUTTONS], TextTokenizer.load(), scheme="disjoint", encoding="paper", statistics={})
     for config, tokenizer, reason in ((wide, make_tokenizer(), "model.feed_forward"), (wide, other, "tokenizer")):
-        learner, folder = Learner(config, tokenizer), CheckpointFolder(tmp_path, 9)
-        folder.save(Snapshot.of(config, tokenizer, learner.model, learner.optimizer, Counters(2)))
+        learner, folder = Learner.for_run(config, tokenizer), CheckpointFolder(tmp_path, 9)
+        folder.save(
+            Snapshot.take(config, tokenizer, model=learner.model, optimizer=learner.optimizer, counters=Counters(2))
+        )
         folder.wait()
-        path, (line,) = whole(tmp_path)
+        path, (line,) = resumable(tmp_path)
         assert path.name == "step-00000001"
         assert reason in line
 
 
-def test_a_run_goes_on_from_the_one_before_and_the_damaged_one_goes_away(tmp_path):
+def test_a_run_resumes_from_the_previous_checkpoint_and_deletes_the_damaged_one(tmp_path):
     run(tmp_path, stop=3)
     _, newest = run(tmp_path, stop=1)
     assert newest.name == "step-00000004"
@@ -143,8 +156,8 @@ def test_a_run_goes_on_from_the_one_before_and_the_damaged_one_goes_away(tmp_pat
         assert np.array_equal(array, load_file(newest / "model.safetensors")[name].numpy())
 
 
-def test_training_goes_on_while_a_checkpoint_is_written_and_the_last_one_is_waited_for(tmp_path, monkeypatch):
-    """The writer stands still until the learner has made its last step."""
+def test_training_continues_while_a_checkpoint_is_written_and_waits_for_the_last_one(tmp_path, monkeypatch):
+    """The writer is blocked until the learner has made its last step."""
     host, write, at_once = FakeHost(), Snapshot.write, []
     last = threading.Event()
 
@@ -162,8 +175,8 @@ def test_training_goes_on_while_a_checkpoint_is_written_and_the_last_one_is_wait
     host.publish = publish
     config = make_config(steps=6, checkpoint_seconds=1e-9)
     stream = (make_batch(seed) for seed in itertools.count())
-    train(config, make_tokenizer(), stream, host, CheckpointFolder(tmp_path, 9))
-    # One in flight: those that were due meanwhile came after it.
+    train(config, make_tokenizer(), batches=stream, host=host, folder=CheckpointFolder(tmp_path, 9))
+    # Only one write at a time: checkpoints that were due in the meantime were skipped.
     assert at_once == [0, 6]
     saved = load_file(tmp_path / "step-00000006/model.safetensors")
     assert all(np.array_equal(array, saved[name].numpy()) for name, array in host.versions[-1][2].items())
@@ -172,7 +185,7 @@ def test_training_goes_on_while_a_checkpoint_is_written_and_the_last_one_is_wait
     assert all(torch.equal(tensor, first[name]) for name, tensor in fresh.items())
 
 
-def test_the_fifth_error_of_the_writer_ends_the_run(tmp_path, monkeypatch):
+def test_the_fifth_failed_checkpoint_ends_the_run(tmp_path, monkeypatch):
     tried = []
 
     def fail(self, folder):
@@ -186,7 +199,7 @@ def test_the_fifth_error_of_the_writer_ends_the_run(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_best_scored_weights_stay_until_better_ones_come(tmp_path):
+def test_the_best_weights_are_replaced_only_by_better_ones(tmp_path):
     small_folder(tmp_path, 1)
     config, tokenizer, model, _ = load_for_acting(tmp_path / "step-00000001")
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
@@ -206,10 +219,10 @@ def test_the_best_scored_weights_stay_until_better_ones_come(tmp_path):
     assert counters.weights_version == 7
     assert all(torch.equal(tensor, acting.state_dict()[name]) for name, tensor in model.state_dict().items())
     kept.unlink()
-    assert best.fraction == float("-inf"), "a note without its weights names nothing"
+    assert best.fraction == float("-inf"), "best.json without its weights file is ignored"
 
 
-def test_an_exported_file_acts_as_the_checkpoint_does(tmp_path, capsys):
+def test_an_exported_file_loads_like_its_checkpoint(tmp_path, capsys):
     small_folder(tmp_path, 3)
     out = tmp_path / "weights.safetensors"
     assert main(["checkpoint", "export", str(tmp_path / "step-00000003"), "--out", str(out)]) == 0
@@ -218,7 +231,7 @@ def test_an_exported_file_acts_as_the_checkpoint_does(tmp_path, capsys):
     for name, tensor in theirs[2].state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])
     with pytest.raises(InputError, match="exists already"):
-        export(tmp_path / "step-00000003", out)
+        export_weights(tmp_path / "step-00000003", out)
     capsys.readouterr()
     for path in (out, tmp_path / "step-00000003"):
         assert main(["checkpoint", "info", str(path)]) == 0
@@ -226,29 +239,29 @@ def test_an_exported_file_acts_as_the_checkpoint_does(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("damage", [flip, cut], ids=["flipped", "cut"])
-def test_a_damaged_export_is_refused(tmp_path, damage):
+def test_a_damaged_weights_file_is_refused(tmp_path, damage):
     small_folder(tmp_path, 3)
     out = tmp_path / "weights.safetensors"
-    export(tmp_path / "step-00000003", out)
+    export_weights(tmp_path / "step-00000003", out)
     damage(out)
     with pytest.raises(InputError, match=r"weights.safetensors.*damaged"):
         read_contents(out)
 
 
 @pytest.mark.parametrize("words", [["checkpoint", "info"], ["evaluate"]])
-def test_a_checkpoint_that_was_named_and_is_damaged_is_refused_in_one_line(tmp_path, capsys, words):
+def test_commands_refuse_a_damaged_checkpoint_in_one_line(tmp_path, capsys, words):
     small_folder(tmp_path, 3)
     path = tmp_path / "step-00000003"
     shutil.copytree(path, tmp_path / "kept")
     cut(path / "model.safetensors")
     assert main([*words, str(path)]) == 2
     assert "model.safetensors: damaged" in capsys.readouterr().err
-    # Nothing that acts reads the optimizer.
+    # Acting does not need the optimizer state.
     (tmp_path / "kept/optimizer.safetensors").unlink()
     assert read_contents(tmp_path / "kept").counters.step == 3
 
 
-def test_what_a_killed_start_left_half_written_goes_away(tmp_path):
+def test_a_half_written_checkpoint_of_a_killed_run_is_deleted(tmp_path):
     small_folder(tmp_path / "checkpoints", 1)
     (tmp_path / "checkpoints/step-00000002.partial").mkdir()
     (tmp_path / "checkpoints/best.json.partial").touch()

@@ -1,4 +1,4 @@
-"""Checkpoints and best weights on a disk that is full: told of by name, tried again, and nothing whole is lost."""
+"""Checkpoints and best weights on a full disk: the error names the file, writing is retried, valid files stay."""
 
 import itertools
 import time
@@ -8,8 +8,8 @@ import pytest
 
 from gato_dist.errors import InputError
 from gato_dist.scores.table import MeanPoint
-from learner.best import BestWeights, best_note
-from learner.checkpoint import Counters, Snapshot, export
+from learner.best_weights import BestWeights, read_best
+from learner.checkpoint import Counters, Snapshot, export_weights
 from learner.checkpoint_folder import CheckpointFailed, CheckpointFolder
 from learner.train import train
 from tests.learner.test_train import FakeHost, make_batch, make_config, make_tokenizer, run
@@ -26,11 +26,11 @@ def train_waiting_for_writers(folder: CheckpointFolder, steps: int) -> FakeHost:
             yield make_batch(seed)
 
     host, config = FakeHost(), make_config(steps=steps, checkpoint_seconds=1e-9)
-    train(config, make_tokenizer(), batches(), host, folder)
+    train(config, make_tokenizer(), batches=batches(), host=host, folder=folder)
     return host
 
 
-def test_a_checkpoint_that_finds_no_room_is_told_of_and_the_next_one_is_tried(tmp_path, monkeypatch):
+def test_a_checkpoint_that_does_not_fit_is_reported_and_the_next_one_is_tried(tmp_path, monkeypatch):
     write, calls = Snapshot.write, itertools.count()
 
     def write_later(self, folder):
@@ -46,20 +46,20 @@ def test_a_checkpoint_that_finds_no_room_is_told_of_and_the_next_one_is_tried(tm
     assert host.notes[2].endswith("(3 of 5 failed)")
 
 
-def test_a_run_ends_where_no_checkpoint_finds_room_and_the_one_before_stays_whole(tmp_path):
+def test_a_run_ends_if_no_checkpoint_fits_and_the_previous_one_stays_valid(tmp_path):
     with small_disk(tmp_path / "disk", 16 * 1024) as disk:
         run(disk, FakeHost(), make_config(steps=2))
         fill(disk, leave=64)
         folder = CheckpointFolder(disk, 2)
         with pytest.raises(CheckpointFailed, match=r"step-0000000\d: .*no space left on its disk; free some"):
             train_waiting_for_writers(folder, 1000)
-        assert folder.newest_whole(make_config(), make_tokenizer()) == disk / "step-00000002"
+        assert folder.newest_valid(make_config(), make_tokenizer()) == disk / "step-00000002"
         assert sorted(path.name for path in disk.iterdir()) == ["ballast", "step-00000002"]
         (disk / "ballast").unlink()
         assert run(disk, FakeHost(), make_config(steps=4)).step == 4
 
 
-def test_a_last_checkpoint_that_finds_no_room_is_no_success(tmp_path):
+def test_a_run_fails_if_its_last_checkpoint_does_not_fit(tmp_path):
     with small_disk(tmp_path / "disk", 64) as disk, pytest.raises(CheckpointFailed, match="step-00000006"):
         run(disk, FakeHost())
 
@@ -68,7 +68,7 @@ def point(version: int, mean: float) -> MeanPoint:
     return MeanPoint(version=version, step=version, oldest_version=version, mean=mean, rows=())
 
 
-def test_best_weights_that_find_no_room_leave_those_before(tmp_path):
+def test_best_weights_that_do_not_fit_leave_the_previous_ones(tmp_path):
     config, tokenizer = make_config(), make_tokenizer()
     with small_disk(tmp_path / "disk", 1024) as disk:
         best = BestWeights(disk, config, tokenizer)
@@ -80,12 +80,12 @@ def test_best_weights_that_find_no_room_leave_those_before(tmp_path):
             best.keep(large, Counters(step=2, weights_version=2), point(2, 0.6))
         assert "--out" not in str(error.value)
         assert sorted(file.name for file in disk.iterdir()) == ["ballast", "best-v000001.safetensors", "best.json"]
-        assert best_note(disk).checkpoint == path.name
+        assert read_best(disk).checkpoint == path.name
 
 
-def test_an_export_that_finds_no_room_names_its_file(tmp_path):
+def test_an_export_that_does_not_fit_names_its_file(tmp_path):
     run(tmp_path / "run", FakeHost())
     with small_disk(tmp_path / "disk", 8) as disk:
         with pytest.raises(InputError, match=r"^--out: .*/disk/out\.safetensors: cannot be written: no space left"):
-            export(CheckpointFolder(tmp_path / "run", 1).newest(), disk / "out.safetensors")
+            export_weights(CheckpointFolder(tmp_path / "run", 1).newest(), disk / "out.safetensors")
         assert list(disk.iterdir()) == []

@@ -53,7 +53,7 @@ def job(root: Path) -> None:
 
     config = make_config(steps=10**6, checkpoint_seconds=3600.0, publish_seconds=3600.0)
     checkpoints = CheckpointFolder(root / "checkpoints", 2)
-    train(config, make_tokenizer(), batches(), FileHost(root), checkpoints, leaves=preempted)
+    train(config, make_tokenizer(), batches=batches(), host=FileHost(root), folder=checkpoints, is_preempted=preempted)
 
 
 def wait_for(path: Path, other_than: str = "") -> str:
@@ -82,7 +82,7 @@ def test_a_new_worker_goes_on_from_the_checkpoint_of_one_that_got_sigterm(tmp_pa
         os.kill(int(first), signal.SIGTERM)
         # The first worker writes the note, although the second one got the signal.
         assert "goes on from its checkpoint of step" in wait_for(tmp_path / "notes")
-        left = CheckpointFolder(tmp_path / "checkpoints", 2).newest_whole(make_config(steps=10**6), make_tokenizer())
+        left = CheckpointFolder(tmp_path / "checkpoints", 2).newest_valid(make_config(steps=10**6), make_tokenizer())
         wait_for(tmp_path / "pid1", other_than=first)
         (tmp_path / "stop").touch()
         thread.join(timeout=300)

@@ -1,4 +1,4 @@
-"""The same training whatever divides it: workers, shards, parts of a batch, precision, compilation."""
+"""Training gives the same result with several workers, shards or accumulated parts, with padding and compilation."""
 
 from dataclasses import replace
 from functools import partial
@@ -12,7 +12,7 @@ from torch._dynamo.testing import CompileCounter
 
 from gato_dist.config.run_config import RunConfig, parse_config
 from gato_dist.errors import InputError
-from gato_dist.model.inputs import Inputs, Targets, bucket, exact
+from gato_dist.model.inputs import LossTargets, ModelInputs, bucket_size, exact_size
 from gato_dist.sequence import Batch, Kind, collate, split_batch
 from gato_dist.tokens.layout import Statistics
 from gato_dist.tokens.packing import Packer
@@ -21,52 +21,60 @@ from gato_dist.tokens.tokenizer import Tokenizer
 from learner import parallel
 from learner.checkpoint import Snapshot, restore
 from learner.checkpoint_folder import CheckpointFolder
-from learner.feed import Feed, ahead
+from learner.device_batches import DeviceBatch, prefetch
+from learner.learner import Learner, compile_model
 from learner.local_workers import run_workers
 from learner.loss import LossModel
 from learner.state import model_tensors, optimizer_tensors
-from learner.train import Learner, compile_model
 from tests.support.fakes import ARM, BUTTONS, arm_actions, arm_observations
 
-# Two channels a group of GroupNorm: with one, a bias before it has no gradient but rounding, which Adam makes steps of.
+# Two channels for each group of GroupNorm. With one channel, the gradient of the bias before it would be rounding
+# noise, which Adam would amplify.
 MODEL = {"width": 32, "layers": 2, "heads": 2, "key_size": 16, "feed_forward": 64, "patch_channels": 64}
 STEPS = 4
 
 
 def make_config(**learner) -> RunConfig:
     settings = {"batch": 8, "warmup_steps": 0, "learning_rate": 3e-3} | learner
-    # Two tasks of the fakes', under names that a configuration may hold.
+    # The fakes' tasks, under names that a configuration accepts.
     tasks = [{"name": "metaworld/reach-v3"}, {"name": "metaworld/push-v3"}]
     return parse_config({"name": "t", "tasks": tasks, "model": MODEL, "learner": settings}, "test")
 
 
 def make_tokenizer() -> Tokenizer:
     statistics = {ARM.name: {"pose": Statistics(np.zeros(3), np.ones(3))}}
-    return Tokenizer([ARM, BUTTONS], TextTokenizer.load(), "disjoint", "compact", statistics, 600)
+    return Tokenizer(
+        [ARM, BUTTONS],
+        TextTokenizer.load(),
+        scheme="disjoint",
+        encoding="compact",
+        statistics=statistics,
+        text_size=600,
+    )
 
 
 def make_batch(seed: int = 0, arms: int = 3) -> Batch:
-    """Eight rows, of which the first `arms` have images and text, and more targets than the others.
+    """Eight sequences, of which the first `arms` have images and text, and more targets than the others.
 
-    The bins of a patch's place are one: training would draw among several, on every worker its own.
+    The position interval of each patch holds one bin. Otherwise every worker would draw different bins.
     """
     tokenizer = make_tokenizer()
     light = np.random.default_rng(seed).integers(3, size=200)
     shown = ((ARM, arm_observations(48, seed), arm_actions(48, seed)), (BUTTONS, {"light": light}, light))
     parts = []
-    for index, ((spec, seen, actions), rows) in enumerate(zip(shown, (arms, 8 - arms), strict=True)):
+    for index, ((spec, seen, actions), count) in enumerate(zip(shown, (arms, 8 - arms), strict=True)):
         task = tokenizer.tasks[spec.name]
-        packed = Packer(task, 64, 2, seed).add(task.encode(seen, actions))
+        packed = Packer(task, length=64, window_steps=2, seed=seed).add(task.encode(seen, actions))
         assert packed is not None
-        assert len(packed) >= rows
-        parts.append((index, packed.take(slice(rows))))
+        assert len(packed) >= count
+        parts.append((index, packed.take(slice(count))))
     batch = collate(parts, tokenizer.tensor_size)
-    batch.places[..., 1] = batch.places[..., 0]
+    batch.patch_positions[..., 1] = batch.patch_positions[..., 0]
     return batch
 
 
 def train_some(config: RunConfig, steps: range = range(STEPS), checkpoint: Path | None = None) -> tuple[Learner, list]:
-    learner = Learner(config, make_tokenizer())
+    learner = Learner.for_run(config, make_tokenizer())
     if checkpoint:
         learner.counters = restore(checkpoint, learner.model, learner.optimizer)
     batches = (split_batch(make_batch(seed), parallel.world_size())[parallel.rank()] for seed in steps)
@@ -74,35 +82,37 @@ def train_some(config: RunConfig, steps: range = range(STEPS), checkpoint: Path 
 
 
 def work(sharding: str, accumulate: int, out: Path) -> None:
-    """One worker's part: trains, writes a checkpoint, and what it lost."""
+    """The job of one worker: trains, writes a checkpoint and its losses, and resumes from it."""
     torch.set_num_threads(1)
     with parallel.process_group(gpu=False):
         config = make_config(workers=2, sharding=sharding, accumulate=accumulate)
         learner, losses = train_some(config)
         rates = learner.meter.report()
         a_step = rates["tokens_per_second"] / rates["steps_per_second"]
-        assert a_step * STEPS == pytest.approx(learner.counters.tokens), "a worker's rate is that of all"
-        mean = parallel.totals(losses)
-        snapshot = Snapshot.of(config, make_tokenizer(), learner.model, learner.optimizer, learner.counters)
-        if parallel.is_first():
+        assert a_step * STEPS == pytest.approx(learner.counters.tokens), "rates count the tokens of all workers"
+        mean = parallel.sum_over_workers(losses)
+        snapshot = Snapshot.take(
+            config, make_tokenizer(), model=learner.model, optimizer=learner.optimizer, counters=learner.counters
+        )
+        if parallel.is_first_worker():
             folder = CheckpointFolder(out, 2)
             folder.save(snapshot)
             folder.wait()
             save_file({"losses": torch.tensor(mean) / 2}, out / "losses.safetensors")
         everything, own = (sum(map(count, learner.model.parameters())) for count in (torch.numel, local_size))
         assert own < 0.6 * everything if sharding == "full" else own == everything
-        # The same worker goes on from the file that the first one wrote.
+        # The same workers resume from the checkpoint that the first one wrote.
         torch.distributed.barrier()
         again, _ = train_some(config, range(STEPS, STEPS + 2), CheckpointFolder(out, 2).newest())
         whole = model_tensors(again.model)
-        if parallel.is_first():
+        if parallel.is_first_worker():
             save_file(whole, out / "resumed.safetensors")
         both = make_config(workers=2, sharding=sharding, precision="bfloat16", checkpoint_activations=True)
-        assert parallel.totals(train_some(both)[1]) == pytest.approx(mean, rel=0.02)
+        assert parallel.sum_over_workers(train_some(both)[1]) == pytest.approx(mean, rel=0.02)
 
 
 def local_size(parameter: torch.Tensor) -> int:
-    """Numbers of it that this worker keeps."""
+    """Elements of the parameter that this worker keeps."""
     return getattr(parameter, "to_local", lambda: parameter)().numel()
 
 
@@ -116,7 +126,7 @@ def close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], ato
 
 
 @pytest.mark.parametrize(("sharding", "accumulate"), [("none", 2), ("full", 2)])
-def test_two_workers_train_what_one_does_and_one_takes_up_their_run(sharding, accumulate, alone, tmp_path):
+def test_two_workers_train_like_one_and_one_resumes_their_run(sharding, accumulate, alone, tmp_path):
     run_workers(partial(work, sharding, accumulate, tmp_path), 2)
     learner, losses = alone
     checkpoint = CheckpointFolder(tmp_path, 2).newest()
@@ -132,96 +142,98 @@ def test_two_workers_train_what_one_does_and_one_takes_up_their_run(sharding, ac
 
 
 @pytest.mark.parametrize("keys", [{"accumulate": 4}, {"checkpoint_activations": True}])
-def test_parts_and_recomputation_change_no_gradient(keys, alone):
+def test_accumulation_and_recomputation_change_no_gradient(keys, alone):
     learner, losses = train_some(make_config(**keys))
     assert losses == pytest.approx(alone[1], abs=1e-5)
     assert close(model_tensors(learner.model), model_tensors(alone[0].model))
 
 
-def test_bfloat16_stays_near_and_keeps_float32_weights(alone):
+def test_bfloat16_gives_similar_losses_and_keeps_float32_weights(alone):
     learner, losses = train_some(make_config(precision="bfloat16"))
     assert losses == pytest.approx(alone[1], rel=0.02)
     assert losses != alone[1]
     assert {tensor.dtype for tensor in optimizer_tensors(learner.model, learner.optimizer).values()} == {torch.float32}
 
 
-def test_a_batch_that_parts_do_not_divide_is_refused_by_its_key():
+def test_a_batch_size_that_parts_do_not_divide_is_refused():
     with pytest.raises(InputError, match=r"learner.batch 8 is no multiple of learner.workers × learner.accumulate: 6"):
         make_config(workers=2, accumulate=3)
 
 
-def test_split_batches_hold_what_the_whole_holds():
+def test_a_split_batch_holds_the_same_data():
     batch = make_batch()
     parts = split_batch(batch, 4)
-    for name in ("token", "patches", "places", "tensors", "task"):
+    for name in ("token", "patches", "patch_positions", "tensors", "task"):
         assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(batch, name))
     assert [len(part.patches) for part in parts] == [int((part.kind == Kind.PATCH).sum()) for part in parts]
 
 
-def test_sizes_are_few_and_waste_a_fifth_at_most():
-    sizes = {bucket(count) for count in range(1, 1025)}
+def test_bucket_sizes_are_few_and_waste_at_most_a_fifth():
+    sizes = {bucket_size(count) for count in range(1, 1025)}
     assert len(sizes) == 1 + 4 * 7
-    assert all(count <= bucket(count) <= max(8, 1.25 * count) for count in range(1, 5000))
+    assert all(count <= bucket_size(count) <= max(8, 1.25 * count) for count in range(1, 5000))
 
 
-def test_images_stay_bytes_until_the_model_has_them():
+def test_patches_reach_the_device_as_uint8():
     batch = make_batch()
-    (inputs, _), *_ = Feed.of(batch, 2, torch.device("cpu"), bucket).parts
+    (inputs, _), *_ = DeviceBatch.from_batch(batch, 2, torch.device("cpu"), bucket_size).parts
     assert inputs.patches.dtype == torch.uint8
     assert inputs.patches.shape[1:] == batch.patches.shape[1:]
 
 
 def test_padding_changes_no_loss():
-    learner, batch = Learner(make_config(), make_tokenizer()), make_batch()
+    learner, batch = Learner.for_run(make_config(), make_tokenizer()), make_batch()
     model = LossModel(learner.model.eval(), make_tokenizer().vocabulary)
-    plain, each = model(Inputs.of(batch), Targets.of(batch))
-    padded, padded_each = model(Inputs.of(batch, size=bucket), Targets.of(batch, size=bucket))
+    plain, each = model(ModelInputs.from_batch(batch), LossTargets.from_batch(batch))
+    padded, padded_each = model(
+        ModelInputs.from_batch(batch, size=bucket_size), LossTargets.from_batch(batch, size=bucket_size)
+    )
     assert len(padded_each) > len(each)
     assert padded.item() == pytest.approx(plain.item(), rel=1e-6)
     assert torch.allclose(padded_each[: len(each)], each, atol=1e-5)
 
 
-def test_every_weight_has_a_gradient_without_an_image_or_a_tensor_in_the_batch():
-    """Else workers would wait for gradients that one of them has not."""
+def test_every_weight_has_a_gradient_even_if_the_batch_has_no_image_and_no_tensor():
+    """Otherwise workers would wait for a gradient that one of them lacks."""
     batch = make_batch(arms=0)
     batch.tensors, batch.kind = batch.tensors[:0], np.zeros_like(batch.kind)
     assert len(batch.patches) == 0
-    learner = Learner(make_config(), make_tokenizer())
+    learner = Learner.for_run(make_config(), make_tokenizer())
     learner.step(batch)
     assert all(parameter.grad is not None for parameter in learner.model.parameters())
 
 
 def with_fewer_patches(batch: Batch, drop: int) -> Batch:
-    """Text stands where the first ones were."""
+    """Replaces the first patches by text tokens."""
     kind = batch.kind.copy()
     kind.reshape(-1)[np.flatnonzero(kind == Kind.PATCH)[:drop]] = Kind.TEXT
-    return replace(batch, kind=kind, patches=batch.patches[drop:], places=batch.places[drop:])
+    return replace(batch, kind=kind, patches=batch.patches[drop:], patch_positions=batch.patch_positions[drop:])
 
 
-def test_batches_of_many_counts_are_compiled_for_few_sizes():
+def test_batches_of_many_sizes_are_compiled_for_few_sizes():
     torch._dynamo.reset()
-    learner, counter = Learner(make_config(), make_tokenizer()), CompileCounter()
+    learner, counter = Learner.for_run(make_config(), make_tokenizer()), CompileCounter()
     compile_model(learner.model, counter)
     batches = [with_fewer_patches(make_batch(arms=6), drop) for drop in range(24)]
-    feeds = [Feed.of(batch, 1, torch.device("cpu"), bucket) for batch in batches]
-    shapes = {len(feed.parts[0][0].patches) for feed in feeds}
-    most = {feed.parts[0][1].wanted.index.shape[1] for feed in feeds}
-    for feed in feeds:
-        learner.step(feed)
-    # One for all blocks but the last, and of the last and of the patches one a size.
+    prepared = [DeviceBatch.from_batch(batch, 1, torch.device("cpu"), bucket_size) for batch in batches]
+    shapes = {len(batch.parts[0][0].patches) for batch in prepared}
+    most = {batch.parts[0][1].outputs.index.shape[1] for batch in prepared}
+    for batch in prepared:
+        learner.step(batch)
+    # One for all blocks but the last; for the last block and for the patch embedding, one for each size.
     assert counter.frame_count == 1 + len(shapes) + len(most)
     assert len(shapes) + len(most) <= 6
 
 
-def test_feeds_made_ahead_come_in_order_and_bring_their_errors():
-    def make(batch: Batch) -> Feed:
+def test_prefetched_batches_keep_their_order_and_errors_are_raised():
+    def make(batch: Batch) -> DeviceBatch:
         if not len(batch.token):
             raise InputError("damaged")
-        return Feed.of(batch, 1, torch.device("cpu"), exact)
+        return DeviceBatch.from_batch(batch, 1, torch.device("cpu"), exact_size)
 
     batches = [make_batch(seed) for seed in range(3)]
     broken = replace(batches[0], token=batches[0].token[:0])
-    taken = ahead([*batches, broken], make)
+    taken = prefetch([*batches, broken], make)
     assert [next(taken).batch for _ in batches] == batches
     with pytest.raises(InputError, match="damaged"):
         next(taken)

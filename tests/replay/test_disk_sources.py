@@ -26,7 +26,7 @@ def config_of(path: object) -> RunConfig:
 
 
 def tokenizer_of(spec) -> Tokenizer:
-    return Tokenizer([spec], TextTokenizer.load(), "disjoint", "compact", {})
+    return Tokenizer([spec], TextTokenizer.load(), scheme="disjoint", encoding="compact", statistics={})
 
 
 def write(root: Location) -> None:

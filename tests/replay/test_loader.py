@@ -34,7 +34,7 @@ class MakePacker:
         self.prompting = prompting
 
     def __call__(self, seed: int) -> Packer:
-        return Packer(tokenizer_of(ARM), LENGTH, 1, seed, prompting=self.prompting)
+        return Packer(tokenizer_of(ARM), length=LENGTH, window_steps=1, seed=seed, prompting=self.prompting)
 
 
 @pytest.fixture(scope="module")

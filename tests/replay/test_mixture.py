@@ -16,7 +16,7 @@ from replay.usage import Usage, bin_name, bins_of
 from tests.support.replay_server import make_sequences
 from tests.support.sequence_stream import SequenceStream
 
-SHAPES = {"a/state": SequenceShape(16, 0, 2, 3), "b/image": SequenceShape(16, 4, 0, 0)}
+SHAPES = {"a/state": SequenceShape(length=16, tensors=2, tensor_size=3), "b/image": SequenceShape(length=16, patches=4)}
 
 
 def mix(streams: list[TaskStream], *, batch: int = 32, seed: int = 0, **options: Any) -> MixtureBatches:

@@ -8,8 +8,10 @@ from gato_dist.episode import Observations
 from gato_dist.ports import Info, Policy, TimeStep
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.telemetry import LearnerReport
-from gato_dist.tokens.layout import Encoding, Statistics, TaskTokenizer, Vocabulary
+from gato_dist.tokens.layout import Statistics, TaskTokenizer
+from gato_dist.tokens.step_size import Encoding
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 
 ARM = TaskSpec(
     "toy/arm",
@@ -45,7 +47,7 @@ def tokenizer_of(spec: TaskSpec, encoding: Encoding = "compact") -> TaskTokenize
         for part in spec.observations
         if part.modality is Modality.CONTINUOUS
     }
-    return TaskTokenizer(spec, Vocabulary(text.size, "disjoint"), text, encoding, statistics, 4)
+    return TaskTokenizer(spec, Vocabulary(text.size, "disjoint"), text, encoding, statistics=statistics, tensor_size=4)
 
 
 def arm_observations(steps: int, seed: int = 0) -> Observations:

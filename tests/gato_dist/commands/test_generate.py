@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from gato_dist.cli.main import main
 from gato_dist.config.run_config import RunConfig, load_config, parse_config
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import Inputs, Targets
+from gato_dist.model.inputs import LossTargets, ModelInputs
 from gato_dist.sequence import Batch, DataPosition
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
@@ -105,12 +105,12 @@ def test_the_loss_of_text_is_plain_cross_entropy_although_action_targets_are_spr
         "model": {"width": 32, "layers": 1, "heads": 2, "key_size": 16, "feed_forward": 32, "patch_channels": 8},
     }
     config = parse_config(data, "test")
-    tokenizer = Tokenizer([], TextTokenizer.load(), scheme, "compact", {}, 2000)
+    tokenizer = Tokenizer([], TextTokenizer.load(), scheme=scheme, encoding="compact", statistics={}, text_size=2000)
     batch = next(batches_of(config, tokenizer))
-    inputs = Inputs.of(batch)
+    inputs = ModelInputs.from_batch(batch)
     model = Gato(config.model, tokenizer.vocabulary.size, 0)
     with torch.inference_mode():
-        _, spread = LossModel(model, tokenizer.vocabulary, 3.0)(inputs, Targets.of(batch))
+        _, spread = LossModel(model, tokenizer.vocabulary, 3.0)(inputs, LossTargets.from_batch(batch))
         wanted = inputs.loss_mask[:, 1:]
         logits = model.logits(model(inputs)[:, :-1][wanted])
         plain = F.cross_entropy(logits, inputs.token[:, 1:][wanted].long(), reduction="none")
@@ -128,7 +128,9 @@ model: {MODEL}
 """)
     config = load_config(tmp_path / "c.yaml")
     assert config.weights == {"babyai/go-to-local": 3.0, "words": 1.0}
-    tokenizer = Tokenizer([], TextTokenizer.load(), "disjoint", "compact", {}, None)
+    tokenizer = Tokenizer(
+        [], TextTokenizer.load(), scheme="disjoint", encoding="compact", statistics={}, text_size=None
+    )
     (words,) = disk_sources(config, tokenizer, None, open_corpora(config), seed=0)
     assert (words.task, words.weight) == (1, 1.0)
     played = DiskSource(0, 3.0, words.open)
@@ -146,7 +148,9 @@ def batches_of(config: RunConfig, tokenizer: Tokenizer, start: DataPosition | No
 
 def test_loading_resumes_in_the_middle_of_a_chunk(tmp_path):
     config = load_config(write_squares(tmp_path))
-    tokenizer = Tokenizer([], TextTokenizer.load(), "disjoint", "compact", {}, None)
+    tokenizer = Tokenizer(
+        [], TextTokenizer.load(), scheme="disjoint", encoding="compact", statistics={}, text_size=None
+    )
     whole = list(islice(batches_of(config, tokenizer), 30))
     position = DataPosition("", 0, 11, whole[10].cursor)
     resumed = list(islice(batches_of(config, tokenizer, position), 19))

@@ -116,7 +116,7 @@ def test_a_checkpoint_plays_the_same_episodes_as_evaluation(tmp_path, capsys):
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size).eval()
     optimizer = torch.optim.AdamW(model.parameters())
     folder = CheckpointFolder(tmp_path / "checkpoints", 1)
-    folder.save(Snapshot.of(config, tokenizer, model, optimizer, Counters(3, 0, 0, 1)))
+    folder.save(Snapshot.take(config, tokenizer, model=model, optimizer=optimizer, counters=Counters(3, 0, 0, 1)))
     folder.wait()
     path = folder.newest()
     scored = Evaluator(config, tokenizer).play(model, BALL, 3, 1)

@@ -119,7 +119,7 @@ def checkpoint(root: Path, task: str) -> Path:
     model = build_model(config, tokenizer)
     optimizer = torch.optim.AdamW(model.parameters())
     folder = CheckpointFolder(root, 1)
-    folder.save(Snapshot.of(config, tokenizer, model, optimizer, Counters(3, 0, 0, 7)))
+    folder.save(Snapshot.take(config, tokenizer, model=model, optimizer=optimizer, counters=Counters(3, 0, 0, 7)))
     folder.wait()
     return folder.newest()
 

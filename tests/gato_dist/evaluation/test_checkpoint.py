@@ -39,7 +39,11 @@ def checkpoint(tmp_path_factory):
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
     folder = CheckpointFolder(tmp_path_factory.mktemp("run"), 1)
     counters = Counters(step=7, tokens=900, seconds=3.5, weights_version=2)
-    folder.save(Snapshot.of(config, tokenizer, model, make_optimizer(model, config.learner), counters))
+    folder.save(
+        Snapshot.take(
+            config, tokenizer, model=model, optimizer=make_optimizer(model, config.learner), counters=counters
+        )
+    )
     folder.wait()
     return folder.newest()
 

@@ -23,7 +23,11 @@ def checkpoint(folder, **task):
     torch.manual_seed(0)
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
     checkpoints = CheckpointFolder(folder, 1)
-    checkpoints.save(Snapshot.of(config, tokenizer, model, make_optimizer(model, config.learner), Counters()))
+    checkpoints.save(
+        Snapshot.take(
+            config, tokenizer, model=model, optimizer=make_optimizer(model, config.learner), counters=Counters()
+        )
+    )
     checkpoints.wait()
     return checkpoints.newest()
 

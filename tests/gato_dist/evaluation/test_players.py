@@ -10,7 +10,7 @@ from gato_dist.errors import InputError
 from gato_dist.evaluation.players import CheckpointRef, EpisodeScore, EvaluationOverrides, load_player
 from gato_dist.scores.references import load_reference
 from gato_dist.training.live import make_tokenizer
-from learner.checkpoint import Counters, Snapshot, build_model, content_hash, export
+from learner.checkpoint import Counters, Snapshot, build_model, content_hash, export_weights
 from learner.checkpoint_folder import CheckpointFolder
 from learner.optim import make_optimizer
 
@@ -26,7 +26,11 @@ def checkpoint(tmp_path_factory):
     model = build_model(config, tokenizer)
     folder = CheckpointFolder(tmp_path_factory.mktemp("run"), 1)
     counters = Counters(step=3, tokens=40, seconds=1.5, weights_version=2)
-    folder.save(Snapshot.of(config, tokenizer, model, make_optimizer(model, config.learner), counters))
+    folder.save(
+        Snapshot.take(
+            config, tokenizer, model=model, optimizer=make_optimizer(model, config.learner), counters=counters
+        )
+    )
     folder.wait()
     return folder.newest()
 
@@ -39,7 +43,7 @@ def test_a_checkpoint_is_loaded_again_only_if_its_content_or_the_overrides_diffe
     assert reference.content_hash == content_hash(checkpoint)
     os.symlink(checkpoint, tmp_path / "latest")
     assert CheckpointRef.of(tmp_path / "latest") == reference
-    export(checkpoint, tmp_path / "one.safetensors")
+    export_weights(checkpoint, tmp_path / "one.safetensors")
     assert CheckpointRef.of(tmp_path / "one.safetensors").content_hash == content_hash(tmp_path / "one.safetensors")
 
 

@@ -1,13 +1,13 @@
-"""Decoding is the model: with a cache, in any batch, before and after its window slides."""
+"""DecodingOptions with a cache equals plain forward passes, in any batch, before and after a window slides."""
 
 import numpy as np
 import pytest
 import torch
 
 from gato_dist.config.training_sections import ModelConfig
-from gato_dist.model.decode import ActionDecoder, Decoding
+from gato_dist.model.decode import ActionDecoder, DecodingOptions
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import Inputs
+from gato_dist.model.inputs import ModelInputs
 from gato_dist.sequence import collate
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.packing import Packer
@@ -25,18 +25,24 @@ def make_model(**keys) -> Gato:
 
 
 def make_decoder(model: Gato, window: int = 0, slots: int = 1, **decoding) -> ActionDecoder:
-    settings = Decoding(**{"length": LENGTH} | decoding)
-    return ActionDecoder(model, [ARM_TOKENS] * slots, [window] * slots, list(range(slots)), settings)
+    settings = DecodingOptions(**{"length": LENGTH} | decoding)
+    return ActionDecoder(
+        model,
+        tokenizers=[ARM_TOKENS] * slots,
+        window_steps=[window] * slots,
+        seeds=list(range(slots)),
+        options=settings,
+    )
 
 
 def arm_steps(count: int, seed: int = 0) -> list[StepTokens]:
-    """Observations of `count` steps, one by one."""
+    """Returns the observations of `count` steps, one by one."""
     steps = ARM_TOKENS.encode(arm_observations(count, seed))
     return [steps.take(slice(t, t + 1)) for t in range(count)]
 
 
 class Probe(ActionDecoder):
-    """Keeps the hidden state from which each action's first token was chosen."""
+    """Records the hidden state from which the first token of each action was chosen."""
 
     def _choose_all(self, slots, hidden):
         self.hidden = dict(zip(slots, hidden, strict=True))
@@ -44,16 +50,22 @@ class Probe(ActionDecoder):
 
 
 def make_probe(model: Gato, window: int, slots: int = 1, length: int = LENGTH) -> Probe:
-    return Probe(model, [ARM_TOKENS] * slots, [window] * slots, list(range(slots)), Decoding(length))
+    return Probe(
+        model,
+        tokenizers=[ARM_TOKENS] * slots,
+        window_steps=[window] * slots,
+        seeds=list(range(slots)),
+        options=DecodingOptions(length),
+    )
 
 
 def plain_hidden(model: Gato, seen: StepTokens, now: StepTokens) -> torch.Tensor:
-    """Hidden state of the last token of `now` behind the whole steps `seen`, in one pass without a cache."""
-    packer = Packer(ARM_TOKENS, LENGTH, 0, 0)
-    # The last step is written with an action that the position before it cannot see.
+    """Returns the hidden state of the last token of `now` after the steps `seen`, from one pass without a cache."""
+    packer = Packer(ARM_TOKENS, length=LENGTH, window_steps=0, seed=0)
+    # The last step needs some action to be packed; the position before the action does not see it.
     last = np.zeros((1, ARM.action.size))
     packer.add(seen_then(seen, now, last))
-    inputs = Inputs.of(collate([(0, packer.flush())], 4))
+    inputs = ModelInputs.from_batch(collate([(0, packer.flush())], 4))
     end = int((inputs.segment[0] >= 0).sum()) - ARM.action.size - 1
     with torch.inference_mode():
         return model(inputs)[0, end]
@@ -66,7 +78,7 @@ def seen_then(seen: StepTokens | None, now: StepTokens, action: np.ndarray) -> S
 
 
 def with_actions(now: StepTokens, tokens: np.ndarray) -> StepTokens:
-    """`now` [1, K] with action tokens [1, A]."""
+    """Returns `now` [1, K] followed by action tokens [1, A]."""
     blank = ARM_TOKENS.encode(arm_observations(1), np.zeros((1, 2)))
     width = ARM.action.size
     per_token = {
@@ -76,13 +88,13 @@ def with_actions(now: StepTokens, tokens: np.ndarray) -> StepTokens:
         "valid": np.concatenate([now.valid, np.ones((1, width), bool)], 1),
         "correction": np.concatenate([now.correction, np.zeros((1, width), np.int16)], 1),
     }
-    return StepTokens(**per_token, patches=now.patches, places=now.places, tensors=now.tensors)
+    return StepTokens(**per_token, patches=now.patches, patch_positions=now.patch_positions, tensors=now.tensors)
 
 
 @pytest.mark.parametrize("keys", [{}, {"past_actions": "masked"}, {"positions": "learned"}, {"activation": "geglu"}])
 @pytest.mark.parametrize("window", [0, 1, 3, 4])
-def test_cached_states_are_those_of_a_plain_pass_over_the_window(window, keys):
-    """Also after the window has slid, and with an episode of 40 steps in windows of 96 tokens it slides often."""
+def test_cached_states_equal_a_plain_pass_over_the_window(window, keys):
+    """With an episode of 40 steps and a window of 96 tokens, the window slides often."""
     model = make_model(**keys)
     decoder = make_probe(model, window)
     steps: list[StepTokens] = []
@@ -100,7 +112,7 @@ def test_cached_states_are_those_of_a_plain_pass_over_the_window(window, keys):
     assert slid
 
 
-def test_a_window_that_is_full_gives_up_its_oldest_half():
+def test_a_full_window_drops_its_oldest_half():
     decoder = make_decoder(make_model(), window=4)
     sizes = []
     for now in arm_steps(12):
@@ -109,7 +121,7 @@ def test_a_window_that_is_full_gives_up_its_oldest_half():
     assert sizes == [1, 2, 3, 4, 3, 4, 3, 4, 3, 4, 3, 4]
 
 
-def test_a_window_in_tokens_gives_up_steps_until_half_is_free():
+def test_a_window_limited_by_tokens_drops_steps_until_half_is_free():
     decoder = make_decoder(make_model(), window=0)
     before = 0
     slid = 0
@@ -123,19 +135,24 @@ def test_a_window_in_tokens_gives_up_steps_until_half_is_free():
     assert slid > 3
 
 
-def test_a_step_that_fits_no_window_is_refused_by_task():
+def test_a_step_longer_than_a_window_is_refused_and_the_task_is_named():
     with pytest.raises(ValueError, match=r"toy/arm.*10"):
         make_decoder(make_model(), length=10).act([0], arm_steps(1))
 
 
-def test_actions_do_not_depend_on_the_batch_they_are_chosen_in():
-    """Slots of two tasks, of which each acts when it likes and resets when it likes, against each slot alone."""
+def test_actions_do_not_depend_on_other_slots_of_the_batch():
+    """Slots of two tasks act and reset at random times; the actions must equal those of each slot alone."""
     model = make_model()
     lights = BUTTONS_TOKENS.encode({"light": np.arange(30) % 3})
     streams = [arm_steps(30, 1), [lights.take(slice(t, t + 1)) for t in range(30)], arm_steps(30, 2)]
-    tokenizers, seeds, settings = [ARM_TOKENS, BUTTONS_TOKENS, ARM_TOKENS], [3, 4, 5], Decoding(LENGTH, 1.0)
-    together = ActionDecoder(model, tokenizers, [0, 2, 3], seeds, settings)
-    alone = [ActionDecoder(model, [tokenizers[i]], [[0, 2, 3][i]], [seeds[i]], settings) for i in range(3)]
+    tokenizers, seeds, settings = [ARM_TOKENS, BUTTONS_TOKENS, ARM_TOKENS], [3, 4, 5], DecodingOptions(LENGTH, 1.0)
+    together = ActionDecoder(model, tokenizers=tokenizers, window_steps=[0, 2, 3], seeds=seeds, options=settings)
+    alone = [
+        ActionDecoder(
+            model, tokenizers=[tokenizers[i]], window_steps=[[0, 2, 3][i]], seeds=[seeds[i]], options=settings
+        )
+        for i in range(3)
+    ]
     random = np.random.default_rng(0)
     clock = [0, 0, 0]
     for _ in range(40):
@@ -154,7 +171,7 @@ def test_actions_do_not_depend_on_the_batch_they_are_chosen_in():
     assert min(clock) > 15
 
 
-def test_a_reset_forgets_everything():
+def test_a_reset_slot_acts_like_a_new_one():
     model = make_model()
     used, fresh = make_probe(model, 0), make_probe(model, 0)
     for now in arm_steps(5):
@@ -165,7 +182,7 @@ def test_a_reset_forgets_everything():
     assert torch.allclose(used.hidden[0], fresh.hidden[0], atol=1e-6)
 
 
-def test_a_prompt_leads_every_episode_and_stays_when_the_window_slides():
+def test_a_prompt_precedes_every_episode_and_stays_when_the_window_slides():
     model = make_model()
     prompt = ARM_TOKENS.encode(arm_observations(3, 7), arm_actions(3, 7))
     decoder = make_probe(model, 0)
@@ -192,7 +209,7 @@ def test_a_prompt_longer_than_half_a_window_is_refused():
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_only_valid_actions_are_chosen_also_where_another_token_is_likelier(temperature):
+def test_only_valid_actions_are_chosen_even_if_another_token_is_likelier(temperature):
     model = make_model()
     with torch.no_grad():
         likely = 100 * torch.randn(32)
@@ -209,10 +226,12 @@ def test_only_valid_actions_are_chosen_also_where_another_token_is_likelier(temp
     assert len(inside) > 2
 
 
-def test_every_element_of_a_multi_discrete_action_keeps_its_own_range():
+def test_every_element_of_a_multi_discrete_action_stays_in_its_range():
     light = ObservationSpec("light", Modality.DISCRETE, (), 3)
     keys = tokenizer_of(TaskSpec("toy/keys", (light,), ActionSpec(Modality.DISCRETE, (2,), (2, 900)), 9))
-    decoder = ActionDecoder(make_model(), [keys], [0], [0], Decoding(LENGTH, temperature=5.0))
+    decoder = ActionDecoder(
+        make_model(), tokenizers=[keys], window_steps=[0], seeds=[0], options=DecodingOptions(LENGTH, temperature=5.0)
+    )
     chosen = []
     for t in range(30):
         chosen.append(keys.decode_actions(decoder.act([0], [keys.encode({"light": np.array([t % 3])})])[0][None])[0])

@@ -1,11 +1,11 @@
-"""Who sees whom in the model, and that decoding is the model."""
+"""The model: which positions attend to which, output positions, dropped actions, stochastic depth."""
 
 import pytest
 import torch
 
 from gato_dist.config.training_sections import ModelConfig
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import Inputs, Wanted
+from gato_dist.model.inputs import ModelInputs, OutputPositions
 from gato_dist.model.transformer import hidden_actions
 from gato_dist.sequence import Kind, collate
 from gato_dist.tokens.packing import Packer
@@ -19,17 +19,17 @@ def make_model(**keys) -> Gato:
     return Gato(ModelConfig(**SMALL | keys), tokenizer_of(ARM).vocabulary.size, 4).eval()
 
 
-def make_inputs(window: int = 3, steps: int = 9) -> Inputs:
+def make_inputs(window: int = 3, steps: int = 9) -> ModelInputs:
     tokenizer = tokenizer_of(ARM)
-    packer = Packer(tokenizer, 256, window, 0)
+    packer = Packer(tokenizer, length=256, window_steps=window, seed=0)
     packer.add(tokenizer.encode(arm_observations(steps), arm_actions(steps)))
-    rows = packer.flush()
-    assert rows is not None
-    return Inputs.of(collate([(0, rows)], 4))
+    sequences = packer.flush()
+    assert sequences is not None
+    return ModelInputs.from_batch(collate([(0, sequences)], 4))
 
 
-def changed(model: Gato, inputs: Inputs, row: int, position: int) -> set[int]:
-    """Positions of `row` whose hidden state moves when the token at `position` is another."""
+def changed(model: Gato, inputs: ModelInputs, row: int, position: int) -> set[int]:
+    """Returns the positions of a sequence whose hidden state changes if the token at `position` changes."""
     with torch.inference_mode():
         before = model(inputs)
         inputs.token[row, position] += 1
@@ -37,13 +37,13 @@ def changed(model: Gato, inputs: Inputs, row: int, position: int) -> set[int]:
     return set((before[row] - after[row]).abs().amax(-1).gt(1e-6).nonzero().flatten().tolist())
 
 
-def test_changing_an_action_changes_only_what_comes_after_it():
+def test_changing_an_action_changes_only_later_states():
     inputs = make_inputs()
     position = int(inputs.loss_mask[0].nonzero()[0])
     assert min(changed(make_model(), inputs, 0, position)) == position
 
 
-def test_segments_do_not_see_one_another():
+def test_segments_do_not_attend_to_each_other():
     inputs = make_inputs(window=1)
     position = int(inputs.loss_mask[0].nonzero()[0])
     segment = inputs.segment[0, position]
@@ -52,7 +52,7 @@ def test_segments_do_not_see_one_another():
     assert all(inputs.segment[0, p] == segment for p in moved)
 
 
-def test_masked_past_actions_are_seen_in_their_own_step_alone():
+def test_masked_past_actions_are_visible_only_in_their_own_step():
     inputs = make_inputs(window=3)
     position = int(inputs.loss_mask[0].nonzero()[0])
     place = (inputs.segment[0, position], inputs.step[0, position])
@@ -61,7 +61,7 @@ def test_masked_past_actions_are_seen_in_their_own_step_alone():
     assert all((inputs.segment[0, p], inputs.step[0, p]) == place for p in moved)
 
 
-def test_patch_places_vary_between_training_passes_and_not_between_evaluations():
+def test_patch_positions_are_random_in_training_and_fixed_in_evaluation():
     model, inputs = make_model(), make_inputs()
     with torch.inference_mode():
         assert torch.equal(model(inputs), model(inputs))
@@ -69,7 +69,7 @@ def test_patch_places_vary_between_training_passes_and_not_between_evaluations()
         assert not torch.equal(model(inputs), model(inputs))
 
 
-def test_every_observation_part_reaches_the_action():
+def test_every_observation_part_affects_the_action():
     model = make_model()
     with torch.inference_mode():
         before = model(make_inputs())
@@ -81,21 +81,21 @@ def test_every_observation_part_reaches_the_action():
 
 @pytest.mark.parametrize("window", [1, 3])
 @pytest.mark.parametrize("keys", [{}, {"activation": "geglu"}, {"positions": "learned"}, {"past_actions": "masked"}])
-def test_wanted_positions_are_those_of_the_whole_pass(keys, window):
+def test_selected_output_positions_equal_those_of_a_full_pass(keys, window):
     model, inputs = make_model(**keys), make_inputs(window)
     with torch.inference_mode():
-        wanted = Wanted.where(inputs.loss_mask.numpy())
+        wanted = OutputPositions.from_mask(inputs.loss_mask.numpy())
         assert torch.allclose(model(inputs)[inputs.loss_mask], model(inputs, wanted), atol=1e-5)
 
 
 @pytest.mark.parametrize("past_actions", ["shown", "masked"])
-def test_rows_of_one_segment_need_no_mask(past_actions):
-    """Padding comes last, where nothing that counts sees it."""
+def test_sequences_of_one_segment_need_no_mask(past_actions):
+    """Padding comes last, so a causal mask hides it from all other positions."""
     model, inputs = make_model(past_actions=past_actions), make_inputs(window=0)
     assert inputs.one_segment
     assert not make_inputs(window=1).one_segment
     with torch.inference_mode():
-        wanted = Wanted.where(inputs.loss_mask.numpy())
+        wanted = OutputPositions.from_mask(inputs.loss_mask.numpy())
         short = model(inputs)[inputs.segment >= 0], model(inputs, wanted)
         inputs.one_segment = False
         masked = model(inputs)[inputs.segment >= 0], model(inputs, wanted)
@@ -117,7 +117,7 @@ def test_an_action_does_not_change_its_own_prediction():
     assert position - 1 not in changed(model, inputs, 0, position)
 
 
-def test_learned_and_rotary_positions_tell_the_order():
+def test_learned_and_rotary_positions_distinguish_orders():
     for kind in ("rotary", "learned"):
         model, inputs = make_model(positions=kind), make_inputs()
         with torch.inference_mode():
@@ -126,7 +126,7 @@ def test_learned_and_rotary_positions_tell_the_order():
             assert not torch.allclose(before[inputs.loss_mask], model(inputs)[inputs.loss_mask])
 
 
-def test_dropped_actions_are_hidden_from_later_steps_at_random_and_whole():
+def test_past_actions_are_dropped_at_random_and_as_a_whole():
     config = ModelConfig(**SMALL, past_actions="dropped", past_actions_drop=0.5)
     inputs = make_inputs(window=3, steps=60)
     hidden = hidden_actions(inputs.kind, inputs.local_position, config, training=True)
@@ -142,12 +142,12 @@ def test_stochastic_depth_is_off_in_evaluation_and_keeps_the_mean_in_training():
     block = model.transformer.blocks[0].train()
     torch.manual_seed(0)
     branch = torch.ones(4000, 1, 1)
-    assert set(block._thin(branch).unique().tolist()) == {0.0, 2.0}
-    assert block._thin(branch).mean() == pytest.approx(1.0, abs=0.1)
-    assert torch.equal(block.eval()._thin(branch), branch)
+    assert set(block._regularise(branch).unique().tolist()) == {0.0, 2.0}
+    assert block._regularise(branch).mean() == pytest.approx(1.0, abs=0.1)
+    assert torch.equal(block.eval()._regularise(branch), branch)
 
 
-def test_a_shared_embedding_is_the_output_layer():
+def test_a_shared_embedding_is_used_as_output_layer():
     names = [name for name, _ in make_model(shared_embedding=True).named_parameters()]
     assert not any(name.startswith("head") for name in names)
     hidden = torch.randn(2, 32)

@@ -20,7 +20,7 @@ from gato_dist.supervisor.ray_init import connect
 from gato_dist.supervisor.waiting import start_actor
 from actors.ray_actors import ReplayActor
 from learner.ray_train import fit
-from learner.train import NonFiniteLoss
+from learner.learner import NonFiniteLoss
 
 @ray.remote(num_cpus=0)
 def refuse(kind):

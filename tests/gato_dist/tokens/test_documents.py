@@ -1,4 +1,4 @@
-"""Documents as tokens: layouts written out by hand, what carries loss, and rows that lose and repeat nothing."""
+"""Documents as tokens: layouts compared with ones written by hand, loss masks, and packing without loss of tokens."""
 
 import sys
 from io import BytesIO
@@ -13,8 +13,8 @@ from PIL import Image
 from gato_dist.errors import InputError
 from gato_dist.sequence import Kind
 from gato_dist.tokens.documents import Document, DocumentTokenizer, DocumentTokens, document_shape, pack_documents
-from gato_dist.tokens.layout import Scheme, Vocabulary
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Scheme, Vocabulary
 
 TEXT = TextTokenizer.load()
 SIZE = (16, 32)
@@ -38,7 +38,7 @@ PIXELS = np.random.default_rng(0).integers(256, size=(*SIZE, 3), dtype=np.uint8)
 P, T, S = Kind.PATCH, Kind.TEXT, Kind.SEPARATOR
 
 
-def test_a_caption_written_out():
+def test_tokens_of_a_caption():
     tokens = tokenizer().encode(Document("here", ("red ball",), image=png(PIXELS)))
     assert tokens.token.tolist() == [0, 0, RED, BALL, SEPARATOR]
     assert tokens.kind.tolist() == [P, P, T, T, S]
@@ -48,7 +48,7 @@ def test_a_caption_written_out():
 
 
 @pytest.mark.parametrize("predict_question", [True, False])
-def test_a_question_and_its_answer_written_out(predict_question):
+def test_tokens_of_a_question_and_its_answer(predict_question):
     document = Document("here", ("red ball",), "red", png(PIXELS))
     tokens = tokenizer(predict_question=predict_question).encode(document)
     assert tokens.token.tolist() == [0, 0, *QUESTION, RED, BALL, SEPARATOR]
@@ -57,22 +57,22 @@ def test_a_question_and_its_answer_written_out(predict_question):
     assert TEXT.decode(tokens.token[2:-1].tolist()) == "Q: red A: red ball"
 
 
-def test_a_text_begins_and_ends_with_a_separator_in_the_papers_vocabulary_too():
+def test_a_text_begins_and_ends_with_a_separator():
     tokens = tokenizer("paper", 32000).encode(Document("here", ("red ball",)))
     assert tokens.token.tolist() == [33024, RED, BALL, 33024]
     assert tokens.loss_mask.tolist() == [False, True, True, True]
-    middle = tokenizer().encode(Document("here", ("red ball",), begins=False, ends=False))
+    middle = tokenizer().encode(Document("here", ("red ball",), starts_text=False, ends_text=False))
     assert middle.token.tolist() == [RED, BALL]
     assert middle.loss_mask.tolist() == [False, True]
 
 
-def test_one_of_several_answers_is_drawn():
+def test_one_of_several_answers_is_selected():
     document = Document("here", ("red", "ball"))
     drawn = [tokenizer().encode(document, draw).token[1] for draw in (0.0, 0.49, 0.5, 0.99)]
     assert drawn == [RED, RED, BALL, BALL]
 
 
-def test_an_image_of_any_kind_is_scaled_and_one_that_is_none_is_named():
+def test_images_are_scaled_and_a_damaged_one_is_named():
     grey = Image.new("LA", (7, 5), (10, 255))
     file = BytesIO()
     grey.save(file, "PNG")
@@ -81,7 +81,7 @@ def test_an_image_of_any_kind_is_scaled_and_one_that_is_none_is_named():
         tokenizer().encode(Document("x.tar, sample 3", ("red",), image=png(PIXELS)[:90]))
 
 
-def test_without_pillow_the_extra_to_install_is_named(monkeypatch):
+def test_without_pillow_the_error_names_the_extra_to_install(monkeypatch):
     document = Document("here", ("red",), image=png(PIXELS))
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(InputError, match=r"pip install 'gato-dist\[images\]'"):
@@ -89,55 +89,61 @@ def test_without_pillow_the_extra_to_install_is_named(monkeypatch):
 
 
 def windows(lengths: list[int]) -> list[DocumentTokens]:
-    """Texts whose tokens are all different; each but the first of a text carries loss."""
+    """Returns texts whose tokens are all different; each token except the first of a text carries loss."""
     ends = np.cumsum([0, *lengths])
     made = []
     for start, end in pairwise(ends):
         token = np.arange(start, end, dtype=np.int32)
         zero = np.zeros(len(token), np.int16)
         made.append(
-            DocumentTokens(token, zero.astype(np.uint8) + T, zero, token > start, np.zeros((0, 16, 16, 3), np.uint8))
+            DocumentTokens(
+                token=token,
+                kind=zero.astype(np.uint8) + T,
+                local_position=zero,
+                loss_mask=token > start,
+                patches=np.zeros((0, 16, 16, 3), np.uint8),
+            )
         )
     return made
 
 
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=12), st.integers(3, 20))
-def test_every_text_token_carries_loss_once_behind_the_token_before_it(lengths, length):
+def test_every_text_token_carries_loss_once_and_follows_its_predecessor(lengths, length):
     documents = windows(lengths)
-    rows = pack_documents(documents, document_shape(length, 0), np.zeros((0, 2, 2), np.uint8), 7)
-    predicted = rows.token[rows.loss_mask]
+    sequences = pack_documents(documents, document_shape(length, 0), np.zeros((0, 2, 2), np.uint8), 7)
+    predicted = sequences.token[sequences.loss_mask]
     assert sorted(predicted) == sorted(t for document in documents for t in document.token[1:])
-    row, column = np.nonzero(rows.loss_mask)
+    row, column = np.nonzero(sequences.loss_mask)
     assert (column > 0).all()
-    assert (rows.segment[row, column - 1] == rows.segment[row, column]).all()
-    assert (rows.token[row, column - 1] == predicted - 1).all()
+    assert (sequences.segment[row, column - 1] == sequences.segment[row, column]).all()
+    assert (sequences.token[row, column - 1] == predicted - 1).all()
     # Only the last position of a row may stay empty, and the last row.
-    assert ((rows.segment[:-1] < 0).sum(1) <= 1).all()
-    assert rows.item_id.tolist() == list(range(7, 7 + len(rows)))
+    assert ((sequences.segment[:-1] < 0).sum(1) <= 1).all()
+    assert sequences.item_id.tolist() == list(range(7, 7 + len(sequences)))
 
 
-def test_images_stay_with_their_texts_and_fill_rows_that_have_room():
+def test_images_stay_with_their_texts_and_fill_sequences_with_room():
     make = tokenizer()
     words = ["red ball", "red ball " * 20, "red", "red ball red ball"]
     tokens = [make.encode(Document("here", (each,), image=png(PIXELS))) for each in words]
     assert [len(each) for each in tokens] == [5, 44, 4, 7]
-    rows = pack_documents(tokens, document_shape(12, 2), make.places, 0)
+    sequences = pack_documents(tokens, document_shape(12, 2), make.patch_positions, 0)
     # The second is longer than a row and loses its end; the third joins the first; the fourth finds no room.
-    assert (rows.segment >= 0).sum(1).tolist() == [9, 12, 7]
-    assert rows.segment[0].tolist() == [0] * 5 + [1] * 4 + [-1] * 3
-    assert (rows.token == SEPARATOR).sum(1).tolist() == [2, 0, 1]
-    assert np.array_equal(rows.patches[0, :4], np.concatenate([tokens[0].patches] * 2))
-    assert np.array_equal(rows.places[0, :4], np.concatenate([make.places] * 2))
-    assert (rows.weights_version == -1).all()
+    assert (sequences.segment >= 0).sum(1).tolist() == [9, 12, 7]
+    assert sequences.segment[0].tolist() == [0] * 5 + [1] * 4 + [-1] * 3
+    assert (sequences.token == SEPARATOR).sum(1).tolist() == [2, 0, 1]
+    assert np.array_equal(sequences.patches[0, :4], np.concatenate([tokens[0].patches] * 2))
+    assert np.array_equal(sequences.patch_positions[0, :4], np.concatenate([make.patch_positions] * 2))
+    assert (sequences.weights_version == -1).all()
 
 
-def test_joined_images_see_one_another_and_are_cut_at_the_end_of_a_row():
+def test_joined_documents_share_a_segment_and_are_cut_at_the_end_of_a_sequence():
     make = tokenizer()
     tokens = [make.encode(Document("here", (each,), image=png(PIXELS))) for each in ("red", "ball", "red ball")]
     joined = DocumentTokens.join(tokens)
     assert joined.loss_mask.tolist() == [*[False] * 2, True, True] * 2 + [False] * 2 + [True] * 3
-    rows = pack_documents([joined], document_shape(9, 2), make.places, 0)
-    assert rows.token.tolist() == [[0, 0, RED, SEPARATOR, 0, 0, BALL, SEPARATOR, 0]]
-    assert rows.segment.tolist() == [[0] * 9]
-    assert np.array_equal(rows.patches[0, :5], np.concatenate([tokens[0].patches] * 3)[:5])
-    assert np.array_equal(rows.places[0, :5], make.places[[0, 1, 0, 1, 0]])
+    sequences = pack_documents([joined], document_shape(9, 2), make.patch_positions, 0)
+    assert sequences.token.tolist() == [[0, 0, RED, SEPARATOR, 0, 0, BALL, SEPARATOR, 0]]
+    assert sequences.segment.tolist() == [[0] * 9]
+    assert np.array_equal(sequences.patches[0, :5], np.concatenate([tokens[0].patches] * 3)[:5])
+    assert np.array_equal(sequences.patch_positions[0, :5], make.patch_positions[[0, 1, 0, 1, 0]])

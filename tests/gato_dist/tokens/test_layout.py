@@ -1,4 +1,4 @@
-"""The order of a time step's tokens, their ids and places."""
+"""The tokens of a time step: order, ids and positions."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from gato_dist.sequence import Kind
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
-from gato_dist.tokens.images import from_patches, patch_intervals, to_patches
-from gato_dist.tokens.layout import Vocabulary, tensor_width
+from gato_dist.tokens.patches import from_patches, patch_intervals, to_patches
+from gato_dist.tokens.step_size import tensor_width
 from gato_dist.tokens.text import TextTokenizer
 from gato_dist.tokens.values import encode_continuous
+from gato_dist.tokens.vocabulary import Vocabulary
 from tests.support.fakes import ARM, arm_actions, arm_observations, tokenizer_of
 
 
@@ -21,7 +22,7 @@ def test_a_step_is_text_patches_tensors_separator_actions():
     assert kinds.tolist() == expected + [Kind.ACTION_CONTINUOUS] * 2
 
 
-def test_compact_gives_one_token_to_a_tensor():
+def test_the_compact_encoding_uses_one_token_for_a_tensor():
     steps = tokenizer_of(ARM, "compact").encode(arm_observations(1))
     kinds = steps.kind[0][steps.valid[0]]
     assert kinds.tolist()[-4:] == [Kind.PATCH, Kind.GRID, Kind.TENSOR, Kind.SEPARATOR]
@@ -35,7 +36,7 @@ def test_observation_tokens_are_numbered_in_their_step_and_actions_in_their_acti
         assert local.tolist() == [*range(len(local) - 2), 0, 1]
 
 
-def test_ids_lie_in_the_designs_ranges():
+def test_token_ids_lie_in_the_documented_ranges():
     paper, disjoint = Vocabulary(32000, "paper"), Vocabulary(32000, "disjoint")
     assert (paper.discrete, paper.continuous, paper.separator) == (0, 32000, 33024)
     assert (paper.action(Modality.DISCRETE), paper.action(Modality.CONTINUOUS)) == (0, 32000)
@@ -43,12 +44,12 @@ def test_ids_lie_in_the_designs_ranges():
     assert disjoint.action(Modality.DISCRETE) == disjoint.action(Modality.CONTINUOUS) == 33024
 
 
-def test_paper_vocabulary_refuses_ranges_that_overlap():
+def test_the_paper_vocabulary_refuses_overlapping_ranges():
     with pytest.raises(ValueError, match="text_size"):
         Vocabulary(360, "paper")
 
 
-def test_values_are_encoded_as_the_formulas_say():
+def test_values_are_encoded_by_the_papers_formulas():
     tokenizer = tokenizer_of(ARM, "paper")
     observations = arm_observations(3)
     steps = tokenizer.encode(observations, arm_actions(3))
@@ -64,7 +65,7 @@ def test_actions_round_trip_within_a_bin():
     assert np.abs(back - actions).max(0) == pytest.approx([0, 0], abs=4 / 2048 + 1e-6)
 
 
-def test_not_a_number_is_refused_by_task_and_part():
+def test_nan_is_refused_and_task_and_part_are_named():
     observations = arm_observations(2)
     observations["pose"][1, 2] = np.nan
     for encoding in ("paper", "compact"):
@@ -79,7 +80,7 @@ def test_integers_outside_their_range_are_refused():
         tokenizer_of(ARM).encode(observations)
 
 
-def test_patches_are_in_raster_order_and_come_back():
+def test_patches_are_in_raster_order_and_round_trip():
     image = np.arange(2 * 32 * 48 * 3, dtype=np.uint8).reshape(2, 32, 48, 3)
     patches = to_patches(image)
     assert (patches[0, 4] == image[0, 16:32, 16:32]).all()
@@ -87,7 +88,7 @@ def test_patches_are_in_raster_order_and_come_back():
 
 
 def test_patch_intervals_tile_the_image():
-    # 64×80: 4 rows of 32 bins; 5 columns of 25.6, whose ends are rounded down to bins.
+    # 64×80: 4 sequences of 32 bins; 5 columns of 25.6, whose ends are rounded down to bins.
     places = patch_intervals(64, 80)
     assert places[0].tolist() == [[0, 31], [0, 24]]
     assert places[7].tolist() == [[32, 63], [51, 75]]
@@ -117,12 +118,12 @@ def test_a_multi_discrete_action_has_a_range_for_each_element():
         tokenizer.encode({"light": np.zeros(1, int)}, np.array([[2, 0, 0]]))
 
 
-def test_parts_are_ordered_by_modality_and_name_whatever_their_order_in_the_spec():
+def test_parts_are_sorted_by_modality_and_name():
     shuffled = TaskSpec(ARM.name, ARM.observations[::-1], ARM.action, ARM.max_steps)
     assert [part.name for part in shuffled.observations] == ["mission", "camera", "gripper", "pose"]
 
 
-def test_texts_of_unequal_length_share_an_episode():
+def test_texts_of_unequal_length_are_padded():
     observations = arm_observations(3)
     observations["mission"] = ["a", "go to the red ball", ""]
     steps = tokenizer_of(ARM).encode(observations)
@@ -138,7 +139,7 @@ FLOATS = st.floats(-300, 300, width=32)
 
 @st.composite
 def episodes(draw):
-    """Observations and actions of an arm that has a large and a small integer as well."""
+    """Draws observations and actions of an arm that also observes a large and a small integer."""
     steps = draw(st.integers(1, 4))
     seen = arm_observations(steps, draw(st.integers(0, 9)))
     seen["mission"] = draw(st.lists(MISSIONS, min_size=steps, max_size=steps))
@@ -153,7 +154,7 @@ COUNTING_ARM = TaskSpec(
 
 
 @given(episodes(), st.sampled_from(["paper", "compact"]), st.booleans())
-def test_an_episode_comes_back_from_its_tokens(episode, encoding, acted):
+def test_an_episode_round_trips_through_tokens(episode, encoding, acted):
     seen, actions = episode
     tokenizer = tokenizer_of(COUNTING_ARM, encoding)
     found, done = tokenizer.decode(tokenizer.encode(seen, actions if acted else None))
@@ -180,7 +181,7 @@ BOARD = TaskSpec(
 )
 
 
-def test_a_grid_is_a_token_a_row_and_comes_back():
+def test_a_grid_takes_one_token_for_each_row_and_round_trips():
     tokenizer, boards = tokenizer_of(BOARD, "compact"), np.arange(48).reshape(4, 3, 2, 2) % 5
     steps = tokenizer.encode({"board": boards, "clock": np.arange(8).reshape(4, 2)}, np.array([0, 1, 1, 0]))
     assert steps.kind[0].tolist() == [Kind.GRID] * 4 + [Kind.SEPARATOR, Kind.ACTION]
@@ -191,14 +192,14 @@ def test_a_grid_is_a_token_a_row_and_comes_back():
     assert found["clock"].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
-def test_integers_too_large_for_a_grid_keep_a_token_each():
+def test_integers_too_large_for_a_grid_take_one_token_each():
     steps = tokenizer_of(COUNTING_ARM, "compact").encode(arm_observations(2) | {"count": np.array([15, 99])})
     assert steps.tensors.shape[1] == 2
     assert (steps.token[steps.kind == Kind.DISCRETE] - tokenizer_of(ARM).vocabulary.discrete).tolist() == [15, 99]
 
 
 @pytest.mark.parametrize("bad", [2.5, np.nan, 2.0**32 + 1, -0.5])
-def test_what_is_no_integer_is_refused_before_it_is_made_one(bad):
+def test_fractions_and_nan_are_refused_before_they_are_cast_to_integers(bad):
     observations = arm_observations(2) | {"gripper": np.array([1.0, bad])}
     with pytest.raises(ValueError, match="toy/arm, gripper"):
         tokenizer_of(ARM).encode(observations)

@@ -1,4 +1,4 @@
-"""Windows and rows: nothing lost, nothing twice, nothing seen across a cut."""
+"""Packing: no action is lost or repeated, patches and tensors stay with their step, prompts carry no loss."""
 
 import numpy as np
 import pytest
@@ -22,12 +22,12 @@ def pack(
     prompting: Prompting | None = None,
 ) -> list[Sequences]:
     tokenizer = tokenizer_of(ARM, encoding)
-    packer = Packer(tokenizer, length, window, seed, prompting=prompting or Prompting())
-    rows = []
+    packer = Packer(tokenizer, length=length, window_steps=window, seed=seed, prompting=prompting or Prompting())
+    sequences = []
     for index, steps in enumerate(episodes):
-        rows.append(packer.add(tokenizer.encode(arm_observations(steps, index), arm_actions(steps, index)), index))
-    rows.append(packer.flush())
-    return [part for part in rows if part is not None]
+        sequences.append(packer.add(tokenizer.encode(arm_observations(steps, index), arm_actions(steps, index)), index))
+    sequences.append(packer.flush())
+    return [part for part in sequences if part is not None]
 
 
 @settings(max_examples=40, deadline=None)
@@ -38,8 +38,8 @@ def pack(
     st.sampled_from([Prompting(), Prompting(0.5, 48), Prompting(1.0, 10_000)]),
 )
 def test_every_action_carries_loss_exactly_once(episodes, window, encoding, prompting):
-    rows = pack(episodes, window, encoding, prompting=prompting)
-    tokens = np.concatenate([part.token[part.loss_mask] for part in rows])
+    sequences = pack(episodes, window, encoding, prompting=prompting)
+    tokens = np.concatenate([part.token[part.loss_mask] for part in sequences])
     tokenizer = tokenizer_of(ARM, encoding)
     written = [tokenizer.encode(arm_observations(n, i), arm_actions(n, i)) for i, n in enumerate(episodes)]
     expected = np.concatenate([steps.token[steps.kind == Kind.ACTION_CONTINUOUS] for steps in written])
@@ -70,19 +70,19 @@ def test_patches_and_tensors_stay_with_their_step(episodes, window):
     assert found == seen
 
 
-def test_windows_hold_no_more_steps_than_asked():
+def test_windows_hold_at_most_window_steps():
     for part in pack([30, 30], window=3):
         assert part.step.max() == 2
 
 
-def test_rows_are_nearly_full():
-    rows = pack([25] * 8, window=1)
-    assert sum(part.tokens for part in rows[:-1]) / sum(part.token.size for part in rows[:-1]) > 0.85
+def test_sequences_are_nearly_full():
+    sequences = pack([25] * 8, window=1)
+    assert sum(part.tokens for part in sequences[:-1]) / sum(part.token.size for part in sequences[:-1]) > 0.85
 
 
-def test_versions_of_a_row_span_the_episodes_in_it():
-    rows = pack([3, 3, 3, 3], window=1)
-    low, high = np.concatenate([part.weights_version for part in rows]).T
+def test_weights_versions_of_a_sequence_span_its_episodes():
+    sequences = pack([3, 3, 3, 3], window=1)
+    low, high = np.concatenate([part.weights_version for part in sequences]).T
     assert low.min() == 0
     assert high.max() == 3
     assert (low <= high).all()
@@ -93,46 +93,46 @@ def test_item_ids_never_repeat():
     assert len(set(ids)) == len(ids)
 
 
-def test_a_step_longer_than_a_row_is_refused_by_name():
+def test_a_step_longer_than_a_sequence_is_refused_and_the_task_is_named():
     with pytest.raises(ValueError, match=r"toy/arm.*tokens\.length"):
         pack([20], window=1, length=10)
 
 
 @pytest.mark.parametrize("window", [0, 1, 7])
-def test_short_episodes_leave_under_five_percent_of_padding(window):
-    """Episodes of 8 steps or so in rows of 1024 tokens; windows that meet a row's end are split."""
+def test_short_episodes_leave_less_than_five_percent_padding(window):
+    """Episodes of about 8 steps in sequences of 1024 tokens; windows are split at the end of a sequence."""
     lengths = np.random.default_rng(0).integers(1, 16, size=150).tolist()
-    rows = pack(lengths, window, length=1024)[:-1]
-    assert sum(part.tokens for part in rows) / sum(part.token.size for part in rows) > 0.95
+    sequences = pack(lengths, window, length=1024)[:-1]
+    assert sum(part.tokens for part in sequences) / sum(part.token.size for part in sequences) > 0.95
 
 
-def test_a_window_split_by_the_end_of_a_row_goes_on_as_another():
-    rows = [part for part in pack([40], window=0) if part is not None]
-    assert sum(len(part) for part in rows) > 1
-    for part in rows:
+def test_a_window_split_by_the_end_of_a_sequence_continues_as_a_new_segment():
+    sequences = [part for part in pack([40], window=0) if part is not None]
+    assert sum(len(part) for part in sequences) > 1
+    for part in sequences:
         assert (part.segment[:, 0] == 0).all()
         assert (part.step[:, 0] == 0).all()
 
 
 def prompted(part: Sequences, row: int) -> bool:
-    """Whether the first action of a row carries no loss."""
+    """Returns whether the first action of a sequence carries no loss."""
     first = np.flatnonzero(part.kind[row] >= Kind.ACTION)[0]
     return not part.loss_mask[row, first]
 
 
-def test_a_quarter_of_rows_begins_with_a_prompt_of_another_episode():
-    rows = pack([25] * 300, window=0, prompting=Prompting(0.25, 48))
-    whole = [(part, row) for part in rows for row in range(len(part))]
+def test_the_configured_share_of_sequences_begins_with_a_prompt():
+    sequences = pack([25] * 300, window=0, prompting=Prompting(0.25, 48))
+    whole = [(part, row) for part in sequences for row in range(len(part))]
     assert len(whole) > 1000
     assert sum(prompted(part, row) for part, row in whole) / len(whole) == pytest.approx(0.25, abs=0.03)
 
 
-def test_a_prompt_is_the_first_windows_context_and_carries_no_loss():
+def test_a_prompt_belongs_to_the_first_window_and_carries_no_loss():
     first, second = 12, 6
-    rows = pack([first, second], window=0, prompting=Prompting(1.0, 40))
+    sequences = pack([first, second], window=0, prompting=Prompting(1.0, 40))
     seen = {tuple(t) for t in action_tokens(first, 0)}
-    # The first row cannot be prompted: there is no other episode yet. The last begins in the first episode.
-    part = rows[-1]
+    # The first sequence has no prompt: there is no other episode yet. The last one begins with the second episode.
+    part = sequences[-1]
     row = len(part) - 1
     acts = part.kind[row] >= Kind.ACTION
     without = part.token[row][acts & ~part.loss_mask[row]].reshape(-1, 2)
@@ -152,13 +152,13 @@ def action_tokens(steps: int, seed: int) -> np.ndarray:
     return encoded.token[encoded.kind >= Kind.ACTION].reshape(steps, 2)
 
 
-def test_an_episode_does_not_prompt_itself():
-    rows = pack([60], window=0, prompting=Prompting(1.0, 40))
-    assert not any(prompted(part, row) for part in rows for row in range(len(part)))
+def test_an_episode_is_no_prompt_for_itself():
+    sequences = pack([60], window=0, prompting=Prompting(1.0, 40))
+    assert not any(prompted(part, row) for part in sequences for row in range(len(part)))
 
 
 @given(st.integers(1, 40), st.integers(0, 600), st.integers(0, 10**6))
-def test_a_prompt_is_as_many_whole_steps_as_fit(steps, tokens, seed):
+def test_a_prompt_holds_as_many_whole_steps_as_fit(steps, tokens, seed):
     episode = tokenizer_of(ARM).encode(arm_observations(steps), arm_actions(steps))
     for random in (None, np.random.default_rng(seed)):
         cut = cut_prompt(episode, tokens, random)
@@ -172,12 +172,12 @@ def test_a_prompt_is_as_many_whole_steps_as_fit(steps, tokens, seed):
     assert cut is None or any((cut.token[0] == episode.token[t]).all() for t in range(steps))
 
 
-def test_half_of_a_packers_prompts_are_the_end_of_an_episode():
-    """Uniform cuts are rarely the end: 25 steps leave some twenty starts."""
+def test_half_of_the_prompts_are_the_end_of_an_episode():
+    """Uniform cuts are rarely at the end: 25 steps leave about twenty starts."""
     ends = {tuple(action_tokens(25, seed)[-1]) for seed in range(300)}
-    rows = pack([25] * 300, window=0, prompting=Prompting(1.0, 48))
+    sequences = pack([25] * 300, window=0, prompting=Prompting(1.0, 48))
     last = []
-    for part in rows:
+    for part in sequences:
         for row in range(len(part)):
             if prompted(part, row):
                 tokens = part.token[row][(part.kind[row] >= Kind.ACTION) & ~part.loss_mask[row]]
@@ -186,31 +186,31 @@ def test_half_of_a_packers_prompts_are_the_end_of_an_episode():
     assert 0.45 < np.mean(last) < 0.6
 
 
-def test_a_prompt_leaves_half_of_its_row():
-    rows = pack([40] * 30, window=0, prompting=Prompting(1.0, 10_000))
-    whole = [(part, row) for part in rows for row in range(len(part)) if prompted(part, row)]
+def test_a_prompt_takes_at_most_half_of_its_sequence():
+    sequences = pack([40] * 30, window=0, prompting=Prompting(1.0, 10_000))
+    whole = [(part, row) for part in sequences for row in range(len(part)) if prompted(part, row)]
     assert len(whole) > 30
     for part, row in whole:
         assert np.flatnonzero((part.kind[row] >= Kind.ACTION) & ~part.loss_mask[row]).max() < LENGTH // 2
 
 
-def test_half_of_the_prompts_end_with_their_episode_and_the_others_begin_anywhere():
+def test_a_prompt_is_cut_from_the_end_or_from_a_random_position():
     episode = tokenizer_of(ARM).encode(arm_observations(30), arm_actions(30))
     assert (cut_prompt(episode, 100, None).token[-1] == episode.token[-1]).all()
     starts = {cut_prompt(episode, 100, np.random.default_rng(seed)).token[0].tobytes() for seed in range(300)}
     assert len(starts) >= 20
 
 
-def test_rows_fit_the_signature_of_their_table():
+def test_sequences_match_their_signature():
     shape = sequence_shape(tokenizer_of(ARM), LENGTH)
     signature = Sequences.signature(shape)
     for part in pack([20], window=1):
-        assert {name: (value.shape, value.dtype) for name, value in part.row(0).items()} == signature
+        assert {name: (value.shape, value.dtype) for name, value in part.item(0).items()} == signature
 
 
-def rows_of(part: Sequences | None) -> list[dict[str, bytes]]:
-    rows = [part.row(index) for index in range(len(part))] if part is not None else []
-    return [{name: value.tobytes() for name, value in row.items()} for row in rows]
+def items_of(part: Sequences | None) -> list[dict[str, bytes]]:
+    sequences = [part.item(index) for index in range(len(part))] if part is not None else []
+    return [{name: value.tobytes() for name, value in row.items()} for row in sequences]
 
 
 @settings(max_examples=40, deadline=None)
@@ -221,7 +221,7 @@ def rows_of(part: Sequences | None) -> list[dict[str, bytes]]:
     st.sampled_from([1.0, 0.3]),
     st.sampled_from([Prompting(), Prompting(0.5, 48), Prompting(1.0, 10_000)]),
 )
-def test_episodes_make_the_same_rows_together_as_one_by_one(lengths, together, window, keep_repeats, prompting):
+def test_episodes_added_together_give_the_same_sequences(lengths, together, window, keep_repeats, prompting):
     tokenizer = tokenizer_of(ARM)
     actions = [np.repeat(arm_actions(n, i), 2, axis=0)[:n] for i, n in enumerate(lengths)]
     source = Provenance(task=ARM.name, seed=0, policy="fake", policy_hash="")
@@ -229,43 +229,56 @@ def test_episodes_make_the_same_rows_together_as_one_by_one(lengths, together, w
         Episode(arm_observations(n, i), actions[i], actions[i], np.zeros(n, np.float32), True, None, source)
         for i, n in enumerate(lengths)
     ]
-    one, many = (Packer(tokenizer, LENGTH, window, 3, 100, keep_repeats, prompting) for _ in range(2))
+    one, many = (
+        Packer(
+            tokenizer,
+            length=LENGTH,
+            window_steps=window,
+            seed=3,
+            first_item=100,
+            keep_repeats=keep_repeats,
+            prompting=prompting,
+        )
+        for _ in range(2)
+    )
     single, joined = [], []
     for episode in episodes:
-        single += rows_of(one.add(tokenizer.encode(episode.observations, episode.targets), 7))
+        single += items_of(one.add(tokenizer.encode(episode.observations, episode.targets), 7))
     for first in range(0, len(episodes), together):
         group = episodes[first : first + together]
-        joined += rows_of(many.add_episodes(tokenizer.encode(*join_steps(group)), [len(each) for each in group], 7))
-    assert joined + rows_of(many.flush()) == single + rows_of(one.flush())
+        joined += items_of(many.add_episodes(tokenizer.encode(*join_steps(group)), [len(each) for each in group], 7))
+    assert joined + items_of(many.flush()) == single + items_of(one.flush())
 
 
-def test_grids_alone_are_stored_as_bytes_and_learned_from_as_floats():
+def test_grids_are_stored_as_uint8_and_collated_as_float32():
     tokenizer, light = tokenizer_of(BUTTONS), np.arange(40) % 3
-    rows = Packer(tokenizer, 16, 0, 0).add(tokenizer.encode({"light": light}, light))
-    assert rows.tensors.dtype == np.uint8
-    batch = collate([(0, rows)], tensor_size=6)
+    sequences = Packer(tokenizer, length=16, window_steps=0, seed=0).add(tokenizer.encode({"light": light}, light))
+    assert sequences.tensors.dtype == np.uint8
+    batch = collate([(0, sequences)], tensor_size=6)
     assert batch.tensors.dtype == np.float32
     assert batch.tensors[:, 0].tolist() == light[: len(batch.tensors)].tolist()
     assert tokenizer_of(ARM).encode(arm_observations(1)).tensors.dtype == np.float32
 
 
-def test_rows_come_back_from_bytes_as_they_were():
+def test_sequences_round_trip_through_bytes():
     for spec, observations, actions in (
         (ARM, arm_observations(40), arm_actions(40)),
         (BUTTONS, {"light": np.arange(200) % 3}, np.arange(200) % 3),
     ):
         tokenizer = tokenizer_of(spec)
-        rows = Packer(tokenizer, LENGTH, 0, 0).add(tokenizer.encode(observations, actions))
+        sequences = Packer(tokenizer, length=LENGTH, window_steps=0, seed=0).add(
+            tokenizer.encode(observations, actions)
+        )
         shape = sequence_shape(tokenizer, LENGTH)
-        back = Sequences.from_bytes(rows.to_bytes(), shape)
+        back = Sequences.from_bytes(sequences.to_bytes(), shape)
         for name, (_, dtype) in Sequences.signature(shape).items():
             assert getattr(back, name).dtype == dtype
-            assert (getattr(back, name) == getattr(rows, name)).all()
+            assert (getattr(back, name) == getattr(sequences, name)).all()
         with pytest.raises(ValueError, match="bytes"):
-            Sequences.from_bytes(rows.to_bytes(), sequence_shape(tokenizer, LENGTH + 1))
+            Sequences.from_bytes(sequences.to_bytes(), sequence_shape(tokenizer, LENGTH + 1))
 
 
-def test_a_batch_keeps_rides_in_the_order_of_their_positions():
+def test_a_batch_keeps_patches_and_tensors_in_the_order_of_their_positions():
     first, second = pack([20], window=1)[0], pack([10], window=2, seed=1)[0]
     batch = collate([(3, first), (7, second)], tensor_size=6)
     assert len(batch.patches) == (batch.kind == Kind.PATCH).sum()

@@ -1,4 +1,4 @@
-"""Text tokenizers: trained here or loaded, every text comes back."""
+"""Text models: texts round-trip through the shipped model and through trained ones."""
 
 import pytest
 from hypothesis import given
@@ -12,11 +12,11 @@ SHIPPED = TextTokenizer.load()
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_size=40))
-def test_the_shipped_model_gives_any_text_back(text):
+def test_any_text_round_trips_through_the_shipped_model(text):
     assert SHIPPED.decode(SHIPPED.encode(text)) == text
 
 
-def test_a_trained_model_is_written_loaded_and_gives_unseen_text_back(tmp_path):
+def test_a_trained_model_can_be_loaded_and_round_trips_unseen_text(tmp_path):
     (tmp_path / "lines.txt").write_text(LINES)
     made = train_text_model([tmp_path / "lines.txt"], 320, tmp_path / "my.model")
     loaded = TextTokenizer.load(tmp_path / "my.model")
@@ -28,14 +28,14 @@ def test_a_trained_model_is_written_loaded_and_gives_unseen_text_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
-def test_a_size_that_the_text_does_not_support_is_refused_and_nothing_written(tmp_path):
+def test_a_vocabulary_size_too_large_for_the_text_is_refused(tmp_path):
     (tmp_path / "lines.txt").write_text(LINES)
     with pytest.raises(InputError, match="--vocab-size: 32000"):
         train_text_model([tmp_path / "lines.txt"], 32000, tmp_path / "my.model")
     assert not (tmp_path / "my.model").exists()
 
 
-def test_an_input_that_is_no_text_is_refused_by_name(tmp_path):
+def test_an_input_that_is_not_text_is_refused_and_named(tmp_path):
     (tmp_path / "photo.png").write_bytes(b"\x89PNG\xff\xfe\x00")
     for name in ("photo.png", "nowhere.txt"):
         with pytest.raises(InputError, match=name):

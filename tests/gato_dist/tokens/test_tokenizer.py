@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gato_dist.errors import InputError
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tokens.text import TextTokenizer
-from gato_dist.tokens.tokenizer import Moments, Tokenizer, pooled_statistics
+from gato_dist.tokens.tokenizer import ObservationMoments, Tokenizer, pooled_statistics
 
 TEXT = TextTokenizer.load()
 
@@ -22,11 +22,11 @@ def spec(name: str) -> TaskSpec:
 def make(encoding: str = "compact") -> Tokenizer:
     specs = [spec("arm/left"), spec("arm/right"), spec("leg/left")]
     moments = {
-        "arm/left": {"state": Moments.of(np.array([[0.0, 5.0], [2.0, 5.0]]))},
-        "arm/right": {"state": Moments.of(np.array([[0.0, 7.0], [2.0, 7.0]]))},
-        "leg/left": {"state": Moments.of(np.array([[10.0, 1.0], [30.0, 1.0]]))},
+        "arm/left": {"state": ObservationMoments.of(np.array([[0.0, 5.0], [2.0, 5.0]]))},
+        "arm/right": {"state": ObservationMoments.of(np.array([[0.0, 7.0], [2.0, 7.0]]))},
+        "leg/left": {"state": ObservationMoments.of(np.array([[10.0, 1.0], [30.0, 1.0]]))},
     }
-    return Tokenizer(specs, TEXT, "disjoint", encoding, pooled_statistics(specs, moments))
+    return Tokenizer(specs, TEXT, scheme="disjoint", encoding=encoding, statistics=pooled_statistics(specs, moments))
 
 
 @given(st.text())
@@ -36,11 +36,11 @@ def test_any_text_round_trips(text):
     assert TEXT.decode(ids).removeprefix(" ") == text.removeprefix(" ")
 
 
-def test_missions_are_words():
+def test_each_word_of_a_mission_is_one_token():
     assert len(TEXT.encode("go to the red ball")) == 5
 
 
-def test_statistics_are_pooled_within_a_suite_so_that_its_tasks_stay_apart():
+def test_statistics_pooled_over_a_suite_keep_its_tasks_distinguishable():
     tokenizer = make()
     left, right = (
         tokenizer.tasks[name].encode({"state": np.array([[1.0, v]])})
@@ -50,12 +50,12 @@ def test_statistics_are_pooled_within_a_suite_so_that_its_tasks_stay_apart():
     assert right.tensors[0, 0].tolist() == pytest.approx([0.0, 1.0])
 
 
-def test_a_number_that_never_moves_is_not_blown_up():
+def test_a_constant_number_is_not_amplified():
     tokens = make().tasks["leg/left"].encode({"state": np.array([[20.0, 1.5]])})
     assert tokens.tensors[0, 0].tolist() == pytest.approx([0.0, 0.5])
 
 
-def test_a_saved_tokenizer_is_the_same_one(tmp_path):
+def test_a_saved_tokenizer_has_the_same_fingerprint(tmp_path):
     for encoding in ("paper", "compact"):
         tokenizer = make(encoding)
         tokenizer.save(tmp_path)
@@ -63,31 +63,38 @@ def test_a_saved_tokenizer_is_the_same_one(tmp_path):
     assert make("paper").fingerprint != make("compact").fingerprint
 
 
-def test_tokens_of_another_layout_are_refused():
+def test_another_layout_version_is_refused():
     tokenizer = make()
     data = tokenizer.to_dict()
     del data["layout"]  # which those of the first layout did not say
-    with pytest.raises(ValueError, match=r"laid out in another way \(1; "):
+    with pytest.raises(ValueError, match=r"token layout has version 1;"):
         Tokenizer.from_dict(data, tokenizer.text.model_bytes)
 
 
-def test_pooled_moments_are_those_of_all_samples():
+def test_pooled_moments_equal_those_of_all_samples():
     values = np.random.default_rng(0).normal(size=(30, 2))
-    pooled = Moments.pooled([Moments.of(values[:10]), Moments.of(values[10:])])
+    pooled = ObservationMoments.pooled([ObservationMoments.of(values[:10]), ObservationMoments.of(values[10:])])
     assert pooled.mean == pytest.approx(values.mean(0))
     assert pooled.variance == pytest.approx(values.var(0))
 
 
-def test_a_file_that_is_no_text_model_is_refused(tmp_path):
+def test_a_file_that_is_not_a_text_model_is_refused(tmp_path):
     (tmp_path / "x.model").write_text("no model")
     with pytest.raises(InputError, match=r"tokens\.text.*x\.model"):
         TextTokenizer.load(tmp_path / "x.model")
 
 
-def test_separators_of_their_own_tell_tasks_apart_and_cost_no_token(tmp_path):
+def test_task_separators_distinguish_tasks_without_extra_tokens(tmp_path):
     observation = {"state": np.zeros((1, 2))}
     shared, own = (
-        Tokenizer([spec("arm/left"), spec("arm/right")], TEXT, "disjoint", "paper", {}, separators=separators)
+        Tokenizer(
+            [spec("arm/left"), spec("arm/right")],
+            TEXT,
+            scheme="disjoint",
+            encoding="paper",
+            statistics={},
+            separators=separators,
+        )
         for separators in ("shared", "task")
     )
     assert (own.vocabulary.size, own.fingerprint != shared.fingerprint) == (shared.vocabulary.size + 2, True)

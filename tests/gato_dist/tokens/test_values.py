@@ -1,4 +1,4 @@
-"""Numbers to bins and back, against the paper's formulas worked out by hand."""
+"""Bins of numbers, compared with the paper's formulas computed by hand."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from gato_dist.tokens.values import decode_action, decode_continuous, encode_action, encode_continuous, mu_law
 
 
-def test_mu_law_matches_the_papers_formula_by_hand():
+def test_mu_law_matches_values_computed_by_hand():
     # F(1) = ln 101 / ln 25601 = 4.61512 / 10.15038; F(0.01) = ln 2 / ln 25601.
     assert mu_law([1.0, -1.0, 0.01, 0.0, 256.0]) == pytest.approx([0.454675, -0.454675, 0.068288, 0.0, 1.0], abs=1e-6)
 
 
-def test_continuous_golden_bins():
+def test_continuous_values_map_to_known_bins():
     # 0 opens bin 512; F(1)=.454675 → floor(1.454675·512)=744; 256 and beyond clip to the last bin.
     assert encode_continuous([0.0, 1.0, -1.0, 256.0, 1e9, -1e9]).tolist() == [512, 744, 279, 1023, 1023, 0]
 
@@ -27,7 +27,7 @@ def test_an_action_bin_decodes_to_its_centre():
     assert decode_action([512], low=0.0, high=4.0)[0] == pytest.approx(4 * 512.5 / 1024)
 
 
-def test_degenerate_bounds_keep_their_value():
+def test_equal_bounds_decode_to_their_value():
     assert encode_action([3.0], low=3.0, high=3.0).tolist() == [512]
     assert decode_action([512], low=3.0, high=3.0).tolist() == [3.0]
 
@@ -41,7 +41,7 @@ def test_actions_without_bounds_are_encoded_like_observations(bound):
     assert decode_action(encode_action([-5.0], 0.0, bound), 0.0, bound).tolist() == [0.0]
 
 
-def test_bounded_and_unbounded_elements_stand_side_by_side():
+def test_an_action_may_have_bounded_and_unbounded_elements():
     low, high = np.array([-1.0, -np.inf, 3.0]), np.array([1.0, np.inf, 3.0])
     bins = encode_action(np.array([[1.0, 1.0, 3.0]]), low, high)
     assert bins.tolist() == [[1023, 744, 512]]
@@ -49,7 +49,7 @@ def test_bounded_and_unbounded_elements_stand_side_by_side():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_refused(bad):
+def test_nan_and_infinity_are_refused(bad):
     for encode in (encode_continuous, encode_action):
         with pytest.raises(ValueError, match="finite"):
             encode([0.0, bad])
@@ -63,6 +63,6 @@ def test_actions_round_trip_to_half_a_bin(unit, low, span):
 
 
 @given(st.integers(0, 1023))
-def test_every_bin_is_a_fixed_point(index):
+def test_every_bin_decodes_to_a_value_of_the_same_bin(index):
     assert encode_continuous(decode_continuous(index)) == index
     assert encode_action(decode_action(index)) == index

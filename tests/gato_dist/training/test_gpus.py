@@ -9,7 +9,7 @@ import torch
 
 from gato_dist.config.training_sections import LearnerConfig
 from gato_dist.errors import InputError
-from learner.parallel import check_gpus, own_device
+from learner.parallel import check_gpus, worker_device
 
 CONFIG = "name: x\ntasks: [{name: babyai/go-to-red-ball-grey, num_envs: 2}]\n"
 
@@ -40,4 +40,4 @@ def test_more_workers_than_gpus_are_refused(monkeypatch):
 def test_a_worker_without_a_usable_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=r"learner\.gpu: torch .* can use no GPU here"):
-        own_device(gpu=True)
+        worker_device(gpu=True)

@@ -20,8 +20,8 @@ from gato_dist.config.run_config import parse_config
 from gato_dist.errors import InputError
 from gato_dist.sequence import Kind, Sequences
 from gato_dist.tokens.documents import DocumentTokenizer
-from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 from replay.corpora import parquet_files, text_files
 from replay.corpora.chunks import CorpusChunks
 from replay.corpora.corpus import open_corpus
@@ -140,7 +140,7 @@ def test_a_chunk_depends_only_on_its_number_and_epochs_differ(tmp_path):
     for number in (5, 0, 3):
         assert_same(again(number), in_order[number])
     assert len(np.unique(np.concatenate([chunk.item_id for chunk in in_order]))) == sum(map(len, in_order))
-    first, second = ([document.where for document in chunks.documents(number)] for number in (0, 1))
+    first, second = ([document.location for document in chunks.documents(number)] for number in (0, 1))
     assert sorted(first) == sorted(second)
     assert first != second
 
@@ -177,8 +177,8 @@ def test_a_file_that_is_one_document_is_read_in_pieces_that_end_between_words(tm
     corpus = open_corpus(CorpusConfig(name="c", kind="text", split="files", paths=f"{tmp_path}/*.txt"))
     pieces = [document for block in range(len(corpus.counts)) for document in corpus.read(block)]
     assert "".join(piece.texts[0] for piece in pieces) == text + "one piece"
-    assert [piece.begins for piece in pieces] == [True, *[False] * (len(pieces) - 2), True]
-    assert [piece.ends for piece in pieces] == [*[False] * (len(pieces) - 2), True, True]
+    assert [piece.starts_text for piece in pieces] == [True, *[False] * (len(pieces) - 2), True]
+    assert [piece.ends_text for piece in pieces] == [*[False] * (len(pieces) - 2), True, True]
     assert all(not piece.texts[0][0].isspace() or piece.texts[0][0] == " " for piece in pieces)
 
 

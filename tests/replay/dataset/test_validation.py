@@ -112,8 +112,8 @@ ONES = np.ones((9, 2), np.float32)
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"gripper": np.full(9, 4)}, "gripper, step 0: 4 is no integer in [0, 4)"),
-        ({"gripper": np.full(9, -1)}, "gripper, step 0: -1 is no integer in [0, 4)"),
+        ({"gripper": np.full(9, 4)}, "gripper, step 0: 4 is not an integer in [0, 4)"),
+        ({"gripper": np.full(9, -1)}, "gripper, step 0: -1 is not an integer in [0, 4)"),
         ({"pose": np.full((9, 3), np.inf)}, "pose, step 0: inf is not finite"),
         ({"actions": ONES * 1.1}, "actions, step 0: 1.1 lies outside [-1, 1]"),
         ({"actions": ONES - np.eye(9, 2, -3, np.float32) * 9}, "actions, step 3: -8 lies outside [-1, 1]"),
@@ -151,7 +151,7 @@ def test_discrete_actions_out_of_range_are_found_but_rounding_at_a_bound_is_allo
     )
     write_shard(tmp_path / "a", BUTTONS, {0: pressed})
     (fault,) = shard_faults(Shard(tmp_path / "a.json"))
-    assert fault.endswith("actions, step 2: 3 is no integer in [0, 3)")
+    assert fault.endswith("actions, step 2: 3 is not an integer in [0, 3)")
     write_shard(tmp_path / "b", ARM, {0: changed(actions=np.nextafter(ONES, 2, dtype=np.float32))})
     assert shard_faults(Shard(tmp_path / "b.json")) == []
 

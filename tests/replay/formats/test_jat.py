@@ -13,7 +13,7 @@ from replay.dataset.dataset import Dataset
 from replay.dataset.writing import write_dataset
 from replay.formats.jat_export import export_jat
 from replay.formats.jat_import import read_jat
-from tests.gato_dist.tokens.test_pictures import PICTURES
+from tests.gato_dist.tokens.test_image_files import IMAGES
 from tests.support.episodes import arm, buttons, episodes_of, toy_dataset
 from tests.support.foreign_datasets import foreign_jat, jat_images
 
@@ -81,9 +81,9 @@ def imported_pixels(tmp_path: Path, folder: Path) -> np.ndarray:
     return np.asarray(episodes_of(dataset, task)[0].observations["image"])
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_a_jat_image_of_any_mode_keeps_its_colour(name, tmp_path):
-    data, colour = PICTURES[name]
+    data, colour = IMAGES[name]
     jat_images(tmp_path / "set", [{"bytes": data, "path": None}] * 3)
     pixels = imported_pixels(tmp_path, tmp_path / "set")
     assert pixels.shape == (3, 32, 32, 3)
@@ -107,7 +107,7 @@ def test_four_channels_are_stacked_frames_only_in_jats_atari_tasks(tmp_path):
     ],
 )
 def test_an_unreadable_jat_image_is_named_by_row_and_step(cell, says, tmp_path):
-    jat_images(tmp_path / "set", [{"bytes": PICTURES["RGB"][0], "path": None}, cell])
+    jat_images(tmp_path / "set", [{"bytes": IMAGES["RGB"][0], "path": None}, cell])
     with pytest.raises(InputError, match=f"set: .*train.parquet, row 0: {says}"):
         imported_pixels(tmp_path, tmp_path / "set")
 

@@ -16,7 +16,7 @@ from replay.reverb.server import NEWEST, CheckpointSettings, ReplayServer
 from replay.reverb.writer import SequenceWriter
 from tests.support.replay_server import make_sequences, never
 
-SHAPE = SequenceShape(16, 0, 2, 3)
+SHAPE = SequenceShape(length=16, tensors=2, tensor_size=3)
 CONFIG = ReplayConfig(size=64, max_sequences_ahead=40, min_size=4)
 
 

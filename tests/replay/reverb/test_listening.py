@@ -74,7 +74,7 @@ def connect(namespace: str | None, address: str, port: int, seconds: float = 1.0
 
 
 def test_only_admitted_machines_reach_the_replay_server(other_machine):
-    server = start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig())
+    server = start_server({"a": SequenceShape(length=16, tensors=2, tensor_size=3)}, ReplayConfig())
     try:
         assert {connect(other_machine, address, server.port) for address in (HERE, HERE_6)} == {REFUSED}
         assert {connect(None, address, server.port) for address in OWN} == {"answered"}
@@ -111,7 +111,7 @@ import sys
 from gato_dist.config.process_sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
 from replay.reverb.starting import start_server
-server = start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig(), sys.argv[1:])
+server = start_server({"a": SequenceShape(length=16, tensors=2, tensor_size=3)}, ReplayConfig(), sys.argv[1:])
 print("port", server.port, flush=True)
 sys.stdin.read()
 """
@@ -119,12 +119,12 @@ RENDEZVOUS = """
 import os, sys
 import torch.distributed as dist
 from torch.multiprocessing import start_processes
-from learner.parallel import keep_off_network
+from learner.parallel import close_rendezvous_port
 
 def work(rank):
     os.environ.update(RANK=str(rank))
     dist.init_process_group("gloo")
-    keep_off_network()
+    close_rendezvous_port()
     dist.barrier()
     if rank == 0:
         print("port", os.environ["MASTER_PORT"], flush=True)
@@ -190,11 +190,11 @@ def test_a_filter_is_used_if_the_kernel_cannot_bind_to_a_device(monkeypatch):
 def test_without_kernel_support_a_server_starts_only_if_every_network_is_admitted(monkeypatch):
     monkeypatch.setattr(listening, "SO_ATTACH_FILTER", 9999)
     with pytest.raises(RuntimeError, match=r"replay: port \d+ cannot be kept off the network here \(.*replay\.allow="):
-        start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig(), [THERE])
+        start_server({"a": SequenceShape(length=16, tensors=2, tensor_size=3)}, ReplayConfig(), [THERE])
     monkeypatch.setattr(listening, "SO_BINDTODEVICE", 9999)
     with pytest.raises(RuntimeError, match=r"replay: port \d+ cannot be kept off the network here \(.*Linux 5\.7"):
-        start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig())
-    server = start_server({"a": SequenceShape(16, 0, 2, 3)}, ReplayConfig(), EVERY_NETWORK)
+        start_server({"a": SequenceShape(length=16, tensors=2, tensor_size=3)}, ReplayConfig())
+    server = start_server({"a": SequenceShape(length=16, tensors=2, tensor_size=3)}, ReplayConfig(), EVERY_NETWORK)
     assert connect(None, "127.0.0.1", server.port) == "answered"
     server.stop()
 

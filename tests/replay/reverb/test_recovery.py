@@ -25,7 +25,7 @@ from replay.reverb.writer import SequenceWriter
 from tests.support.paths import ROOT
 from tests.support.replay_server import make_sequences
 
-SHAPE = SequenceShape(16, 0, 2, 3)
+SHAPE = SequenceShape(length=16, tensors=2, tensor_size=3)
 SIZE = 100_000  # nothing is forgotten
 # A server that writes a checkpoint of a step whenever it reads the step's number.
 SERVER = f"""
@@ -37,7 +37,7 @@ from replay.reverb.server import CheckpointSettings, ReplayServer
 root, step = Path(sys.argv[1]), int(sys.argv[2])
 config = ReplayConfig(size={SIZE}, max_sequences_ahead={SIZE}, min_size=4, checkpoints=True)
 checkpoints = CheckpointSettings(root, 0, 2, "t", None if step < -1 else step)
-server = ReplayServer({{"a": SequenceShape(16, 0, 2, 3)}}, config, checkpoints=checkpoints)
+server = ReplayServer({{"a": SequenceShape(length=16, tensors=2, tensor_size=3)}}, config, checkpoints=checkpoints)
 print(server.port, flush=True)
 for line in sys.stdin:
     server.save(int(line))

@@ -20,7 +20,7 @@ from replay.reverb.writer import SequenceWriter
 from tests.support.replay_server import address, inserted, make_sequences, never
 from tests.support.sequence_stream import SequenceStream
 
-SHAPES = {"a/state": SequenceShape(16, 0, 2, 3), "b/image": SequenceShape(16, 4, 0, 0)}
+SHAPES = {"a/state": SequenceShape(length=16, tensors=2, tensor_size=3), "b/image": SequenceShape(length=16, patches=4)}
 CONFIG = ReplayConfig(size=64, max_sequences_ahead=20, min_size=4, samples_per_insert=2.0)
 
 
@@ -93,8 +93,8 @@ def test_sequences_are_read_as_they_were_written(server):
         with continuing_expert(server, table):
             read = SequenceStream(table_sequences(address(server), table, shape, block=4)).take(6)
         for index, item in enumerate(read.item_id):
-            written = sequences.row(int(item)) if item < 1000 else make_sequences(shape, 1, int(item)).row(0)
-            found = read.row(index)
+            written = sequences.item(int(item)) if item < 1000 else make_sequences(shape, 1, int(item)).item(0)
+            found = read.item(index)
             assert all(np.array_equal(written[name], found[name]) for name in written)
 
 

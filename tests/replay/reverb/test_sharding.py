@@ -16,7 +16,7 @@ from replay.reverb.writer import SequenceWriter
 from tests.support.replay_server import address, make_sequences, never
 from tests.support.sequence_stream import SequenceStream
 
-SHAPES = {"a/state": SequenceShape(16, 0, 2, 3), "b/image": SequenceShape(16, 4, 0, 0)}
+SHAPES = {"a/state": SequenceShape(length=16, tensors=2, tensor_size=3), "b/image": SequenceShape(length=16, patches=4)}
 
 
 @pytest.mark.parametrize(("tasks", "copies", "shards"), [(6, 1, 3), (2, 4, 3), (1, 5, 5), (3, 2, 4), (600, 16, 7)])

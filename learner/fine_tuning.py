@@ -1,4 +1,4 @@
-"""Weights of a checkpoint in a new run: fine-tuning (paper, section 5.2)."""
+"""Fine-tuning: a new run starts from the weights of a checkpoint (paper, section 5.2)."""
 
 from pathlib import Path
 
@@ -10,19 +10,29 @@ from gato_dist.errors import InputError
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner.checkpoint import build_model, read_contents
 
-# These may change: they hold no weights and decide how a model learns, not what it is.
-FREE = {"preset", "dropout", "stochastic_depth", "past_actions", "past_actions_drop"}
-TENSORS = "embedding.tensors."
-BY_TOKEN = {"embedding.tokens.weight", "head.weight"}
+# Keys that may differ: they affect training, but not the shapes or the meaning of weights.
+FREE_KEYS = {"preset", "dropout", "stochastic_depth", "past_actions", "past_actions_drop"}
+TENSOR_EMBEDDING = "embedding.tensors."
+PER_TOKEN_ID = {"embedding.tokens.weight", "head.weight"}
 
 
 def initial_weights(path: Path, config: RunConfig, tokenizer: Tokenizer) -> dict[str, Tensor]:
-    """The weights that a new run of `config` begins with.
+    """Returns the weights with which a new run starts.
 
-    Tasks may differ, and with them the width of compact tensors: the projection keeps the columns (and the grid
-    table the rows) that both have, and a task's own separator its row; what the checkpoint lacks is new. Raises
-    InputError, naming the key, where the vocabulary, the encoding or the model differs, and where the checkpoint is
-    not whole.
+    The tasks may differ from the checkpoint's, and with them the width of compact tensors. The tensor embedding keeps
+    the inputs that both widths have, and each known task keeps the embedding of its separator. Weights that the
+    checkpoint lacks are new.
+
+    Args:
+        path: a checkpoint's folder or a weights file.
+        config: of the new run.
+        tokenizer: of the new run.
+
+    Returns:
+        Tensors by name.
+
+    Raises:
+        InputError: if the checkpoint is damaged, or its vocabulary, encoding or model differs; names the key.
     """
     contents = read_contents(path)
     _check_tokens(path, contents.tokenizer, tokenizer)
@@ -31,22 +41,22 @@ def initial_weights(path: Path, config: RunConfig, tokenizer: Tokenizer) -> dict
     for name, new in weights.items():
         old = contents.weights.get(name)
         if old is None:
-            if not name.startswith(TENSORS):
+            if not name.startswith(TENSOR_EMBEDDING):
                 raise InputError(f"{path}: it has no {name}, which this model needs")
             continue
-        if name in BY_TOKEN:
-            kept, taken = _token_rows(contents.tokenizer, tokenizer)
-            new[kept] = old[taken]
+        if name in PER_TOKEN_ID:
+            new_ids, old_ids = _shared_token_ids(contents.tokenizer, tokenizer)
+            new[new_ids] = old[old_ids]
             continue
         shared = tuple(slice(min(sizes)) for sizes in zip(new.shape, old.shape, strict=True))
-        if new.shape != old.shape and not name.startswith(TENSORS):
+        if new.shape != old.shape and not name.startswith(TENSOR_EMBEDDING):
             raise InputError(f"{path}: its {name} is {list(old.shape)}, this model's {list(new.shape)}")
         new[shared] = old[shared]
     return weights
 
 
-def _token_rows(before: Tokenizer, now: Tokenizer) -> tuple[list[int], list[int]]:
-    """Rows of `now`'s vocabulary that `before` has too, and where they lie there."""
+def _shared_token_ids(before: Tokenizer, now: Tokenizer) -> tuple[list[int], list[int]]:
+    """Returns the token ids of `now` that `before` has as well, and the same tokens' ids in `before`."""
     shared = list(range(now.vocabulary.separator + 1))
     both = [task for task in now.tasks if task in before.tasks and now.separators == "task"]
     return (
@@ -69,7 +79,7 @@ def _check_tokens(path: Path, before: Tokenizer, now: Tokenizer) -> None:
 
 
 def _check_model(path: Path, before: ModelConfig, now: ModelConfig) -> None:
-    for key in sorted(set(ModelConfig.model_fields) - FREE):
+    for key in sorted(set(ModelConfig.model_fields) - FREE_KEYS):
         old, new = getattr(before, key), getattr(now, key)
         if old != new:
             raise InputError(f"model.{key}: {path} was trained with {old}, this configuration has {new}")

@@ -1,18 +1,18 @@
-"""Texts that go on: the cache changes nothing, only text can be chosen, and the separator ends it."""
+"""Text generation: the cache changes nothing, only text can be chosen, and a separator ends the text."""
 
 import numpy as np
 import pytest
 import torch
 
 from gato_dist.config.training_sections import ModelConfig
-from gato_dist.model.decode import Decoding
+from gato_dist.model.decode import DecodingOptions
 from gato_dist.model.gato import Gato
-from gato_dist.model.inputs import Inputs
-from gato_dist.model.write import write
+from gato_dist.model.generate import generate_text
+from gato_dist.model.inputs import ModelInputs
 from gato_dist.sequence import collate
 from gato_dist.tokens.documents import DocumentTokenizer, DocumentTokens, document_shape, pack_documents
-from gato_dist.tokens.layout import Vocabulary
 from gato_dist.tokens.text import TextTokenizer
+from gato_dist.tokens.vocabulary import Vocabulary
 
 TEXT = TextTokenizer.load()
 VOCABULARY = Vocabulary(TEXT.size, "disjoint")
@@ -35,25 +35,34 @@ def prompt() -> DocumentTokens:
 
 
 def go_on(gato: Gato, temperature: float = 0.0, max_tokens: int = 99, seed: int = 0) -> list[int]:
-    decoding = Decoding(ROOM, temperature)
-    return write(gato, prompt(), DOCUMENTS.places, TEXT.size, VOCABULARY.separator, decoding, max_tokens, seed)
+    decoding = DecodingOptions(ROOM, temperature)
+    return generate_text(
+        gato,
+        prompt(),
+        patch_positions=DOCUMENTS.patch_positions,
+        text_size=TEXT.size,
+        separator=VOCABULARY.separator,
+        options=decoding,
+        max_tokens=max_tokens,
+        seed=seed,
+    )
 
 
-def test_what_is_written_is_what_plain_passes_would_choose():
+def test_generated_text_equals_that_of_passes_without_a_cache():
     gato, tokens = model(), prompt()
     written = go_on(gato)
     assert len(written) == ROOM - len(tokens), "a full window ends a text"
     for token in written:
-        rows = pack_documents([tokens], document_shape(ROOM, 2), DOCUMENTS.places, 0)
+        sequences = pack_documents([tokens], document_shape(ROOM, 2), DOCUMENTS.patch_positions, 0)
         with torch.inference_mode():
-            hidden = gato(Inputs.of(collate([(0, rows)], 0)))[0, len(tokens) - 1]
+            hidden = gato(ModelInputs.from_batch(collate([(0, sequences)], 0)))[0, len(tokens) - 1]
             assert token == int(gato.logits(hidden, 0, TEXT.size).argmax())
         tokens.token, tokens.kind = np.append(tokens.token, token), np.append(tokens.kind, 1)
         tokens.local_position = np.append(tokens.local_position, 0)
         tokens.loss_mask = np.append(tokens.loss_mask, False)
 
 
-def test_a_separator_ends_the_text_and_no_action_is_ever_written():
+def test_a_separator_ends_the_text_and_actions_are_never_generated():
     gato = model()
     with torch.no_grad():
         gato.head.weight[TEXT.size : VOCABULARY.separator] *= 100
@@ -63,7 +72,7 @@ def test_a_separator_ends_the_text_and_no_action_is_ever_written():
     assert go_on(gato) == []
 
 
-def test_samples_follow_their_seed_and_their_limit():
+def test_sampling_depends_on_the_seed_and_stops_at_the_limit():
     gato = model()
     assert go_on(gato, 1.0, seed=1) == go_on(gato, 1.0, seed=1) != go_on(gato, 1.0, seed=2)
     assert go_on(gato, 1.0, max_tokens=3, seed=1) == go_on(gato, 1.0, seed=1)[:3]
@@ -71,4 +80,13 @@ def test_samples_follow_their_seed_and_their_limit():
 
 def test_a_prompt_that_fills_the_window_is_refused():
     with pytest.raises(ValueError, match="leave no room in a window of 5"):
-        write(model(), prompt(), DOCUMENTS.places, TEXT.size, VOCABULARY.separator, Decoding(5), 9, 0)
+        generate_text(
+            model(),
+            prompt(),
+            patch_positions=DOCUMENTS.patch_positions,
+            text_size=TEXT.size,
+            separator=VOCABULARY.separator,
+            options=DecodingOptions(5),
+            max_tokens=9,
+            seed=0,
+        )

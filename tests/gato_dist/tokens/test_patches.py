@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gato_dist.errors import InputError
-from gato_dist.tokens.images import fit_frames
+from gato_dist.tokens.patches import fit_frames
 
 
 def test_frames_are_padded_with_black_and_no_pixel_changes():

@@ -1,4 +1,4 @@
-"""Encoded pictures: the colour that every mode stands for, upright, or a word of why there is none."""
+"""Image files: every mode decodes to its colour, upright; images without defined colours are refused."""
 
 import io
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gato_dist.tokens.pictures import decode_image, decode_picture
+from gato_dist.tokens.image_files import decode_resized, decode_rgb
 
 COLOUR = (200, 100, 50)
 LUMA = (124, 124, 124)  # of COLOUR, as ITU-R 601 has it
@@ -26,7 +26,7 @@ def wide_grey(dtype: str = "<u2") -> Image.Image:
     return Image.fromarray(np.full((20, 24), 40000, dtype))
 
 
-PICTURES = {
+IMAGES = {
     "RGB": (encoded(plain()), COLOUR),
     "palette": (encoded(plain().quantize(8)), COLOUR),
     "palette of a GIF": (encoded(plain().quantize(8), "GIF"), COLOUR),
@@ -43,35 +43,35 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_the_colour_follows_the_mode(name):
-    data, colour = PICTURES[name]
-    picture = decode_picture(data)
-    assert (picture.shape, picture.dtype) == ((20, 24, 3), np.uint8)
+@pytest.mark.parametrize("name", IMAGES)
+def test_every_mode_decodes_to_its_colour(name):
+    data, colour = IMAGES[name]
+    image = decode_rgb(data)
+    assert (image.shape, image.dtype) == ((20, 24, 3), np.uint8)
     # A palette and JPEG round.
-    assert np.abs(picture.astype(int) - colour).max() <= 5
-    assert np.abs(decode_image(data, 16, 32).astype(int) - colour).max() <= 5
+    assert np.abs(image.astype(int) - colour).max() <= 5
+    assert np.abs(decode_resized(data, 16, 32).astype(int) - colour).max() <= 5
 
 
-def test_what_is_transparent_shows_a_white_page_whatever_colour_lies_under_it():
+def test_transparent_pixels_are_blended_with_white():
     half = plain("RGBA")
     half.putalpha(128)
-    assert np.abs(decode_picture(encoded(half))[0, 0].astype(int) - (227, 177, 152)).max() <= 1
+    assert np.abs(decode_rgb(encoded(half))[0, 0].astype(int) - (227, 177, 152)).max() <= 1
     clear = Image.new("LA", (24, 20), (9, 0))
-    assert (decode_picture(encoded(clear)) == 255).all()
+    assert (decode_rgb(encoded(clear)) == 255).all()
     palette = Image.new("P", (24, 20), 1)
     palette.putpalette([0, 0, 0, *COLOUR])
-    assert (decode_picture(encoded(palette, transparency=1)) == 255).all()
-    assert (decode_picture(encoded(palette, transparency=0))[0, 0] == COLOUR).all()
-    assert (decode_picture(encoded(plain(), transparency=COLOUR)) == 255).all()
+    assert (decode_rgb(encoded(palette, transparency=1)) == 255).all()
+    assert (decode_rgb(encoded(palette, transparency=0))[0, 0] == COLOUR).all()
+    assert (decode_rgb(encoded(plain(), transparency=COLOUR)) == 255).all()
 
 
-def test_exif_turns_a_picture_upright():
-    picture = plain()
-    picture.putpixel((23, 0), (0, 0, 255))
+def test_exif_orientation_is_applied():
+    image = plain()
+    image.putpixel((23, 0), (0, 0, 255))
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned clockwise by a quarter
-    upright = decode_picture(encoded(picture, exif=exif))
+    upright = decode_rgb(encoded(image, exif=exif))
     assert upright.shape == (24, 20, 3)
     assert upright[23, 19].tolist() == [0, 0, 255]
 
@@ -80,12 +80,12 @@ def test_exif_turns_a_picture_upright():
 def test_grey_of_unknown_range_is_refused(mode, says):
     data = encoded(Image.new(mode, (24, 20), 7), "TIFF")
     with pytest.raises(ValueError, match=says):
-        decode_picture(data)
+        decode_rgb(data)
     with pytest.raises(ValueError, match=says):
-        decode_image(data, 16, 16)
+        decode_resized(data, 16, 16)
 
 
-def test_damaged_data_are_a_value_error():
-    for data in (b"", b"no picture", encoded(plain())[:60]):
+def test_damaged_data_raise_a_value_error():
+    for data in (b"", b"no image", encoded(plain())[:60]):
         with pytest.raises(ValueError, match=r"\w"):
-            decode_picture(data)
+            decode_rgb(data)
