@@ -8,14 +8,14 @@ from gato_dist.config.sections import EvaluationConfig
 from gato_dist.episode import Observations
 from gato_dist.model.decode import ActionDecoder, Decoding
 from gato_dist.model.gato import Gato
-from gato_dist.ports import Info
+from gato_dist.ports import Info, Policy
 from gato_dist.seeds import task_seed
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.steps import StepTokens
 
 
-class GatoPolicy:
-    """The `Policy` port over an `ActionDecoder`. One version of the weights, for as long as it lives."""
+class GatoPolicy(Policy):
+    """Acts with an `ActionDecoder` and one version of the weights."""
 
     def __init__(
         self,

@@ -1,226 +1,167 @@
-"""A Gato actor's work: roll out the newest weights, have the expert label them, tokenize, pack, write.
+"""Relabelling: Gato acts, the expert labels Gato's observations with its own actions, and both go to replay.
 
-After DAgger (Ross et al. 2011, arXiv 1011.0686): what is learned are the expert's actions in the states that the policy
-gets itself into.
+After DAgger (Ross et al. 2011, arXiv 1011.0686): the learner sees the expert's actions in states that Gato itself
+reaches.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
 import numpy as np
 
-from actors.evaluate import Evaluator, load_state
-from actors.experts.registry import make_expert, policy_provenance
+from actors.experts.registry import policy_provenance
 from actors.labelled import LabelFailed, LabelledPolicy
 from actors.rollout import EpisodeRecorder, rollout
-from gato_dist.config.run_config import RunConfig
-from gato_dist.config.sections import TaskConfig
-from gato_dist.envs.registry import make_env
 from gato_dist.episode import Episode, Provenance, join_steps
-from gato_dist.model.gato import Gato
-from gato_dist.ports import Labeller, Policy, State, VectorEnv
-from gato_dist.scores.references import load_reference
-from gato_dist.scores.table import expert_score_fraction
-from gato_dist.seeds import BLOCK_SEQUENCES, expert_seeds, first_sequence
+from gato_dist.ports import Policy, VectorEnv
 from gato_dist.sequence import Sequences
-from gato_dist.sources import Source, expert_episodes
+from gato_dist.sources import Source
+from gato_dist.telemetry import GatoActorReport
 from gato_dist.tokens.layout import TaskTokenizer
 from gato_dist.tokens.packing import Packer
-from gato_dist.tokens.tokenizer import Tokenizer
 
-PATIENCE = 10  # rounds in which the expert raised errors, one after another
-FIGURES = (
-    "env_steps", "episodes", "led", "dropped", "imitated", "tokens", "return_sum", "beta",
-    "play_seconds", "encode_seconds", "write_seconds",
-)  # fmt: skip
+MAX_FAILED_ROUNDS = 10  # in a row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Round:
-    """One episode of every environment. beta: the chance that the expert acts in it, and not `policy`."""
+    """One episode of every environment.
+
+    Attributes:
+        policy: Gato with one version of the weights.
+        version: the weights version.
+        beta: the probability that the expert acts in an episode instead of Gato.
+    """
 
     policy: Policy
     version: int
     beta: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sink:
-    """Where episodes of one source go. write: of rows, or of None where a round made none. takes: which of Gato's
-    episodes are good enough to be imitated.
+    """Turns episodes of one source into sequences and writes them.
+
+    Attributes:
+        tokenizer: the task's tokenizer.
+        packer: packs encoded episodes into sequences.
+        write: writes sequences, or None if there are none; returns False if the run ends.
+        accepts: whether an episode of Gato is good enough to be imitated.
     """
 
+    tokenizer: TaskTokenizer
     packer: Packer
     write: Callable[[Sequences | None], bool]
-    takes: Callable[[Episode], bool]
+    accepts: Callable[[Episode], bool]
 
-    def put(self, tokenizer: TaskTokenizer, episodes: list[Episode], version: int) -> tuple[bool, int, float]:
-        """Whether it took them, or was told to stop; the tokens of the rows that were written; when they were ready."""
-        if not episodes:
-            return self.write(None), 0, time.monotonic()
-        steps = tokenizer.encode(*join_steps(episodes))
-        rows = self.packer.add_episodes(steps, [len(episode) for episode in episodes], version)
-        ready = time.monotonic()
-        return self.write(rows), rows.tokens if rows is not None else 0, ready
+    def put(self, episodes: list[Episode], version: int, counters: GatoActorReport) -> bool:
+        """Writes episodes in which `version` of the weights acted (−1: the expert).
+
+        Returns:
+            Whether to go on: False if the run ends.
+        """
+        began = time.monotonic()
+        sequences = self._pack(episodes, version) if episodes else None
+        packed = time.monotonic()
+        goes_on = self.write(sequences)
+        counters.tokens += sequences.tokens if sequences is not None else 0
+        counters.encode_seconds += packed - began
+        counters.write_seconds += time.monotonic() - packed
+        return goes_on
+
+    def _pack(self, episodes: list[Episode], version: int) -> Sequences | None:
+        steps = self.tokenizer.encode(*join_steps(episodes))
+        return self.packer.add_episodes(steps, [len(episode) for episode in episodes], version)
 
 
 def relabel(
     env: VectorEnv,
-    labeller: Labeller | None,
+    labeller: Policy | None,
     rounds: Iterator[Round],
-    tokenizer: TaskTokenizer,
-    sinks: dict[Source, Sink],
+    *,
+    sinks: Mapping[Source, Sink],
     random: np.random.Generator,
-) -> Iterator[dict[str, float]]:
-    """Plays round after round; yields its running figures after every step of its environments.
+    counters: GatoActorReport,
+) -> Iterator[None]:
+    """Plays round after round. Yields after every step of the environments and after every round.
 
-    An episode is played by one version of the weights, or by the expert: drawn for each. Without a labeller Gato plays
-    all. Episodes in which the expert lost its way, or that it ended with an error, are dropped and counted.
-    Ends with the rounds, or when a sink does. Figures: env_steps; episodes that Gato played, led: by the expert,
-    dropped, imitated: taken by the sink of Gato's own; return_sum of Gato's; tokens; beta and seconds.
+    An episode is played by Gato or by the expert, which is drawn for each episode. Episodes in which the expert was
+    lost or raised an error are dropped. Ends with the rounds, or if a sink stops.
+
+    Args:
+        env: the environments.
+        labeller: the expert that labels; None: Gato plays all episodes and nothing is labelled.
+        rounds: the policies to play.
+        sinks: where episodes of each source go.
+        random: draws who acts.
+        counters: updated before every yield.
+
+    Raises:
+        LabelFailed: if the expert raised errors in `MAX_FAILED_ROUNDS` rounds in a row.
     """
-    metrics, failed = dict.fromkeys(FIGURES, 0.0), 0
-    for each in rounds:
-        led = random.random(len(env.seeds)) < (each.beta if labeller is not None else 0.0)
-        policy = LabelledPolicy(each.policy, labeller, led) if labeller is not None else each.policy
-        metrics["beta"] = each.beta
-        played = _Played(env, policy_provenance(env.spec.name, each.policy, each.version))
+    failed = 0
+    for round_ in rounds:
+        counters.beta = round_.beta
+        expert_acts = random.random(len(env.seeds)) < (round_.beta if labeller is not None else 0.0)
+        policy = LabelledPolicy(round_.policy, labeller, expert_acts) if labeller is not None else round_.policy
+        played = _PlayedRound(env, policy_provenance(env.spec.name, round_.policy, round_.version))
         try:
-            yield from played.play(policy, metrics)
+            yield from played.play(policy, counters)
             failed = 0
         except LabelFailed:
             failed += 1
-            if failed == PATIENCE:
+            if failed == MAX_FAILED_ROUNDS:
                 raise
-        own, shown = played.kept(~led), played.kept(led)
-        metrics["episodes"] += len(own)
-        metrics["led"] += len(shown)
-        metrics["dropped"] += len(env.seeds) - len(own) - len(shown)
-        metrics["return_sum"] += sum(episode.episode_return for episode in own)
-        if not _deliver(own, shown, each.version, tokenizer, sinks, metrics):
+        by_gato, by_expert = played.kept(~expert_acts), played.kept(expert_acts)
+        counters.episodes += len(by_gato)
+        counters.expert_episodes += len(by_expert)
+        counters.dropped += len(env.seeds) - len(by_gato) - len(by_expert)
+        counters.return_sum += sum(episode.episode_return for episode in by_gato)
+        if not _deliver(by_gato, by_expert, round_.version, sinks=sinks, counters=counters):
             return
-        yield metrics
+        yield
 
 
 def _deliver(
-    own: list[Episode],
-    shown: list[Episode],
+    by_gato: list[Episode],
+    by_expert: list[Episode],
     version: int,
-    tokenizer: TaskTokenizer,
-    sinks: dict[Source, Sink],
-    metrics: dict[str, float],
+    *,
+    sinks: Mapping[Source, Sink],
+    counters: GatoActorReport,
 ) -> bool:
-    """Puts Gato's own episodes and the expert's where they belong; whether there is more to do."""
-    work = []
-    if Source.RELABELLED in sinks:
-        work += [(Source.RELABELLED, shown, -1), (Source.RELABELLED, own, version)]
-    if Source.SELF in sinks:
-        good = [replace(each, targets=each.actions) for each in own if sinks[Source.SELF].takes(each)]
-        metrics["imitated"] += len(good)
-        work.append((Source.SELF, good, version))
-    for source, episodes, acted in work:
-        began = time.monotonic()
-        goes_on, tokens, ready = sinks[source].put(tokenizer, episodes, acted)
-        metrics["tokens"] += tokens
-        metrics["encode_seconds"] += ready - began
-        metrics["write_seconds"] += time.monotonic() - ready
-        if not goes_on:
-            return False
+    """Writes a round's episodes to their sinks; returns whether to go on."""
+    if (sink := sinks.get(Source.RELABELLED)) is not None and not (
+        sink.put(by_expert, -1, counters) and sink.put(by_gato, version, counters)
+    ):
+        return False
+    if (sink := sinks.get(Source.SELF)) is not None:
+        good = [replace(episode, targets=episode.actions) for episode in by_gato if sink.accepts(episode)]
+        counters.imitated += len(good)
+        return sink.put(good, version, counters)
     return True
 
 
-class _Played:
-    """The first episode of each environment from now on, and which of them lost their expert."""
+class _PlayedRound:
+    """The episodes of one round, and the environments in which the expert was lost."""
 
-    def __init__(self, env: VectorEnv, source: Provenance) -> None:
-        self._env, self._recorder = env, EpisodeRecorder(env, source)
+    def __init__(self, env: VectorEnv, provenance: Provenance) -> None:
+        self._env, self._recorder = env, EpisodeRecorder(env, provenance)
         self._episodes: list[Episode] = []
         self._lost = np.zeros(len(env.seeds), bool)
 
-    def play(self, policy: Policy, metrics: dict[str, float]) -> Iterator[dict[str, float]]:
+    def play(self, policy: Policy, counters: GatoActorReport) -> Iterator[None]:
         mark = time.monotonic()
         for step in rollout(self._env, policy, once=True):
-            self._lost |= step.active & getattr(policy, "lost", False)
+            self._lost |= step.active & policy.lost()
             self._episodes += self._recorder.add(step)
-            metrics["env_steps"] += float(step.active.sum())
-            metrics["play_seconds"] += time.monotonic() - mark
-            yield metrics
+            counters.env_steps += int(step.active.sum())
+            counters.play_seconds += time.monotonic() - mark
+            yield
             mark = time.monotonic()
 
-    def kept(self, where: np.ndarray) -> list[Episode]:
-        """Whole episodes of the environments `where` is true, whose expert always knew what to say."""
-        seeds = {seed for seed, wanted in zip(self._env.seeds, where & ~self._lost, strict=True) if wanted}
+    def kept(self, chosen: np.ndarray) -> list[Episode]:
+        """Returns the finished episodes of the chosen environments (bool [N]) whose expert was never lost."""
+        seeds = {seed for seed, wanted in zip(self._env.seeds, chosen & ~self._lost, strict=True) if wanted}
         return [episode for episode in self._episodes if episode.provenance.seed in seeds]
-
-
-class Rollouts:
-    """The environments of a Gato actor, the expert in them, and Gato itself.
-
-    labels: whether there is an expert to label. Worlds are those of an expert's seed block.
-    """
-
-    def __init__(self, config: RunConfig, index: int, tokenizer: Tokenizer, block: int, labels: bool) -> None:
-        task = config.tasks[index]
-        self._config, self._task = config, task.name
-        self._seeds = expert_seeds(config.seed, block, config.relabel.num_envs or task.num_envs)
-        self.env, self.labeller = _worlds(task, self._seeds, config.actors.threads, labels)
-        self.random = np.random.default_rng([config.seed, block])
-        self.version, self._rounds = -1, 0
-        self._evaluator = Evaluator(config, tokenizer)
-        self._model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
-
-    def load(self, version: int, state: State) -> None:
-        load_state(self._model, state)
-        self.version = version
-
-    def round(self, progress: float) -> Round:
-        """Gato acts as the run evaluates it, with other random numbers in every round."""
-        draws = [(seed + self._rounds * len(self._seeds)) % 2**31 for seed in self._seeds]
-        self._rounds += 1
-        policy = self._evaluator.policy(self._model, self._task, draws, self.version)
-        return Round(policy, self.version, expert_episodes(self._config.relabel, progress))
-
-
-def _worlds(task: TaskConfig, seeds: list[int], threads: int, labels: bool) -> tuple[VectorEnv, Labeller | None]:
-    if not labels:
-        return make_env(task.name, seeds, threads, task.relabel_steps), None
-    made = make_expert(task.name, seeds, threads, task.expert, task.expert_options, task.relabel_steps)
-    return made.env, cast(Labeller, made.policy)
-
-
-@contextmanager
-def open_sinks(
-    config: RunConfig,
-    task: TaskConfig,
-    tokenizer: TaskTokenizer,
-    sources: list[Source],
-    block: int,
-    should_stop: Callable[[], bool],
-    make_writer: Callable[[str, Callable[[], bool]], Any],
-) -> Iterator[dict[Source, Sink]]:
-    """A packer and a writer for each source; no row is led by a prompt, which would be no demonstration."""
-    with ExitStack() as stack:
-        sinks = {}
-        for number, source in enumerate(sources):
-            items = first_sequence(block) + number * (BLOCK_SEQUENCES // 2)
-            packer = Packer(
-                tokenizer, config.tokens.length, task.window_steps, block + number, items, task.keep_repeats
-            )
-            writer = stack.enter_context(make_writer(source, should_stop))
-            least = config.relabel.self_return if source is Source.SELF else None
-            sinks[source] = Sink(packer, writer.write, imitable(task.name, least))
-        yield sinks
-
-
-def imitable(task: str, least: float | None) -> Callable[[Episode], bool]:
-    """Whether an episode's expert-score fraction is `least` or more; never where either is not given."""
-    reference = load_reference(task)
-
-    def takes(episode: Episode) -> bool:
-        score = expert_score_fraction(episode.episode_return, reference.random.mean, reference.expert.mean)
-        return least is not None and score is not None and score >= least
-
-    return takes

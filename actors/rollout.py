@@ -45,7 +45,7 @@ def rollout(env: VectorEnv, policy: Policy, once: bool = False) -> Iterator[Tran
         actions = policy.act(now.observations, now.info, active)
         after = env.step(actions)
         done = after.done & active
-        targets = getattr(policy, "targets", actions)
+        targets = policy.targets(actions)
         yield Transition(
             now.observations, actions, targets, after.rewards, after.terminated, after.truncated, after.success, active
         )

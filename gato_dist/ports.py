@@ -1,12 +1,17 @@
-"""What the parts of the system ask of one another. Infrastructure implements these; `run.py` hands it in."""
+"""The interfaces between the parts of the system. Each part gets implementations handed in, and imports only these."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 
 from gato_dist.episode import Observations
+from gato_dist.sequence import Sequences
 from gato_dist.specs import TaskSpec
+from gato_dist.telemetry import LearnerReport
 
 Info = dict[str, np.ndarray]
 State = dict[str, np.ndarray]  # a model's weights by name
@@ -14,10 +19,15 @@ State = dict[str, np.ndarray]  # a model's weights by name
 
 @dataclass
 class TimeStep:
-    """What N environments return at once: observations [N, ...], rewards float32 [N], flags bool [N].
+    """What N environments return at once.
 
-    success: bool [N], None if no environment told of it in this step. info: what the environment says beside, arrays
-    [N, ...].
+    Attributes:
+        observations: the parts of the observation by name, each [N, ...].
+        rewards: float32 [N].
+        terminated: bool [N].
+        truncated: bool [N].
+        success: bool [N]; None if no environment reported success or failure in this step.
+        info: further values of the environments, each [N, ...].
     """
 
     observations: Observations
@@ -29,80 +39,142 @@ class TimeStep:
 
     @property
     def done(self) -> np.ndarray:
+        """Whether each episode ended: bool [N]."""
         return self.terminated | self.truncated
 
 
 class VectorEnv(Protocol):
-    """N environments of one task, stepped together; environment i draws its worlds from `seeds[i]`.
+    """N environments of one task, stepped together.
 
-    After a step with `done`, the next step of that environment ignores its action and returns the first
-    observation of the next episode, with `done` false: it is no step of any episode.
+    After a step with `done`, the next step of that environment ignores its action and returns the first observation
+    of the next episode, with `done` false. That step belongs to no episode.
+
+    Attributes:
+        spec: the task's observations and actions.
+        seeds: one seed per environment; it decides the environment's levels.
     """
 
     spec: TaskSpec
     seeds: list[int]
 
     def reset(self) -> TimeStep:
-        """A new episode in every environment; its first begins with the first world of its seed."""
+        """Begins a new episode in every environment. The first reset begins with the first level of each seed."""
         ...
 
     def step(self, actions: np.ndarray) -> TimeStep:
-        """actions: [N, *action shape]."""
+        """Steps every environment.
+
+        Args:
+            actions: [N, *action shape].
+        """
         ...
 
     def close(self) -> None: ...
 
 
-class Policy(Protocol):
-    """Acts in N environments at once."""
+class Policy(ABC):
+    """Acts in N environments at once. The methods that are not abstract have defaults that suit most policies."""
 
+    @abstractmethod
     def reset(self, env_ids: np.ndarray) -> None:
-        """These environments begin a new episode with the next `act`."""
-        ...
+        """Announces that these environments begin a new episode with the next `act`.
 
+        Args:
+            env_ids: indices of environments, int [M].
+        """
+
+    @abstractmethod
     def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """Actions [N, *action shape] for observations [N, ...]; rows where `active` is false may hold anything."""
-        ...
+        """Returns actions [N, *action shape].
 
+        Args:
+            observations: the parts of the observation by name, each [N, ...].
+            info: further values of the environments, each [N, ...].
+            active: bool [N]. The actions of other environments are ignored.
+        """
+
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """JSON types: `name`, `kind` and whatever else decides its behaviour; their hash is its provenance."""
-        ...
+        """Returns `name`, `kind` and everything else that decides the behaviour, as JSON types.
 
-
-@runtime_checkable
-class Labeller(Protocol):
-    """A policy that also says what it would have done on someone else's rollout.
-
-    One that follows its environments by the actions done there has a method `played(actions)` as well, and is told.
-    One that may find nothing to do has `lost`, bool [N]: where it has not known what to say since the last reset.
-    """
+        The hash of the description is part of an episode's provenance.
+        """
 
     def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
-        """Actions [N, *action shape] for observations [N, ...]; none of them is taken.
+        """Returns the actions that this policy would take while another policy acts: [N, *action shape].
 
-        Rows where `active` is false may hold anything.
+        `ExpertKind.labels` says which experts can label.
+
+        Args:
+            observations: the parts of the observation by name, each [N, ...].
+            active: bool [N]. The labels of other environments are ignored.
+
+        Raises:
+            NotImplementedError: if the policy cannot label.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot label another policy's observations")
+
+    def played(self, actions: np.ndarray) -> None:  # noqa: B027 (optional)
+        """Announces the actions [N, *action shape] that were taken, if another policy decided them.
+
+        Policies that follow their environments by actions override this.
+        """
+
+    def lost(self) -> np.ndarray | bool:
+        """Returns in which environments the policy has not known what to do since the last reset.
+
+        Returns:
+            bool [N], or False if the policy always knows.
+        """
+        return False
+
+    def targets(self, actions: np.ndarray) -> np.ndarray:
+        """Returns the actions to learn from, given the actions that the last `act` returned.
+
+        Returns:
+            [N, *action shape]; `actions` itself unless the policy was disturbed or labelled.
+        """
+        return actions
+
+
+class ReplayWriter(Protocol):
+    """Writes sequences to one replay table."""
+
+    def write(self, rows: Sequences | None) -> bool:
+        """Writes sequences, and waits until the table has room.
+
+        Args:
+            rows: the sequences; None if there are none at the moment.
+
+        Returns:
+            False if the run ends meanwhile.
         """
         ...
 
 
+# Opens the table of a task or of a source, given its name and whether to stop waiting for room.
+OpenReplayWriter = Callable[[str, Callable[[], bool]], AbstractContextManager[ReplayWriter]]
+
+
 class LearnerHost(Protocol):
-    """Where a learner worker publishes and asks: the rest of the system, as the learner sees it."""
+    """The rest of the system as a learner worker sees it. No method may block."""
 
     def publish(self, version: int, step: int, weights: State) -> None:
-        """A new version of the weights, for actors; must not block. The arrays are the host's from here on."""
+        """Offers new weights to actors. The arrays belong to the host from then on."""
         ...
 
-    def report(self, metrics: dict[str, float]) -> None:
-        """Figures of the newest steps; must not block."""
+    def report(self, report: LearnerReport) -> None:
+        """Reports the learner's progress."""
         ...
 
     def saving(self, step: int) -> None:
-        """A checkpoint of this step is being written: what belongs to it is to be saved now; must not block."""
+        """Announces that a checkpoint of this step is being written, so that replay is saved with it."""
+        ...
 
     def note(self, message: str) -> None:
-        """One line of news for whoever watches; must not block."""
+        """Shows a line to the user."""
         ...
 
     def should_stop(self) -> bool:
-        """Whether the run was asked to end: the learner then writes a checkpoint and returns."""
+        """Returns whether the run was asked to end. The learner then writes a checkpoint and returns."""
         ...

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from gato_dist.telemetry import RecentTraining
+
 MOST_UNREAD = 64  # parts of batches
 
 
@@ -32,23 +34,25 @@ class Meter:
         if len(self._unread) >= MOST_UNREAD:
             self._read()
 
-    def report(self) -> dict[str, float]:
-        """Figures since the last report, which begin anew. Empty before the first batch."""
+    def report(self) -> RecentTraining | None:
+        """Returns what happened since the last report; None if no step was made."""
         if not self._steps:
-            return {}
+            return None
         self._read()
         seconds = max(time.monotonic() - self._since, 1e-9)
-        metrics = {
-            "loss": float(self._loss.sum() / self._targets.sum()),
-            "tokens_per_second": self._tokens / seconds,
-            "steps_per_second": self._steps / seconds,
-            "wait_seconds": self._waited,
-        }
-        for index, task in enumerate(self._tasks):
-            if self._targets[index]:
-                metrics[f"loss/{task}"] = float(self._loss[index] / self._targets[index])
+        recent = RecentTraining(
+            loss=float(self._loss.sum() / self._targets.sum()),
+            task_losses={
+                task: float(self._loss[index] / self._targets[index])
+                for index, task in enumerate(self._tasks)
+                if self._targets[index]
+            },
+            tokens_per_second=self._tokens / seconds,
+            steps_per_second=self._steps / seconds,
+            wait_seconds=self._waited,
+        )
         self._reset()
-        return metrics
+        return recent
 
     def _read(self) -> None:
         count = len(self._tasks)

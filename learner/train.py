@@ -15,6 +15,7 @@ from gato_dist.model.gato import Gato
 from gato_dist.model.inputs import bucket, exact
 from gato_dist.ports import LearnerHost, State
 from gato_dist.sequence import Batch, DataPosition
+from gato_dist.telemetry import LearnerReport
 from gato_dist.tokens.tokenizer import Tokenizer
 from learner import parallel
 from learner.checkpoint import Counters, Snapshot, build_model, load_weights, restore
@@ -268,15 +269,22 @@ class _Periodic:
     def report(self) -> None:
         self._reported = time.monotonic()
         learner = self._learner
-        counters = {name: float(value) for name, value in vars(learner.counters).items()}
-        rate = learning_rate(self._config.learner, learner.counters.step, learner.progress)
         if parallel.is_first():
+            counters = learner.counters
             damaged = zip(self._config.weights, learner.damaged, strict=False)
-            counters |= {f"damaged/{name}": count for name, count in damaged if count}
-            metrics = (
-                counters | learner.meter.report() | {"learning_rate": rate, "progress": min(learner.progress, 1.0)}
+            report = LearnerReport(
+                step=counters.step,
+                tokens=counters.tokens,
+                seconds=counters.seconds,
+                weights_version=counters.weights_version,
+                skipped=counters.skipped,
+                progress=min(learner.progress, 1.0),
+                learning_rate=learning_rate(self._config.learner, counters.step, learner.progress),
+                publish_seconds=self._publish_seconds,
+                damaged={name: int(count) for name, count in damaged if count},
+                recent=learner.meter.report(),
             )
-            self._host.report(metrics | {"publish_seconds": self._publish_seconds})
+            self._host.report(report)
 
     def publish(self) -> None:
         self._published = time.monotonic()

@@ -9,13 +9,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, pairwise
+from typing import Protocol
 
 import numpy as np
 
 from gato_dist.sequence import Batch, DataPosition, Sequences, collate
 from replay.reverb.sampler import join_sequences, slice_sequences
 
-Chunks = Callable[[int], Sequences]
+
+class Chunks(Protocol):
+    """A source's data in chunks that are numbered from 0, without end.
+
+    Attributes:
+        damaged: documents that were skipped so far.
+    """
+
+    @property
+    def damaged(self) -> int: ...
+
+    def __call__(self, number: int, /) -> Sequences: ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class LaneStream:
     @property
     def damaged(self) -> int:
         """Documents that were skipped since this was made; episodes never are."""
-        return getattr(self._chunks, "damaged", 0)
+        return self._chunks.damaged
 
 
 class LaneBatches:

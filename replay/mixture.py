@@ -117,7 +117,7 @@ class MixtureBatches:
                 rows = self._rows[index].take(wanted)
                 counts[np.flatnonzero((self._tasks == stream.task) & self._expert)[0]] += wanted - len(rows)
             if rows is not None:
-                self._usage.drew(stream.task, stream.source, rows, version)
+                self._usage.count(stream.task, stream.source, rows, version)
                 yield stream.task, rows
 
     def _wait(self, index: int, wanted: int, until: float) -> Sequences | None:

@@ -1,7 +1,8 @@
-"""What a learner's batches were made of: rows by task and source, how old they were and how often they were drawn."""
+"""What a learner worker's batches were made of: counts by task and source, the age of sequences, and their reuse."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -12,52 +13,90 @@ BINS = 14
 
 
 def bins_of(values: np.ndarray) -> np.ndarray:
-    """The bin of each whole number ≥ 0: 0, 1, 2–3, 4–7 … and, as the last of `BINS`, all from 4096 on: int64."""
+    """Returns the histogram bin of each value.
+
+    Args:
+        values: integers ≥ 0 of any shape; negative ones count as 0.
+
+    Returns:
+        int64 of the same shape. Bins hold 0, 1, 2–3, 4–7 …; the last of the `BINS` bins holds all values from 4096 on.
+    """
     return np.minimum(np.ceil(np.log2(np.maximum(values, 0) + 1.0)).astype(np.int64), BINS - 1)
 
 
 def bin_name(index: int) -> str:
-    """The numbers that fall into a bin."""
+    """Returns the range of values in a bin, such as `4–7`."""
     low, high = (1 << index) >> 1, (1 << index) - 1
     return f"{low}+" if index == BINS - 1 else str(low) if low >= high else f"{low}–{high}"
 
 
+class CountsDamage(Protocol):
+    """A reader that skips damaged documents, and counts them."""
+
+    @property
+    def damaged(self) -> int: ...
+
+
 class Usage:
-    """names: of the mixture's tasks. Counts since it was made, of this worker alone."""
+    """Counts what one learner worker learned from, since the worker started."""
 
     def __init__(self, names: Sequence[str]) -> None:
+        """Begins at zero.
+
+        Args:
+            names: the tasks and corpora of the mixture, in the order of task indices.
+        """
         self._names = names
-        self._rows: Counter[tuple[int, Source]] = Counter()
+        self._sequences: Counter[tuple[int, Source]] = Counter()
         self._lag = np.zeros(BINS, np.int64)
         self._reuse: list[np.ndarray] = []
-        self._skipping: dict[str, Callable[[], int]] = {}
+        self._readers: dict[str, CountsDamage] = {}
 
-    def drew(self, task: int, source: Source, rows: Sequences, version: int) -> None:
-        """Rows that go into a batch while `version` is the newest of the weights."""
-        self._rows[task, source] += len(rows)
-        acted = rows.weights_version[:, 1]
+    def count(self, task: int, source: Source, sequences: Sequences, version: int) -> None:
+        """Counts sequences that go into a batch.
+
+        Args:
+            task: the index of their task.
+            source: where they come from.
+            sequences: the sequences.
+            version: the newest weights version.
+        """
+        self._sequences[task, source] += len(sequences)
+        acted = sequences.weights_version[:, 1]
         self._lag += np.bincount(bins_of(version - acted[acted >= 0]), minlength=BINS)
 
-    def reader(self) -> Callable[[np.ndarray], None]:
-        """For one reader of a table, on whatever thread: takes how often each row was drawn so far, this time too."""
+    def count_reuse(self) -> Callable[[np.ndarray], None]:
+        """Returns a function that counts how often sequences were drawn.
+
+        Each reader of a replay table needs a function of its own, since readers run in threads. Its argument is how
+        often each sequence was drawn so far, including this time.
+        """
         counts = np.zeros(BINS, np.int64)
         self._reuse.append(counts)
 
-        def read(times: np.ndarray) -> None:
+        def count(times: np.ndarray) -> None:
             counts[:] += np.bincount(bins_of(np.asarray(times).ravel()), minlength=BINS)
 
-        return read
+        return count
 
-    def skips(self, task: int, damaged: Callable[[], int]) -> None:
-        """damaged: counts the documents of this corpus that were skipped."""
-        self._skipping[self._names[task]] = damaged
+    def count_damaged(self, task: int, reader: CountsDamage) -> None:
+        """Includes the damaged documents of a reader in the counts.
 
-    def metrics(self) -> dict[str, float]:
-        """Counters: rows/SOURCE/TASK; lag/BIN, in weights versions, of rows in which Gato acted; reuse/BIN;
-
-        damaged/CORPUS: documents that were skipped.
+        Args:
+            task: the index of the reader's task or corpus.
+            reader: counts its damaged documents.
         """
-        found = {f"rows/{source}/{self._names[task]}": float(n) for (task, source), n in self._rows.items()}
-        for name, counts in (("lag", self._lag), ("reuse", sum(self._reuse, np.zeros(BINS, np.int64)))):
-            found |= {f"{name}/{index}": float(count) for index, count in enumerate(counts) if count}
-        return found | {f"damaged/{name}": float(count) for name, read in self._skipping.items() if (count := read())}
+        self._readers[self._names[task]] = reader
+
+    def counts(self) -> dict[str, int]:
+        """Returns all counters, under the names that usage.json gives them.
+
+        Returns:
+            rows/SOURCE/TASK: sequences; lag/BIN: sequences in which Gato acted, by their age in weights versions;
+            reuse/BIN: sequences by how often they were drawn; damaged/CORPUS: skipped documents. Counters of lag,
+            reuse and damage that are 0 are left out.
+        """
+        found = {f"rows/{source}/{self._names[task]}": count for (task, source), count in self._sequences.items()}
+        for name, bins in (("lag", self._lag), ("reuse", sum(self._reuse, np.zeros(BINS, np.int64)))):
+            found |= {f"{name}/{index}": int(count) for index, count in enumerate(bins) if count}
+        return found | {f"damaged/{name}": count for name, reader in self._readers.items() if (count := reader.damaged)}

@@ -8,7 +8,7 @@ from gato_dist.episode import Observations
 from gato_dist.ports import Info, Policy
 
 
-class StateExpert:
+class StateExpert(Policy):
     """Hands `expert` the parts of the state that the environment keeps in its info, in place of the frame.
 
     parts: the names that its observations have. What is recorded, and learned from, is the frame.

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from gato_dist.episode import Observations
-from gato_dist.ports import Info
+from gato_dist.ports import Info, Policy
 from gato_dist.specs import ActionSpec, Modality
 from gato_dist.tokens.values import UNBOUNDED
 
 
-class RandomPolicy:
+class RandomPolicy(Policy):
     """What gymnasium's spaces sample of the task's actions, one generator per environment.
 
     Uniform between two bounds; the exponential distribution from a single bound on, and the normal one without any.

@@ -8,12 +8,12 @@ import numpy as np
 
 from gato_dist.episode import Observations
 from gato_dist.errors import InputError
-from gato_dist.ports import Info
+from gato_dist.ports import Info, Policy
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.utils.import_object import find
 
 
-class CallableExpert:
+class CallableExpert(Policy):
     """policy: `module:name`, found from where the command runs.
 
     A function is called with the observations, arrays [N, ...] by name, and returns actions [N, *action shape]. A class

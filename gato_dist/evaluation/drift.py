@@ -13,7 +13,6 @@ from gato_dist.config.sections import TaskConfig
 from gato_dist.episode import Episode
 from gato_dist.evaluation.teacher_forcing import TOLERANCE
 from gato_dist.model.gato import Gato
-from gato_dist.ports import Labeller
 from gato_dist.seeds import evaluation_seeds
 from gato_dist.specs import ActionSpec, Modality, TaskSpec
 from gato_dist.tokens.values import BINS, encode_action
@@ -48,8 +47,6 @@ def labelled_episodes(evaluator: Evaluator, model: Gato, task: TaskConfig, count
     for seed in evaluation_seeds(count):
         made = make_expert(task.name, [seed], 1, task.expert, task.expert_options)
         try:
-            if not isinstance(made.policy, Labeller):
-                return []
             actor = evaluator.policy(model, task.name, [seed], version)
             policy, source = LabelledPolicy(actor, made.policy), policy_provenance(task.name, actor, version)
             played += episodes(made.env, policy, source, once=True)

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gato_dist.errors import DAMAGED, InputError, brief
+from gato_dist.telemetry import LearnerReport
 from gato_dist.utils.files import replace_text
 from gato_dist.utils.typed_json import read_as, to_json
 
@@ -53,15 +54,15 @@ class CostMeter:
     def __init__(self, path: Path) -> None:
         self._path, self._before = path, Cost.load(path) or Cost()
 
-    def write(self, seconds: float, env_steps: float, learner: dict[str, float], kwh: float | None) -> None:
-        """seconds, env_steps, kwh: of this start; learner: its newest figures, which count from the run's beginning."""
+    def write(self, seconds: float, env_steps: float, learner: LearnerReport | None, kwh: float | None) -> None:
+        """seconds, env_steps, kwh: of this start; learner: its newest report, which counts from the run's beginning."""
         before = self._before
         known = 0.0 if not before.starts else before.kwh
         Cost(
             before.starts + 1,
             before.env_steps + int(env_steps),
-            int(learner.get("tokens", before.tokens)),
-            learner.get("seconds", before.training_seconds),
+            learner.tokens if learner else before.tokens,
+            learner.seconds if learner else before.training_seconds,
             before.seconds + seconds,
             None if kwh is None or known is None else known + kwh,
             hardware(),

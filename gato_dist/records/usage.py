@@ -1,25 +1,33 @@
-"""What a run's sequences were and what its Gato actors did: usage.json in its folder, and TensorBoard."""
+"""What a run learned from and what its Gato actors did: usage.json in the run folder, and TensorBoard."""
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gato_dist.errors import InputError
 from gato_dist.sources import Source
+from gato_dist.telemetry import GatoActorReport, MixtureReport
 from gato_dist.utils.files import replace_text
 from gato_dist.utils.typed_json import to_json
 from replay.usage import BINS
 
-Figures = dict[str, dict[str, float]]
 WRITE_SECONDS = 30.0
-EPISODES = ("episodes", "led", "dropped", "imitated")  # of Gato actors, as `actors.relabel` counts them
 
 
 def read_usage(path: Path) -> Counter[str]:
-    """Counters of all of a run's starts: those of `replay.usage.Usage`, and gato/COUNT/TASK with COUNT of `EPISODES`.
+    """Reads the counters of all starts of a run.
 
-    Empty where there is no file. Raises InputError where it is damaged.
+    Args:
+        path: a usage.json.
+
+    Returns:
+        The counters of `replay.usage.Usage`, and gato/KIND/TASK: episodes of Gato actors, where KIND is `episodes`
+        (Gato acted), `led` (the expert acted), `dropped` or `imitated`. Empty if there is no file.
+
+    Raises:
+        InputError: if the file is damaged.
     """
     if not path.is_file():
         return Counter()
@@ -30,77 +38,105 @@ def read_usage(path: Path) -> Counter[str]:
 
 
 class UsageLog:
-    """Adds up the figures of all learner workers and Gato actors of this start and what was counted before it."""
+    """Adds the counters of this start to those of earlier starts, and writes them.
+
+    Attributes:
+        counts: the counters of all starts, as `read_usage` returns them.
+    """
 
     def __init__(self, path: Path, writer: Any) -> None:
-        """writer: a SummaryWriter."""
+        """Reads the counters of earlier starts.
+
+        Args:
+            path: the run's usage.json.
+            writer: a TensorBoard `SummaryWriter`.
+        """
         self._path, self._writer, self._before = path, writer, read_usage(path)
         self.counts = Counter(self._before)
         self._shown = Counter(self._before)
-        self._written = float("-inf")
+        self._saved_at = float("-inf")
 
-    def update(self, metrics: Figures) -> None:
-        """figures: of every process, by name, as the coordinator has them."""
+    def update(self, mixtures: Sequence[MixtureReport], gato_actors: Sequence[GatoActorReport]) -> None:
+        """Takes the newest reports of all learner workers and Gato actors of this start."""
         now: Counter[str] = Counter()
-        for name, values in metrics.items():
-            if name.startswith("mixture/"):
-                now.update({counter: int(count) for counter, count in values.items()})
-            elif name.startswith("gato/"):
-                task = name.removeprefix("gato/").rsplit("/", 1)[0]
-                now.update({f"gato/{kind}/{task}": int(values[kind]) for kind in EPISODES})
+        for mixture in mixtures:
+            now.update(mixture.counts)
+        for actor in gato_actors:
+            kinds = {
+                "episodes": actor.episodes,
+                "led": actor.expert_episodes,
+                "dropped": actor.dropped,
+                "imitated": actor.imitated,
+            }
+            now.update({f"gato/{kind}/{actor.task}": count for kind, count in kinds.items()})
         self.counts = self._before + now
 
     def save(self, seconds: float, step: int) -> None:
-        """Writes file and TensorBoard, if it is time to. seconds: since this start."""
-        if seconds - self._written < WRITE_SECONDS:
+        """Writes the file and TensorBoard, at most every `WRITE_SECONDS`.
+
+        Args:
+            seconds: since this start.
+            step: the learner's step.
+        """
+        if seconds - self._saved_at < WRITE_SECONDS:
             return
-        self._written = seconds
+        self._saved_at = seconds
         self.write()
         fresh = self.counts - self._shown
         self._shown = Counter(self.counts)
-        rows = {source: sum(rows_of(fresh, source).values()) for source in Source}
-        for source, count in rows.items():
-            if any(rows.values()):
-                self._writer.add_scalar(f"sequences/{source}", count / sum(rows.values()), step)
+        sequences = {source: sum(sequences_by_task(fresh, source).values()) for source in Source}
+        total = sum(sequences.values())
+        for source, count in sequences.items():
+            if total:
+                self._writer.add_scalar(f"sequences/{source}", count / total, step)
         for name in ("lag", "reuse"):
             if counts := histogram(fresh, name):
-                self._histogram(f"replay/{name}", counts, step)
+                self._write_histogram(f"replay/{name}", counts, step)
 
     def write(self) -> None:
-        """The file, under a temporary name first."""
+        """Writes the file, if anything was counted."""
         if self.counts:
             replace_text(self._path, to_json(dict(sorted(self.counts.items())), indent=1) + "\n")
 
-    def _histogram(self, name: str, counts: dict[int, int], step: int) -> None:
+    def _write_histogram(self, name: str, counts: dict[int, int], step: int) -> None:
         middles = {index: 0.75 * (1 << index) if index else 0.0 for index in counts}
-        total = sum(count * middles[index] for index, count in counts.items())
-        squares = sum(count * middles[index] ** 2 for index, count in counts.items())
-        limits = [float(1 << index) - 0.5 for index in range(BINS)]
         self._writer.add_histogram_raw(
-            name, min(middles.values()), max(middles.values()), sum(counts.values()), total, squares,
-            limits, [counts.get(index, 0) for index in range(BINS)], step,
-        )  # fmt: skip
+            name,
+            min(middles.values()),
+            max(middles.values()),
+            sum(counts.values()),
+            sum(count * middles[index] for index, count in counts.items()),
+            sum(count * middles[index] ** 2 for index, count in counts.items()),
+            [float(1 << index) - 0.5 for index in range(BINS)],
+            [counts.get(index, 0) for index in range(BINS)],
+            step,
+        )
 
 
-def rows_of(counts: Counter[str], source: Source) -> dict[str, int]:
-    """Sequences that were learned from, by task."""
-    return _below(counts, f"rows/{source}/")
+def sequences_by_task(counts: Counter[str], source: Source) -> dict[str, int]:
+    """Returns the sequences of a source that were learned from, by task."""
+    return _with_prefix(counts, f"rows/{source}/")
 
 
 def gato_episodes(counts: Counter[str], kind: str) -> dict[str, int]:
-    """By task; kind: of `EPISODES`."""
-    return _below(counts, f"gato/{kind}/")
+    """Returns episodes of Gato actors, by task.
+
+    Args:
+        counts: as `read_usage` returns them.
+        kind: `episodes`, `led`, `dropped` or `imitated`.
+    """
+    return _with_prefix(counts, f"gato/{kind}/")
 
 
 def damaged_documents(counts: Counter[str]) -> dict[str, int]:
-    """Documents that were skipped, by corpus."""
-    return _below(counts, "damaged/")
+    """Returns the documents that were skipped, by corpus."""
+    return _with_prefix(counts, "damaged/")
 
 
 def histogram(counts: Counter[str], name: str) -> dict[int, int]:
-    """Counts by bin of `lag` or `reuse`."""
-    return {int(index): count for index, count in sorted(_below(counts, f"{name}/").items())}
+    """Returns the counts of `lag` or `reuse` by bin (`replay.usage.bins_of`)."""
+    return {int(index): count for index, count in sorted(_with_prefix(counts, f"{name}/").items())}
 
 
-def _below(counts: Counter[str], prefix: str) -> dict[str, int]:
+def _with_prefix(counts: Counter[str], prefix: str) -> dict[str, int]:
     return {name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}

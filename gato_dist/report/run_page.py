@@ -25,7 +25,7 @@ from gato_dist.plots.drawing import FONT, Points, escape, number_text, score_tex
 from gato_dist.plots.profiles import SOME_TASKS, profile_svg
 from gato_dist.records.cost import Cost
 from gato_dist.records.run_folder import RunFolder
-from gato_dist.records.usage import gato_episodes, histogram, read_usage, rows_of
+from gato_dist.records.usage import gato_episodes, histogram, read_usage, sequences_by_task
 from gato_dist.report.run_page_parts import TILE_STYLE, mean_curve_html, measured_text, quarantine_html, tiles_html
 from gato_dist.scores.bootstrap import Estimate
 from gato_dist.scores.results import ALL_TASKS, EpisodeLog, TaskResult, aggregates, human_sources
@@ -229,7 +229,7 @@ def _cost_table(cost: Cost | None) -> str:
 
 def _sources_part(counts: Counter[str]) -> str:
     """Which sequences were learned from; nothing where all of them are demonstrations that were not counted."""
-    by_source = {source: rows_of(counts, source) for source in Source}
+    by_source = {source: sequences_by_task(counts, source) for source in Source}
     tasks = dict.fromkeys(task for rows in by_source.values() for task in rows)
     if not tasks:
         return ""

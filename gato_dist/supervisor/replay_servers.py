@@ -15,6 +15,7 @@ from gato_dist.records.run_folder import RunFolder
 from gato_dist.sequence import SequenceShape
 from gato_dist.supervisor.planning import gato_sources
 from gato_dist.supervisor.ray_init import RunFailed, last_line
+from gato_dist.telemetry import TableReport
 from gato_dist.tokens.packing import sequence_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.utils.restarts import MAX_DEATHS, Deaths
@@ -45,8 +46,8 @@ class _Server:
     saving: Any = None
     place: ServerAddress = field(default_factory=lambda: ServerAddress(""))
     starts: int = 0
-    metrics: dict[str, dict[str, int]] = field(default_factory=dict)
-    before: dict[str, dict[str, int]] = field(default_factory=dict)
+    metrics: dict[str, TableReport] = field(default_factory=dict)
+    before: dict[str, TableReport] = field(default_factory=dict)
     offset: dict[str, int] = field(default_factory=dict)
     answered: float = 0.0
     asked_at: float = 0.0
@@ -54,14 +55,14 @@ class _Server:
     deaths: Deaths = field(default_factory=Deaths)
 
     @property
-    def counted(self) -> dict[str, dict[str, int]]:
+    def counted(self) -> dict[str, TableReport]:
         """Figures of all of its starts. Rows that it is given again after a death were counted before."""
         return {
-            name: {
-                "size": table["size"],
-                "inserted": max(table["inserted"], self.before.get(name, table)["inserted"]),
-                "sampled": table["sampled"] + self.offset.get(name, 0),
-            }
+            name: TableReport(
+                size=table.size,
+                inserted=max(table.inserted, self.before.get(name, table).inserted),
+                sampled=table.sampled + self.offset.get(name, 0),
+            )
             for name, table in self.metrics.items()
         }
 
@@ -103,7 +104,7 @@ class ReplayServers:
         return [server.place for server in self._servers]
 
     @property
-    def metrics(self) -> dict[str, dict[str, int]]:
+    def metrics(self) -> dict[str, TableReport]:
         """Of every table, as last told, added up over servers; counters only grow."""
         return sum_metrics(server.counted for server in self._servers)
 
@@ -179,13 +180,13 @@ class ReplayServers:
         self._replace(server, f"did not answer for {patience:.0f} s", note)
         return True
 
-    def _answer(self, server: _Server, metrics: dict[str, dict[str, int]], note: Note) -> None:
+    def _answer(self, server: _Server, metrics: dict[str, TableReport], note: Note) -> None:
         now = time.monotonic()
         if server.began is not None:
             server.before = server.counted
             began = server.listens(ray.get(server.began))
             server.offset = {
-                name: server.before[name]["sampled"] - table["sampled"]
+                name: server.before[name].sampled - table.sampled
                 for name, table in metrics.items()
                 if name in server.before
             }
@@ -270,5 +271,5 @@ def cluster_networks(allow: Sequence[str] | None, nodes: Sequence[dict[str, Any]
     return list(allow) or [LOOPBACK_NETWORK]
 
 
-def _drawn(metrics: dict[str, dict[str, int]]) -> int:
-    return sum(table["sampled"] for table in metrics.values())
+def _drawn(metrics: dict[str, TableReport]) -> int:
+    return sum(table.sampled for table in metrics.values())

@@ -9,7 +9,8 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.ray_actors import REPORT_SECONDS, CoordinatorActor, EvaluatorActor, ExpertActor, GatoActor, ReplayAddress
+from actors.coordination.link import CoordinatorLink, ReplayAddress
+from actors.ray_actors import CoordinatorActor, EvaluatorActor, ExpertActor, GatoActor
 from gato_dist.config.run_config import RunConfig
 from gato_dist.errors import InputError
 from gato_dist.model.gato import Gato
@@ -24,6 +25,7 @@ from gato_dist.supervisor.ray_init import STORE_BYTES, RunFailed, connect
 from gato_dist.supervisor.replay_servers import ReplayServers
 from gato_dist.supervisor.resource_errors import explain, store_news
 from gato_dist.supervisor.workers import Worker, mendable
+from gato_dist.telemetry import Telemetry
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.utils.restarts import MAX_DEATHS, Deaths, Recoveries
 from gato_dist.utils.signals import Interrupt
@@ -53,7 +55,6 @@ class System:
         self._config, self._folder, self._interrupt = config, folder, interrupt
         self._from_disk = disk_shares(config, open_beside(config, tokenizer))
         self._demands = demands(config, live=sum(share < 1 for share in self._from_disk))
-        self._poll_scale = poll_interval_scale(config)
         self._workers: list[Worker] = []
         self._learner: Any = None
         self._learner_deaths, self._recoveries = Deaths(), Recoveries()
@@ -91,18 +92,19 @@ class System:
         self.coordinator = CoordinatorActor.options(scheduling_strategy=here).remote(
             names, config.evaluation, RunFolder(self._folder.root.absolute()).claim_seed_blocks
         )
+        self._link = CoordinatorLink(self.coordinator, poll_interval_scale(config))
         self.replay = ReplayServers(config, tokenizer, self._folder, step)
         # A cluster may have to start a node for them first.
         seconds = PLACE_SECONDS if config.ray.address else ANSWER_SECONDS
         first = self.replay.settle(partial(self._ask, seconds=seconds), note)
         self._ask(self.coordinator.set_replay_addresses.remote(tuple(first)))
-        places = [ReplayAddress(self.coordinator, shard, self._poll_scale) for shard in range(len(first))]
+        places = [ReplayAddress(self._link, shard) for shard in range(len(first))]
         kept = config.replay.kept_sequences
         for index, (task, from_disk) in enumerate(zip(config.tasks, self._from_disk, strict=True)):
             for copy in range(config.actors.copies if from_disk < 1 else 0):
                 place = places[self.replay.shard_of(index, copy)]
                 write = partial(SequenceWriter, place, keep=kept)
-                work = (config, index, copy, self.coordinator, self._poll_scale, self._shared_tokenizer, write)
+                work = self._arguments | {"task": task, "copy": copy, "open_writer": write}
                 own = {"num_cpus": config.actors.threads, "resources": config.actors.resources}
                 name = f"expert {copy + 1} of {task.name}" if config.actors.copies > 1 else f"expert of {task.name}"
                 source = f"expert/{task.name}/{copy}"
@@ -111,8 +113,13 @@ class System:
         for _ in range(config.evaluation.actors):
             self.add_evaluator()
         root = self._folder.root.absolute()
-        self._job = partial(learn, config, tokenizer, self._references, places, root, self.coordinator, min_version)
+        self._job = partial(learn, config, tokenizer, self._references, places, root, self._link, min_version)
         self._start_learner()
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        """Arguments that the `run` method of every actor takes."""
+        return {"config": self._config, "tokenizer": self._shared_tokenizer, "link": self._link}
 
     def _start_learner(self) -> None:
         learner, notes = self._config.learner, self._folder.replay.absolute() / "ray_train"
@@ -133,7 +140,7 @@ class System:
             )
             sources = gato_sources(config, task)
             for copy in range(many := gato_actors(config, task)):
-                work = (config, index, sources, self.coordinator, self._poll_scale, self._shared_tokenizer, write)
+                work = self._arguments | {"task": task, "sources": sources, "open_writer": write}
                 name = f"Gato actor {copy + 1} of {task.name}" if many > 1 else f"Gato actor of {task.name}"
                 source = f"gato/{task.name}/"
                 self._add(Worker(name, source, Part.GATO, task.name, GatoActor.options(**own).remote, work))
@@ -142,8 +149,7 @@ class System:
         name = f"evaluator {sum(worker.part is Part.EVALUATION for worker in self._workers)}"
         evaluation = self._config.evaluation
         make = EvaluatorActor.options(num_cpus=evaluation.threads, resources=evaluation.resources).remote
-        work = (self._config, self.coordinator, self._poll_scale, self._shared_tokenizer)
-        self._add(Worker(name, name, Part.EVALUATION, None, make, work))
+        self._add(Worker(name, name, Part.EVALUATION, None, make, self._arguments))
 
     def end_writers(self) -> None:
         """Kills experts and Gato actors: nobody trains on what they would still write."""
@@ -179,9 +185,9 @@ class System:
         """
         self._check_learner(note)
         self._check_replay(note)
-        silent = self._ask(self.coordinator.silent.remote())
+        silent = self._ask(self.coordinator.seconds_silent.remote())
         # Whoever works may be silent for as long as lies between two reports.
-        patience = self._config.actors.hang_seconds + REPORT_SECONDS * self._poll_scale
+        patience = self._config.actors.hang_seconds + self._link.report_seconds
         for worker in list(self._workers):
             # What was quarantined a moment ago was ended on purpose.
             if worker in self._workers:
@@ -206,21 +212,21 @@ class System:
                 raise mendable(error) or RunFailed(f"learner: {explain(error)}") from error
 
     def _check_replay(self, note: Note) -> None:
-        deaths, step = self._ask(self.coordinator.take_deaths.remote())
-        for source, line in deaths:
-            note(line)
-            self._recoveries.died(source, source)
+        for death in self._ask(self.coordinator.take_deaths.remote()):
+            note(death.message)
+            self._recoveries.died(death.process, death.process)
+        step = self._ask(self.coordinator.take_replay_save_request.remote())
         if step is not None:
             self.replay.save(step)
         if (self.learning or self.replay.saving) and (places := self.replay.check(note)) is not None:
             self.coordinator.set_replay_addresses.remote(tuple(places))
 
-    def look(self, metrics: dict[str, dict[str, float]], note: Note) -> None:
-        """Tells of what works again. figures: the newest of every process."""
-        self._recoveries.look(metrics, note)
+    def look(self, telemetry: Telemetry, note: Note) -> None:
+        """Notes every process that works again after its death."""
+        self._recoveries.look(telemetry.reports, note)
 
     def _mend(self, worker: Worker, why: str, note: Note) -> None:
-        self.coordinator.forget.remote(worker.name)
+        self.coordinator.forget_heartbeat.remote(worker.name)
         self._recoveries.died(worker.name, worker.source)
         task = worker.task or self._ask(self.coordinator.give_up_job.remote(worker.name))
         if task is None:
@@ -231,9 +237,9 @@ class System:
             worker.start()
             return
         note(self.quarantine.failed(worker.name, task, worker.part, why))
-        self.coordinator.trouble.remote(self.quarantine.troubled(list(self._config.weights)))
+        self.coordinator.set_failed_tasks.remote(self.quarantine.troubled(list(self._config.weights)))
         if self.quarantine.has(task, Part.EVALUATION):
-            self.coordinator.leave_out.remote(task)
+            self.coordinator.exclude_task.remote(task)
         self._end(lambda each: each.task is not None and self.quarantine.has(each.task, each.part))
         if worker in self._workers:
             worker.start()
@@ -248,8 +254,8 @@ class System:
 
     def scored_weights(self, version: int) -> State | None:
         """The weights behind results of the last moment; None where there is no such version."""
-        note = self._ask(self.coordinator.scored.remote(version))
-        return self._ask(note.reference) if note else None
+        weights = self._ask(self.coordinator.scored_weights.remote(version))
+        return self._ask(weights.reference) if weights else None
 
     def end_learning(self) -> None:
         """Asks the learner to write its last weights and checkpoint, and to return; evaluators go on."""
@@ -276,7 +282,7 @@ class System:
 
     def _save_replay(self, note: Note) -> None:
         """What belongs to the learner's last checkpoint."""
-        _, step = ray.get(self.coordinator.take_deaths.remote())
+        step = ray.get(self.coordinator.take_replay_save_request.remote())
         if step is not None:
             self.replay.save(step)
         until = time.monotonic() + SAVE_SECONDS

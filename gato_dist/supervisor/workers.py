@@ -34,7 +34,7 @@ class Worker:
     part: Part
     task: str | None
     make: Callable[[], ActorHandle]
-    arguments: tuple
+    arguments: dict[str, Any]
     actor: Any = None
     work: Any = None
     started: float = 0.0
@@ -44,7 +44,7 @@ class Worker:
         """Starts it, or again where its process died: Ray has another one by then."""
         self.actor = self.actor or self.make()
         self.started = time.monotonic()
-        self.work = self.actor.run.remote(self.name, *self.arguments)
+        self.work = self.actor.run.remote(self.name, **self.arguments)
 
     def trouble(self, silent: float, patience: float) -> str | None:
         """What it did wrong, once; it wants another `start` then. silent: seconds since it was heard of.

@@ -17,8 +17,8 @@ from gato_dist.supervisor.resource_errors import quiet_threads
 from gato_dist.supervisor.system import System
 from gato_dist.tokens.fitting import fitting_tokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.training.driver import Loop
-from gato_dist.training.status import View
+from gato_dist.training.driver import Driver
+from gato_dist.training.status_view import View
 from gato_dist.utils.files import naming
 from gato_dist.utils.signals import Interrupt
 from learner.best import BestWeights
@@ -82,19 +82,19 @@ def _turn(
             view.note(line)
         if tasks := without_labels(config):
             view.note(f"no relabelling, since their experts cannot label: {', '.join(tasks)}")
-        loop = Loop(config, folder, references, system, view, interrupt, best)
+        driver = Driver(config, folder, references, system=system, view=view, interrupt=interrupt, best=best)
         try:
             begins = checkpoints.newest_whole(config, system.tokenizer)
             step = read_counters(begins).step if begins else None
-            system.start(max((row.weights_version for row in loop.scores.table.rows), default=0), step, view.note)
-            loop.learn()
-            loop.evaluate_finally()
+            system.start(max((row.weights_version for row in driver.scores.table.rows), default=0), step, view.note)
+            driver.learn()
+            driver.evaluate_finally()
         finally:
             system.stop(GRACE_SECONDS, view.note)
-            loop.close()
-        view.note(loop.where_time_went())
+            driver.close()
+        view.note(driver.where_time_went())
         unscored = system.quarantine.tasks(Part.EVALUATION)
-        results = [loop.scores.newest[task.name] for task in config.tasks if task.name not in unscored]
+        results = [driver.scores.newest[task.name] for task in config.tasks if task.name not in unscored]
         view.console.print(result_table(results))
         view.console.print(aggregate_table(aggregates(results)))
         view.note(f"run folder: {folder.root}")

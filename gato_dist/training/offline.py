@@ -13,9 +13,11 @@ from gato_dist.ports import State
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.scores.references import known_references, load_reference
 from gato_dist.sequence import DataPosition
+from gato_dist.telemetry import LearnerReport
 from gato_dist.tokens.fitting import fitting_tokenizer
 from gato_dist.tokens.tokenizer import Tokenizer
-from gato_dist.training.status import Status, View, new_tasks
+from gato_dist.training.status import Status, new_tasks
+from gato_dist.training.status_view import View
 from gato_dist.training.time_left import TimeLeft
 from gato_dist.utils.signals import Interrupt
 from replay.corpora.chunks import Corpus, open_corpora
@@ -141,28 +143,24 @@ def _make_tokenizer(config: RunConfig, dataset: Dataset | None) -> Tokenizer:
 
 
 class _Host:
-    """The `LearnerHost` of a run without actors: figures go to the view, weights only into checkpoints."""
+    """The `LearnerHost` of a run without actors: reports go to the view, weights only into checkpoints."""
 
     def __init__(self, config: RunConfig, interrupt: Interrupt, view: View | None) -> None:
         self._interrupt, self._view, self._began = interrupt, view, time.monotonic()
         self._left = TimeLeft()
-        self._status = Status("training", tasks=new_tasks(config, live=False))
+        self._status = Status(phase="training", tasks=new_tasks(config, live=False))
 
     def publish(self, version: int, step: int, weights: State) -> None:
         self._status.weights_version = version
 
-    def report(self, metrics: dict[str, float]) -> None:
+    def report(self, report: LearnerReport) -> None:
         status = self._status
         status.seconds = time.monotonic() - self._began
-        status.step, status.progress = int(metrics["step"]), metrics["progress"]
+        status.update_learner(report)
         self._left.learned(time.monotonic(), status.progress)
         status.seconds_left = self._left.training(time.monotonic())
-        status.loss = metrics.get("loss", status.loss)
-        status.skipped = int(metrics["skipped"])
-        status.learner_tokens_per_second = metrics.get("tokens_per_second", status.learner_tokens_per_second)
-        for name, task in status.tasks.items():
-            task.loss = metrics.get(f"loss/{name}", task.loss)
-            task.damaged = int(metrics.get(f"damaged/{name}", task.damaged))
+        for name, damaged in report.damaged.items():
+            status.tasks[name].damaged = damaged
         if self._view:
             self._view.show(status)
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from actors.coordinator import EvaluationResult
+from actors.coordination.evaluation import EvaluationResult
 from gato_dist.plots.profiles import profile_image
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.scores.references import Reference
 from gato_dist.scores.results import ALL_TASKS, EpisodeLog, TaskResult, with_expert
 from gato_dist.scores.table import MeanPoint, ScoreTable, mean_curve
+from gato_dist.telemetry import LearnerReport
 
 
 class ScoreLog:
@@ -29,15 +30,15 @@ class ScoreLog:
         self.left_out: set[str] = set()
         self.table, self._episodes = ScoreTable(folder.scores), EpisodeLog(folder.episodes)
         self._writer, self._references = writer, references
-        self._learned = [(0.0, 0.0, 0.0)]
+        self._learned: list[tuple[int, int, float]] = [(0, 0, 0.0)]
 
-    def learned(self, learner: dict[str, float]) -> None:
-        """The learner's newest figures, from which a result's tokens and seconds are told."""
-        if learner and learner["step"] != self._learned[-1][0]:
-            if learner["step"] < self._learned[-1][0]:
-                # One that was started again goes on from an earlier step.
-                self._learned = [known for known in self._learned if known[0] < learner["step"]]
-            self._learned.append((learner["step"], learner["tokens"], learner["seconds"]))
+    def learned(self, report: LearnerReport) -> None:
+        """Takes the learner's newest report, which tells the tokens and seconds of later results."""
+        if report.step == self._learned[-1][0]:
+            return
+        # A restarted learner goes on from an earlier step.
+        self._learned = [known for known in self._learned if known[0] < report.step]
+        self._learned.append((report.step, report.tokens, report.seconds))
 
     def add(self, found: EvaluationResult, newest_version: int) -> TaskResult:
         """Keeps one result; newest_version: of the weights that are out by now."""

@@ -1,52 +1,80 @@
-"""The state of a run at one moment, and how it is shown: a live table on a terminal, plain lines elsewhere."""
+"""The state of a run at one moment, and its plain text lines."""
 
-import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-
-from rich.console import Console, Group
-from rich.live import Live
-from rich.text import Text
 
 from gato_dist.config.run_config import RunConfig
-from gato_dist.scores.table import ScoreRow, fraction_text, interval_text
-from gato_dist.utils.console import PLAIN_SECONDS, WIDTH, NamedTable, make_console, value_text
-from gato_dist.utils.files import naming
+from gato_dist.scores.table import ScoreRow, fraction_text
+from gato_dist.telemetry import LearnerReport
+from gato_dist.utils.console import WIDTH
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TaskStatus:
-    """fill: share of the experts' replay table in use, None for what is read from disk; score: the newest, if any.
+    """The state of one task or corpus.
 
-    gato: episodes of Gato actors, dropped and imitated ones, where there are such actors; weight: in the mixture, where
-    it follows the scores. damaged: documents of a corpus that were skipped.
+    Attributes:
+        fill: share of the experts' replay table that is in use; None if the data are read from disk.
+        episodes: episodes of experts in this start.
+        loss: the learner's newest loss.
+        score: the newest score.
+        gato_episodes: episodes of Gato actors, over all starts.
+        gato_dropped: episodes of Gato actors that were dropped, over all starts.
+        weight: the current weight in the mixture, if the mixture follows the scores.
+        damaged: documents of a corpus that were skipped.
     """
 
     fill: float | None = 0.0
     episodes: int = 0
     loss: float | None = None
     score: ScoreRow | None = None
-    gato: dict[str, int] = field(default_factory=dict)
+    gato_episodes: int = 0
+    gato_dropped: int = 0
     weight: float | None = None
     damaged: int = 0
 
+    @property
+    def is_played(self) -> bool:
+        """Whether actors play the task, rather than data being read from disk."""
+        return self.fill is not None
+
 
 def new_tasks(config: RunConfig, live: bool = True) -> dict[str, TaskStatus]:
-    """The tasks of a run, and its corpora, before anything is known of them. live: whether the tasks are played."""
+    """Returns the initial state of a run's tasks and corpora.
+
+    Args:
+        config: the run's configuration.
+        live: whether the tasks are played.
+    """
     corpora = {corpus.name: TaskStatus(fill=None) for corpus in config.corpora}
     return {task.name: TaskStatus(fill=0.0 if live else None) for task in config.tasks} | corpora
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Status:
-    """Rates are per second, over the last moments. lag: versions between the newest weights and the last scored.
+    """The state of a run. Rates are per second, over the last seconds.
 
-    skipped: batches without a finite gradient. publish_seconds: that the last broadcast held the learner up; use_p50,
-    use_p99: from a broadcast to the weights' use by an actor. sequences: learned from, by
-    source; beta: the share of Gato actors' episodes that the expert acts in, None where there is no such actor.
-    quarantined: tasks, and what of each ended. seconds_left: until the run ends, as far as it can be told.
-    final_episodes: of the final evaluation, how many are done and of how many; None before it.
+    Attributes:
+        phase: what the run does at the moment.
+        seconds: since this start.
+        seconds_left: estimate until the run ends; None if unknown.
+        progress: the share of the training that is over, 0 … 1.
+        final_episodes: of the final evaluation, finished and total episodes; None before it begins.
+        step: the learner's step.
+        loss: mean over all tasks.
+        skipped: batches without a finite gradient.
+        env_steps_per_second: of experts and Gato actors.
+        tokens_in_per_second: written to replay.
+        tokens_out_per_second: read from replay; an estimate from the mean length of sequences.
+        learner_tokens_per_second: learned from.
+        weights_version: the newest one.
+        lag: versions between the newest weights and the last scored ones.
+        publish_seconds: how long the last broadcast held the learner up.
+        use_p50: seconds from a broadcast to the weights' use by an actor: the median.
+        use_p99: the same: the 99th percentile.
+        sequences: sequences that were learned from, by source, over all starts.
+        beta: the probability that the expert acts in an episode of a Gato actor; None without Gato actors.
+        quarantined: tasks with what of them was quarantined.
+        tasks: by name.
     """
 
     phase: str = "starting"
@@ -71,13 +99,23 @@ class Status:
     quarantined: tuple[str, ...] = ()
     tasks: dict[str, TaskStatus] = field(default_factory=dict)
 
+    def update_learner(self, report: LearnerReport) -> None:
+        """Takes over the learner's newest report. Losses and rates stay if the learner made no step meanwhile."""
+        self.step, self.progress, self.skipped = report.step, report.progress, report.skipped
+        self.publish_seconds = report.publish_seconds
+        if (recent := report.recent) is None:
+            return
+        self.loss, self.learner_tokens_per_second = recent.loss, recent.tokens_per_second
+        for name, task in self.tasks.items():
+            task.loss = recent.task_losses.get(name, task.loss)
+
     def lines(self) -> list[str]:
-        """All but the tasks' scores, for logs, in lines of less than WIDTH characters."""
-        played = [task for task in self.tasks.values() if task.fill is not None]
+        """Returns everything but the tasks' scores, in lines of less than `WIDTH` characters."""
+        played = [task for task in self.tasks.values() if task.is_played]
         env = [f"env {self.env_steps_per_second:,.0f}/s"] if played else []
         parts = [
-            f"{self._where()} | step {self.step:,}",
-            f"loss {_loss(self.loss)}{_skips(self)}",
+            f"{self._time_and_phase()} | step {self.step:,}",
+            f"loss {loss_text(self.loss)}{skipped_text(self)}",
             *env,
             f"learner {self.learner_tokens_per_second:,.0f}/s",
         ]
@@ -85,24 +123,23 @@ class Status:
             fills = [task.fill for task in played if task.fill is not None]
             parts += [
                 f"replay {' … '.join(dict.fromkeys(f'{fill:.0%}' for fill in (min(fills), max(fills))))}",
-                f"weights v{self.weights_version} lag {self.lag}{_use(self)}",
+                f"weights v{self.weights_version} lag {self.lag}{use_delay_text(self)}",
             ]
-        parts += _relabelled(self)
-        parts += _damaged(self)
+        parts += relabelling_texts(self)
+        parts += damage_texts(self)
         if self.quarantined:
             parts += [f"quarantined {self.quarantined[0]}", *self.quarantined[1:]]
-        return _folded(parts, " | ")
+        return _wrapped(parts, " | ")
 
     def task_lines(self) -> list[str]:
-        """The newest fraction of every task that is played, and the loss of those that are read, as `lines`."""
-        played = [f"{name} {fraction_text(task.score)}" for name, task in self.tasks.items() if task.fill is not None]
-        read = [f"{name} {_loss(task.loss)}" for name, task in self.tasks.items() if task.fill is None]
+        """Returns the newest fraction of every played task and the loss of every other one, in lines like `lines`."""
+        played = [f"{name} {fraction_text(task.score)}" for name, task in self.tasks.items() if task.is_played]
+        read = [f"{name} {loss_text(task.loss)}" for name, task in self.tasks.items() if not task.is_played]
         return _titled("fractions", played) + _titled("losses", read)
 
-    def _where(self) -> str:
-        """Time, phase, how much of it is done and how long all of it will still take."""
-        left = "" if self.seconds_left is None else f", {_clock(self.seconds_left)} left"
-        return f"{_clock(self.seconds)} {self.phase} {self.done}{left}"
+    def _time_and_phase(self) -> str:
+        left = "" if self.seconds_left is None else f", {clock_text(self.seconds_left)} left"
+        return f"{clock_text(self.seconds)} {self.phase} {self.done}{left}"
 
     @property
     def done(self) -> str:
@@ -112,139 +149,56 @@ class Status:
         return f"{self.final_episodes[0]:,} of {self.final_episodes[1]:,} episodes"
 
 
-def _titled(title: str, entries: list[str]) -> list[str]:
-    return _folded([f"  {title} {entries[0]}", *entries[1:]], ", ") if entries else []
+def clock_text(seconds: float) -> str:
+    """Returns minutes and seconds, such as `62:03`."""
+    return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
 
 
-def _folded(parts: list[str], sign: str) -> list[str]:
-    """Parts joined by `sign`, in lines of less than WIDTH characters; later lines are indented."""
-    lines = [parts[0]]
-    for part in parts[1:]:
-        if len(lines[-1]) + len(sign) + len(part) < WIDTH:
-            lines[-1] += sign + part
-        else:
-            lines.append(f"    {part}")
-    return lines
+def loss_text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
-def _use(status: Status) -> str:
+def skipped_text(status: Status) -> str:
+    """Returns how many batches were skipped; empty if none was."""
+    return f", {status.skipped} batches skipped" if status.skipped else ""
+
+
+def use_delay_text(status: Status) -> str:
+    """Returns how soon actors use new weights; empty if unknown."""
     if status.use_p50 is None or status.use_p99 is None:
         return ""
     return f", used after {status.use_p50:.1f} s (p99 {status.use_p99:.1f} s)"
 
 
-def _damaged(status: Status) -> list[str]:
-    """How many documents were skipped; nothing if none was."""
+def damage_texts(status: Status) -> list[str]:
+    """Returns how many documents of each corpus were skipped; empty if none was."""
     counts = [f"{name} {task.damaged:,}" for name, task in status.tasks.items() if task.damaged]
     return [f"damaged documents skipped: {', '.join(counts)}"] if counts else []
 
 
-def _relabelled(status: Status) -> list[str]:
-    """What Gato actors did and what of it was learned from; nothing where there are none."""
+def relabelling_texts(status: Status) -> list[str]:
+    """Returns what Gato actors did and which sources the learner learned from; empty without Gato actors."""
     if status.beta is None:
         return []
     total = max(sum(status.sequences.values()), 1)
     shares = ", ".join(f"{source} {count / total:.0%}" for source, count in status.sequences.items() if count)
-    played, dropped = (
-        sum(task.gato.get(kind, 0) for task in status.tasks.values()) for kind in ("episodes", "dropped")
-    )
+    episodes = sum(task.gato_episodes for task in status.tasks.values())
+    dropped = sum(task.gato_dropped for task in status.tasks.values())
     lost = f", {dropped:,} dropped" if dropped else ""
-    return [
-        f"Gato actors {played:,} episodes{lost}, β {status.beta:.2f}" + (f" | learned from {shares}" if shares else "")
-    ]
+    learned = f" | learned from {shares}" if shares else ""
+    return [f"Gato actors {episodes:,} episodes{lost}, β {status.beta:.2f}{learned}"]
 
 
-def render(status: Status) -> Group:
-    """The live view: rates, then a row for every task."""
-    live = any(task.fill is not None for task in status.tasks.values())
-    loss = f"{_loss(status.loss)}{_skips(status)}"
-    left = "" if status.seconds_left is None else f" · about {_clock(status.seconds_left)} left"
-    lines = [f"{status.done} · {_clock(status.seconds)}{left} · step {status.step:,} · loss {loss}"]
-    learner = f"learner {status.learner_tokens_per_second:,.0f} tokens/s"
-    if live:
-        lines += [
-            f"environment {status.env_steps_per_second:,.0f} steps/s · replay in {status.tokens_in_per_second:,.0f} "
-            f"out {status.tokens_out_per_second:,.0f} · {learner}",
-            f"weights version {status.weights_version}, last scored {status.lag} behind{_use(status)}",
-            *_relabelled(status),
-        ]
-    else:
-        lines.append(learner)
-    lines += _damaged(status)
-    if status.quarantined:
-        lines.append(f"quarantined: {', '.join(status.quarantined)}")
-    head = Text.assemble((f"{status.phase} ", "bold"), "\n".join(lines))
-    acts = any(task.gato for task in status.tasks.values())
-    weighed = any(task.weight is not None for task in status.tasks.values())
-    more = [*["Gato's", "dropped"] * acts, *["weight"] * weighed]
-    rows = []
-    for name, task in status.tasks.items():
-        gato = [f"{task.gato[kind]:,}" if kind in task.gato else "–" for kind in ("episodes", "dropped")] * acts
-        gato += [value_text(task.weight, ".2f")] * weighed
-        fill, episodes = ("–", "–") if task.fill is None else (f"{task.fill:.0%}", f"{task.episodes:,}")
-        cells = [*gato, _loss(task.loss), fraction_text(task.score), interval_text(task.score)]
-        rows.append([name, fill, episodes, *cells])
-    table = NamedTable(
-        ["task", "replay", "episodes", *more, "loss", "fraction", "95 % interval"],
-        rows,
-        drop=("dropped", "Gato's", "weight", "episodes", "replay", "95 % interval", "loss"),
-    )
-    return Group(head, table)
+def _titled(title: str, entries: list[str]) -> list[str]:
+    return _wrapped([f"  {title} {entries[0]}", *entries[1:]], ", ") if entries else []
 
 
-class View:
-    """Shows statuses as they come, and keeps every plain line in `log`."""
-
-    def __init__(self, log: Path, console: Console | None = None) -> None:
-        self.console = console or make_console()
-        self._log = log.open("a", buffering=1, encoding="utf-8", errors="replace")
-        self._live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
-        self._printed, self._scores = float("-inf"), list[str]()
-
-    def __enter__(self) -> "View":
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
-        with naming(self._log.name):
-            self._log.close()
-
-    def show(self, status: Status) -> None:
-        if self._live:
-            self._live.update(render(status), refresh=True)
-        if time.monotonic() - self._printed >= PLAIN_SECONDS:
-            self._printed = time.monotonic()
-            lines, scores = status.lines(), status.task_lines()
-            # Scores change seldom.
-            lines += scores if scores != self._scores else []
-            self._scores = scores
-            for line in lines:
-                self._keep(line)
-                if not self._live:
-                    self.console.print(line, markup=False, soft_wrap=True)
-
-    def note(self, message: str) -> None:
-        """One line of news."""
-        self._keep(message)
-        self.console.print(message, markup=False, soft_wrap=True)
-
-    def _keep(self, line: str) -> None:
-        with naming(self._log.name):
-            self._log.write(line + "\n")
-
-
-def _skips(status: Status) -> str:
-    return f", {status.skipped} batches skipped" if status.skipped else ""
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
-
-
-def _loss(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _wrapped(parts: list[str], separator: str) -> list[str]:
+    """Joins parts into lines of less than `WIDTH` characters; all but the first line are indented."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(separator) + len(part) < WIDTH:
+            lines[-1] += separator + part
+        else:
+            lines.append(f"    {part}")
+    return lines

@@ -1,9 +1,10 @@
 """What died and when it worked again: counts that forgive, and times for the log."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from gato_dist.telemetry import Report
 
 MAX_DEATHS = 5
 WITHIN_SECONDS = 600.0
@@ -33,24 +34,24 @@ class Recoveries:
 
     def __init__(self) -> None:
         # By name: under what it reports, when it died, and what it had reported by then.
-        self._down: dict[str, tuple[str, float, dict[str, dict[str, float]] | None]] = {}
+        self._down: dict[str, tuple[str, float, dict[str, object] | None]] = {}
 
     def died(self, name: str, source: str) -> None:
         """name: in the log. source: under which it reports, or how that begins."""
         self._down.setdefault(name, (source, time.monotonic(), None))
 
-    def look(self, figures: dict[str, dict[str, float]], note: Callable[[str], None]) -> None:
-        """Tells of what reports anew. figures: the newest of every process."""
+    def look(self, reports: Mapping[str, Report], note: Callable[[str], None]) -> None:
+        """Notes every process that reports again after its death.
+
+        Args:
+            reports: the newest report of every process.
+            note: takes a line for the log.
+        """
         for name, (source, died, before) in list(self._down.items()):
-            now = {key: value for key, value in figures.items() if key.startswith(source)}
+            now = {key: report.evidence_of_start for key, report in reports.items() if key.startswith(source)}
             if before is None:
                 # Its last words may have come a moment ago.
                 self._down[name] = (source, died, now)
-            elif _others(now) != _others(before):
+            elif now != before:
                 note(f"recovered: {name} after {time.monotonic() - died:.1f} s")
                 del self._down[name]
-
-
-def _others(figures: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """What tells figures of one process from those of the next: when it began, where it says that, or all of them."""
-    return {source: values.get("began", values) for source, values in figures.items()}

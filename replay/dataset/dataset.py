@@ -98,6 +98,8 @@ class EpisodeChunks:
     make_packer: from a seed.
     """
 
+    damaged = 0  # of `replay.loader.Chunks`: damaged episodes are not skipped, they end the run
+
     def __init__(
         self,
         shards: list[Shard],

@@ -10,6 +10,7 @@ from typing import Any
 from gato_dist.config.sections import ReplayConfig
 from gato_dist.errors import InputError, brief
 from gato_dist.sequence import SequenceShape
+from gato_dist.telemetry import TableReport
 from replay.reverb.checkpoints import ReplayCheckpoints, Tables, check, newest_rows, save
 from replay.reverb.tables import admit, import_reverb, start_server, table_metrics
 
@@ -104,7 +105,7 @@ class ReplayServer:
     def port(self) -> int:
         return self._server.port
 
-    def metrics(self) -> dict[str, dict[str, int]]:
+    def metrics(self) -> dict[str, TableReport]:
         """Of its tables (`table_metrics`). Raises reverb.errors.DeadlineExceededError where it does not answer."""
         return table_metrics(self._client.server_info(timeout=INFO_SECONDS))
 

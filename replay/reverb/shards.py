@@ -6,6 +6,7 @@ import numpy as np
 
 from gato_dist.config.sections import ReplayConfig
 from gato_dist.sequence import Sequences, SequenceShape
+from gato_dist.telemetry import TableReport
 from replay.reverb.sampler import table_sequences
 from replay.reverb.server import Disk, ReplayServer
 from replay.reverb.tables import Address
@@ -79,12 +80,10 @@ def take_turns(sources: Sequence[Iterator[Sequences]]) -> Iterator[Sequences]:
             yield block
 
 
-def sum_metrics(shards: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
-    """Figures of tables (`table_metrics`), added up over servers."""
-    total: dict[str, dict[str, int]] = {}
+def sum_metrics(shards: Iterable[dict[str, TableReport]]) -> dict[str, TableReport]:
+    """Returns the counters of each table (`table_metrics`), added up over servers."""
+    total: dict[str, TableReport] = {}
     for tables in shards:
-        for name, metrics in tables.items():
-            held = total.setdefault(name, dict.fromkeys(metrics, 0))
-            for key, value in metrics.items():
-                held[key] += value
+        for name, table in tables.items():
+            total[name] = total[name] + table if name in total else table
     return total

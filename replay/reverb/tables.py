@@ -13,6 +13,7 @@ from gato_dist.config.sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import SequenceShape, sequence_bytes
 from gato_dist.sources import Source
+from gato_dist.telemetry import TableReport
 from gato_dist.utils.missing_packages import reverb_advice
 from gato_dist.utils.port_filter import answer_only
 
@@ -174,13 +175,13 @@ def admit(server: Any, networks: Sequence[str]) -> None:
         raise RuntimeError(f"replay: {error}") from error
 
 
-def table_metrics(server_info: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Rows held, inserted and sampled, by table, from `reverb.Client.server_info`."""
+def table_metrics(server_info: dict[str, Any]) -> dict[str, TableReport]:
+    """Returns the counters of each table, from `reverb.Client.server_info`."""
     return {
-        name: {
-            "size": info.current_size,
-            "inserted": info.rate_limiter_info.insert_stats.completed,
-            "sampled": info.rate_limiter_info.sample_stats.completed,
-        }
+        name: TableReport(
+            size=info.current_size,
+            inserted=info.rate_limiter_info.insert_stats.completed,
+            sampled=info.rate_limiter_info.sample_stats.completed,
+        )
         for name, info in server_info.items()
     }

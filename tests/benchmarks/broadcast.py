@@ -1,10 +1,9 @@
-"""From the learner to every actor: python -m tests.benchmarks.broadcast [--preset paper-79m] [--actors 8]
+"""From the learner to every actor: `python -m tests.benchmarks.broadcast [--preset paper-79m] [--actors 8]`.
 
-A learner trains on a fixed batch and publishes its weights every few steps through the coordinator of a live run; actors of
-their own processes ask the coordinator for the newest version, and load it into a model. Printed: how long a broadcast holds
-the learner (copying the weights included), beside the length of its steps with and without a broadcast under way, and
-the time from a version's publication to its use, over all actors and versions. `--blocking` waits for the coordinator, as
-the learner once did.
+A learner trains on one batch, and publishes its weights every few steps through the coordinator of a live run. Actors
+in their own processes ask for the newest version and load it into a model. The benchmark prints how long a broadcast
+holds the learner up (including the copy of the weights), how long its steps take with and without a broadcast under
+way, and the time from publication to use, over all actors and versions. `--blocking` waits for the coordinator.
 """
 
 import argparse
@@ -17,8 +16,9 @@ import numpy as np
 import ray
 import torch
 
+from actors.coordination.link import CoordinatorLink, RayHost
 from actors.evaluate import load_state
-from actors.ray_actors import CoordinatorActor, RayHost
+from actors.ray_actors import CoordinatorActor
 from gato_dist.config.sections import EvaluationConfig, RayConfig
 from gato_dist.supervisor.ray_init import STORE_BYTES, connect
 from gato_dist.supervisor.system import COPIES
@@ -30,7 +30,7 @@ POLL_SECONDS = 0.05
 
 @ray.remote(num_cpus=0)
 class Reader:
-    """An actor that does nothing but take up weights."""
+    """An actor that only loads weights."""
 
     def __init__(self, config: Any, vocabulary: int) -> None:
         from gato_dist.model.gato import Gato
@@ -39,18 +39,18 @@ class Reader:
         self._model = Gato(config, vocabulary, 0)
 
     def ready(self) -> None:
-        """Returns once the model is there."""
+        """Returns once the model is made."""
 
     def run(self, coordinator: Any, last: int) -> dict[int, float]:
-        """Seconds from publication to use of each version that it took up; returns after version `last`."""
+        """Loads versions until version `last`; returns the seconds from publication to use of each."""
         delays: dict[int, float] = {}
         while last not in delays:
-            note = ray.get(coordinator.newest.remote())
-            if note is None or note.version in delays:
+            weights = ray.get(coordinator.newest_weights.remote())
+            if weights is None or weights.version in delays:
                 time.sleep(POLL_SECONDS)
                 continue
-            load_state(self._model, ray.get(note.reference))
-            delays[note.version] = time.time() - note.published
+            load_state(self._model, ray.get(weights.reference))
+            delays[weights.version] = time.time() - weights.published
         return delays
 
 
@@ -67,7 +67,7 @@ def parse() -> argparse.Namespace:
 
 
 def train(options: argparse.Namespace, learner: Learner, batch: Any, host: RayHost) -> dict[str, list[float]]:
-    """Seconds: of steps with and without a broadcast under way, and of what a broadcast holds the learner."""
+    """Returns seconds: of steps with and without a broadcast under way, and of broadcasts."""
     seconds: dict[str, list[float]] = {"copy": [], "held": [], "beside": [], "plain": []}
     feed = learner.feed(batch)
 
@@ -112,7 +112,7 @@ def main() -> None:
         ray.get([reader.ready.remote() for reader in readers])
         running = [reader.run.remote(coordinator, options.versions) for reader in readers]
         batch = make_batch(tokenizer, KINDS["state"], options.rows, options.length)
-        seconds = train(options, learner, batch, RayHost(coordinator))
+        seconds = train(options, learner, batch, RayHost(CoordinatorLink(coordinator)))
         delays = ray.get(running)
     finally:
         ray.shutdown()

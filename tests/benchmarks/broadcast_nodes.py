@@ -1,6 +1,6 @@
-"""What a broadcast of weights sends to each node of a cluster: `python -m tests.benchmarks.broadcast_nodes ADDRESS`.
+"""How often a broadcast of weights is sent to each node: `python -m tests.benchmarks.broadcast_nodes ADDRESS`.
 
-Weights are published on the coordinator, which stands on this node; several processes of every other node take them.
+The coordinator on this node publishes weights, and several processes on every other node fetch them.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from gato_dist.config.sections import EvaluationConfig
 
 
 def created_bytes() -> dict[str, int]:
-    """Bytes that each node's object store took in since it began, by node: own objects and those of others."""
+    """Returns bytes that each node's object store has received in total, by node id."""
     return {
         node["NodeID"]: node_stats(
             node["NodeManagerAddress"], node["NodeManagerPort"], False
@@ -29,11 +29,11 @@ def created_bytes() -> dict[str, int]:
 
 @ray.remote(num_cpus=0)
 class Reader:
-    """Takes the newest weights as an evaluator does."""
+    """Fetches the newest weights, as an evaluator does."""
 
     def read(self, coordinator: Any) -> float:
-        note: Any = ray.get(coordinator.newest.remote())
-        return float(sum(array.sum() for array in ray.get(note.reference).values()))
+        weights: Any = ray.get(coordinator.newest_weights.remote())
+        return float(sum(array.sum() for array in ray.get(weights.reference).values()))
 
 
 def pinned(node: str) -> NodeAffinitySchedulingStrategy:
@@ -41,9 +41,10 @@ def pinned(node: str) -> NodeAffinitySchedulingStrategy:
 
 
 def broadcast(size: int, readers: int) -> tuple[float, dict[str, float]]:
-    """Publishes `size` bytes; `readers` processes of each other node read them, all at once.
+    """Publishes `size` bytes, which `readers` processes on each other node fetch at the same time.
 
-    Returns seconds from publishing until all have read, and how often each of those nodes took the weights in.
+    Returns:
+        Seconds from publication until all have the weights, and how often each of these nodes received them.
     """
     here = ray.get_runtime_context().get_node_id()
     coordinator: Any = CoordinatorActor.options(scheduling_strategy=pinned(here)).remote([], EvaluationConfig())
@@ -51,7 +52,7 @@ def broadcast(size: int, readers: int) -> tuple[float, dict[str, float]]:
     actors: list[Any] = [
         Reader.options(scheduling_strategy=pinned(node)).remote() for node in others for _ in range(readers)
     ]
-    for version, bytes_ in enumerate((1024, size)):  # the first one only to see every process up
+    for version, bytes_ in enumerate((1024, size)):  # the first one only waits for every process
         before, began = created_bytes(), time.monotonic()
         ray.get(coordinator.publish.remote(version, 0, {"weight": np.ones(bytes_ // 4, np.float32)}, time.time()))
         assert ray.get([actor.read.remote(coordinator) for actor in actors]) == [bytes_ // 4] * len(actors)
@@ -63,13 +64,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address", help="of a running cluster: host:port")
     parser.add_argument("--megabytes", type=float, default=64.0)
-    parser.add_argument("--readers", type=int, default=4, help="processes of each node that take the weights")
-    words = parser.parse_args()
-    ray.init(address=words.address, log_to_driver=False)
-    seconds, copies = broadcast(int(words.megabytes * 1e6), words.readers)
+    parser.add_argument("--readers", type=int, default=4, help="processes per node that fetch the weights")
+    options = parser.parse_args()
+    ray.init(address=options.address, log_to_driver=False)
+    seconds, copies = broadcast(int(options.megabytes * 1e6), options.readers)
     for node, times in copies.items():
-        print(f"node {node[:8]}: {words.readers} readers, weights taken in {times:.2f} times")
-    print(f"{words.megabytes:g} MB on {len(copies)} other nodes after {seconds:.2f} s")
+        print(f"node {node[:8]}: {options.readers} readers, weights taken in {times:.2f} times")
+    print(f"{options.megabytes:g} MB on {len(copies)} other nodes after {seconds:.2f} s")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from actors.rollout import EpisodeRecorder, Transition, rollout
 from gato_dist.config.sections import ReplayConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Episode, Gathering, Observations, Provenance, join_steps
-from gato_dist.ports import Info, VectorEnv
+from gato_dist.ports import Info, Policy, VectorEnv
 from gato_dist.sequence import Sequences
 from gato_dist.specs import Modality
 from gato_dist.tokens.layout import Statistics, TaskTokenizer
@@ -40,7 +40,7 @@ TURN = 0.3  # seconds
 STEPS = 64  # episodes are cut, so that many end while the clock runs
 
 
-class Drawn:
+class Drawn(Policy):
     """Uniform actions from a table that was drawn beforehand: a policy that costs next to nothing."""
 
     def __init__(self, env: VectorEnv) -> None:

@@ -7,12 +7,13 @@ import numpy as np
 from actors.experts.registry import policy_provenance
 from actors.rollout import episodes
 from gato_dist.envs.registry import make_env
+from gato_dist.ports import Policy
 from gato_dist.scores.references import load_reference
 from gato_dist.scores.table import ScoreRow
 from gato_dist.seeds import evaluation_seeds
 
 
-class ConstantPolicy:
+class ConstantPolicy(Policy):
     """Always the same discrete action."""
 
     def __init__(self, action: int) -> None:

@@ -27,6 +27,7 @@ from gato_dist.ports import State
 from gato_dist.scores.references import load_reference
 from gato_dist.seeds import expert_seeds
 from gato_dist.sequence import Batch, Sequences, SequenceShape
+from gato_dist.telemetry import ExpertReport, LearnerReport
 from gato_dist.tokens.packing import Packer, sequence_shape
 from gato_dist.tokens.tokenizer import Tokenizer
 from gato_dist.training.live import make_tokenizer
@@ -110,12 +111,13 @@ def actor(config: RunConfig, tokenizer: Tokenizer, seconds: float) -> tuple[floa
             rows.append(made)
             return writer.write(made)
 
-        metrics = demonstrate(demonstrator, tokenizer.tasks[task.name], packer, write)
+        counters = ExpertReport(task=task.name, number=0)
+        steps = demonstrate(demonstrator, tokenizer.tasks[task.name], packer, write, counters=counters)
         while sum(map(len, rows)) < BLOCK:
-            next(metrics)
+            next(steps)
         before, clock = sum(map(len, rows)), Clock()
         while clock()[0] < seconds:
-            next(metrics)
+            next(steps)
         (wall, cpu), made = clock(), sum(map(len, rows)) - before
     return made / wall, cpu / made, SequenceStream(iter(rows)).take(BLOCK)
 
@@ -158,7 +160,7 @@ class Host:
         return self.spent[0] > self._seconds
 
     def publish(self, version: int, step: int, weights: State) -> None: ...
-    def report(self, metrics: dict[str, float]) -> None: ...
+    def report(self, report: LearnerReport) -> None: ...
     def saving(self, step: int) -> None: ...
     def note(self, message: str) -> None: ...
 

@@ -62,7 +62,7 @@ class Items:
 
     def inserted(self) -> dict[str, int]:
         metrics = table_metrics(self._client().server_info(timeout=60))
-        return {name: table["inserted"] for name, table in metrics.items()}
+        return {name: table.inserted for name, table in metrics.items()}
 
     @property
     def known(self) -> int:

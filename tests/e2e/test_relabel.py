@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gato_dist.records.usage import gato_episodes, histogram, read_usage, rows_of
+from gato_dist.records.usage import gato_episodes, histogram, read_usage, sequences_by_task
 from gato_dist.sources import Source
 from tests.e2e.test_train import actors_of, finish, start, wait_for_checkpoint
 
@@ -39,9 +39,9 @@ def test_relabelled_rows_are_learned_from_and_a_killed_gato_actor_comes_back(lab
     assert f"Gato actor of {TASK} died; starting it again" in (run / "log.txt").read_text()
     counts = read_usage(run / "usage.json")
     assert gato_episodes(counts, "episodes")[TASK] > 0
-    assert rows_of(counts, Source.RELABELLED)[TASK] > 0
-    assert rows_of(counts, Source.EXPERT)[TASK] > 0
+    assert sequences_by_task(counts, Source.RELABELLED)[TASK] > 0
+    assert sequences_by_task(counts, Source.EXPERT)[TASK] > 0
     # The last second of a run may go uncounted.
     assert sum(histogram(counts, "reuse").values()) > 0
-    assert 0 < sum(histogram(counts, "lag").values()) <= rows_of(counts, Source.RELABELLED)[TASK]
+    assert 0 < sum(histogram(counts, "lag").values()) <= sequences_by_task(counts, Source.RELABELLED)[TASK]
     assert "Relabelled" in (run / "report.html").read_text()

@@ -58,7 +58,7 @@ def test_a_batch_without_a_finite_gradient_changes_nothing_but_its_count(poison)
     poison.add(1)
     assert learner.step(make_batch(1)) != learner.step(make_batch(1)), "NaN, then a loss"
     assert (learner.counters.step, learner.counters.skipped, learner.counters.tokens) == (2, 1, 2 * tokens)
-    assert learner.meter.report()["loss"] > 0
+    assert learner.meter.report().loss > 0
     again = Learner(make_config(), make_tokenizer())
     again.step(make_batch(0))
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(before, state(again), strict=True))
@@ -68,7 +68,7 @@ def test_skipped_batches_are_not_seen_again_and_are_reported(tmp_path, poison):
     poison |= {2, 3}
     host, newest = run(tmp_path / "a", steps=5)
     assert newest.name == "step-00000005"
-    assert host.reports[-1]["skipped"] == 2
+    assert host.reports[-1].skipped == 2
     assert '"batches": 7' in (newest / "counters.json").read_text()
 
 

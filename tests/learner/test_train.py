@@ -55,8 +55,8 @@ class FakeHost:
     def publish(self, version, step, weights) -> None:
         self.versions.append((version, step, {name: array.copy() for name, array in weights.items()}))
 
-    def report(self, metrics) -> None:
-        self.reports.append(metrics)
+    def report(self, report) -> None:
+        self.reports.append(report)
 
     def saving(self, step) -> None:
         self.saved.append(step)
@@ -132,7 +132,7 @@ def test_versions_grow_and_the_last_weights_are_published(tmp_path):
     host = FakeHost()
     run(tmp_path, host)
     assert [(version, step) for version, step, _ in host.versions] == [(1, 6)]
-    assert host.reports[-1]["step"] == 6
+    assert host.reports[-1].step == 6
 
 
 def test_a_run_that_was_stopped_goes_on_with_its_counters_and_weights(tmp_path):

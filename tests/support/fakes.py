@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from gato_dist.episode import Observations
-from gato_dist.ports import Info, TimeStep
+from gato_dist.ports import Info, Policy, TimeStep
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
+from gato_dist.telemetry import LearnerReport
 from gato_dist.tokens.layout import Encoding, Statistics, TaskTokenizer, Vocabulary
 from gato_dist.tokens.text import TextTokenizer
 
@@ -89,7 +90,7 @@ class CountingEnv:
         return TimeStep(seen, rewards.astype(np.float32), done, np.zeros_like(done), None, {})
 
 
-class EchoPolicy:
+class EchoPolicy(Policy):
     """Acts with the observation itself, and remembers what it was asked."""
 
     def __init__(self) -> None:
@@ -105,3 +106,10 @@ class EchoPolicy:
 
     def describe(self) -> dict[str, Any]:
         return {"name": "echo", "kind": "fake"}
+
+
+def learner_report(**fields: Any) -> LearnerReport:
+    """A learner's report, at zero but for `fields`."""
+    zeros: dict[str, Any] = dict.fromkeys(("step", "tokens", "weights_version", "skipped"), 0)
+    zeros |= dict.fromkeys(("seconds", "progress", "learning_rate", "publish_seconds"), 0.0)
+    return LearnerReport(**zeros | fields)

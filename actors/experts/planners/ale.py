@@ -20,13 +20,15 @@ than 30 beginnings, and a game out of danger has no other chance in it. Random n
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from actors.experts.planners.ale_emulator import FRAME_SKIP, AleEmulator, GameState
 from actors.experts.planners.ale_search import escape, search
+from gato_dist.episode import Observations
+from gato_dist.ports import Info, Policy
 
 
 @dataclasses.dataclass
@@ -39,7 +41,7 @@ class _Episode:
     plan: list[int] = dataclasses.field(default_factory=list)
 
 
-class AlePlanner:
+class AlePlanner(Policy):
     """Plans for N envpool environments of one ALE game, one after the other; see the module for how.
 
     game: envpool's name without the suffix. actions: those considered, in order of preference among equals; None: all
@@ -84,9 +86,7 @@ class AlePlanner:
         for env in env_ids:
             self._episodes[env] = self._begin(int(env))
 
-    def act(
-        self, observations: Mapping[str, np.ndarray], info: Mapping[str, np.ndarray], active: np.ndarray
-    ) -> np.ndarray:
+    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
         """Actions int64 [N]; reads info['ram'], uint8 [N, 128]. Sequences not `active` (bool [N]) keep their last.
 
         Raises ShadowMismatch where an environment is not where the shadow emulator is.

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gato_dist.episode import Observations
-from gato_dist.ports import Info
+from gato_dist.ports import Info, Policy
 
 UNREACHABLE = 10**9
 
@@ -56,7 +56,7 @@ def _path(came: dict, state: Any) -> list[Any]:
     return labels[::-1]
 
 
-class PlanFollower:
+class PlanFollower(Policy):
     """Plays the plan of each of N environments to its end, then plans again; plans at once where it was disturbed.
 
     plan: the actions to take in environment i, which shows the observations; none where there is no way.
@@ -67,14 +67,14 @@ class PlanFollower:
         self, num_envs: int, plan: Callable[[int, Observations], list[int] | None], stuck: Callable[[], int]
     ) -> None:
         self._plan, self._stuck = plan, stuck
-        self.lost = np.zeros(num_envs, bool)
+        self._lost = np.zeros(num_envs, bool)
         self._left: list[list[int]] = [[] for _ in range(num_envs)]
         self._chosen = np.zeros(num_envs, np.int64)
 
     def reset(self, env_ids: np.ndarray) -> None:
         for i in env_ids:
             self._left[i] = []
-        self.lost[env_ids] = False
+        self._lost[env_ids] = False
 
     def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
         """int64 [N]; 0 in rows that are not active."""
@@ -85,6 +85,10 @@ class PlanFollower:
             actions[i] = self._left[i].pop(0)
         self._chosen = actions.copy()
         return actions
+
+    def lost(self) -> np.ndarray:
+        """Environments in which `label` has found no plan since the last reset: bool [N]."""
+        return self._lost
 
     def played(self, actions: np.ndarray) -> None:
         """What was done [N] in place of what `act` returned; where it differs, a plan is made anew."""
@@ -98,7 +102,7 @@ class PlanFollower:
         """
         actions = np.zeros(len(active), np.int64)
         for i in np.flatnonzero(active):
-            plan = None if self.lost[i] else self._plan(i, observations)
-            self.lost[i] = not plan
+            plan = None if self._lost[i] else self._plan(i, observations)
+            self._lost[i] = not plan
             actions[i] = plan[0] if plan else self._stuck()
         return actions

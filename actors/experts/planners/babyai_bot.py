@@ -8,7 +8,7 @@ import numpy as np
 
 from gato_dist.envs.minigrid_python import MinigridVector
 from gato_dist.episode import Observations
-from gato_dist.ports import Info
+from gato_dist.ports import Info, Policy
 
 SEARCHES = 1000  # of a way, before one action
 
@@ -36,7 +36,7 @@ def _make_bot(env: Any) -> Any:
     return PatientBot(env)
 
 
-class BabyAIBotExpert:
+class BabyAIBotExpert(Policy):
     """One bot per environment of a `MinigridVector`."""
 
     def __init__(self, env: MinigridVector) -> None:
@@ -70,7 +70,6 @@ class BabyAIBotExpert:
             self._lost.add(i)
             return self._env.envs[i].actions.done
 
-    @property
     def lost(self) -> np.ndarray:
         """Environments whose bot has lost its way since the last reset: bool [N]."""
         return np.isin(np.arange(len(self._bots)), list(self._lost))

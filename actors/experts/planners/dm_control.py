@@ -7,7 +7,6 @@ of a task is a `ControlTask` of `actors.experts.dmc`.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ import numpy as np
 from actors.experts.planners.control_tasks.simulator import Simulator
 from actors.experts.planners.control_tasks.spec import ControlTask, Observation, State
 from actors.experts.planners.control_tasks.tasks import TASKS
+from gato_dist.episode import Observations
+from gato_dist.ports import Info, Policy
 
 __all__ = [
     "TASKS",
@@ -66,7 +67,7 @@ def improve(
     return weighted_plan(plans, returns, task.temperature)
 
 
-class ControlPlanner:
+class ControlPlanner(Policy):
     """Plans for each of `num_envs` environments of one task; a function of the observation and its own last plan.
 
     seed draws the perturbations; budget replaces fields of the task's specification (`samples`, `replan_every`, ...).
@@ -95,12 +96,12 @@ class ControlPlanner:
         self._plans[env_ids] = 0
         self._ages[env_ids] = 0
 
-    def act(self, observations: Observation, info: Mapping[str, Any], active: np.ndarray) -> np.ndarray:
+    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
         """Actions in [-1, 1], float32 [N, A]; rows where `active` [N] is False are zero and cost nothing."""
         actions = np.zeros((len(active), self._actions), np.float32)
         for row in np.flatnonzero(active):
             if self._ages[row] % self.task.replan_every == 0:
-                self._replan(row, {key: value[row] for key, value in observations.items()})
+                self._replan(row, {key: np.asarray(value[row]) for key, value in observations.items()})
             actions[row] = self._basis[self._ages[row] % self.task.replan_every] @ self._plans[row]
             self._ages[row] += 1
         return actions

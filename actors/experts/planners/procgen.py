@@ -14,13 +14,14 @@ Easy and hard levels are searched alike.
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from actors.experts.planners.procgen_clones import MODES, Clones
 from actors.experts.planners.procgen_search import Exploring, Repairing, Shooting, explore, held_pairs, repair, shoot
+from gato_dist.episode import Observations
+from gato_dist.ports import Info, Policy
 
 LEFT, DOWN, STAY, UP, RIGHT, FIRE = 1, 3, 4, 5, 7, 9
 LEFT_DOWN, LEFT_UP, RIGHT_DOWN, RIGHT_UP = 0, 2, 6, 8
@@ -73,7 +74,7 @@ GAMES: dict[str, Search] = {
 COPIES = 32  # of a game that `explore` steps together
 
 
-class ProcgenPlanner:
+class ProcgenPlanner(Policy):
     """Plans for each of `num_envs` environments of one envpool Procgen game, as `MinerHard-v0`; draws no random number.
 
     seed: taken so that all planners are made alike. budget: replaces fields of the game's own search.
@@ -101,14 +102,14 @@ class ProcgenPlanner:
                 shadow.close()
             self._shadows[row], self._plans[row], self._steps[row] = None, [], 0
 
-    def act(self, observations: Mapping[str, np.ndarray], info: Mapping[str, Any], active: np.ndarray) -> np.ndarray:
+    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
         """Actions int64 [N]; rows where `active` [N] is False are no-ops and cost nothing.
 
         observations: one uint8 image part [N, 64, 64, 3]; info: envpool's, of which `level_seed` [N] is read.
         The shadows play what was returned, unless `played` says otherwise. Raises FrameMismatch when a shadow shows
         another frame.
         """
-        (frames,) = observations.values()
+        (frames,) = map(np.asarray, observations.values())
         actions = np.full(len(active), STAY, np.int64)
         for row in np.flatnonzero(active):
             level = int(info["level_seed"][row])

@@ -11,11 +11,11 @@ from actors.experts.rl.policy_files import find_policy, load_policy
 from actors.experts.rl.preprocess import FrameStack, preprocess
 from gato_dist.episode import Observations
 from gato_dist.errors import InputError
-from gato_dist.ports import Info
+from gato_dist.ports import Info, Policy
 from gato_dist.specs import ActionSpec, Modality, TaskSpec
 
 
-class CheckpointExpert:
+class CheckpointExpert(Policy):
     """Acts as a trained network says.
 
     path: see `policy_files.load_policy`; without it the shipped or locally trained policy of the task.

@@ -11,7 +11,7 @@ import numpy as np
 
 from actors.experts.scripts.jaco_arm import JacoArm
 from gato_dist.episode import Observations
-from gato_dist.ports import Info
+from gato_dist.ports import Info, Policy
 
 # What is done with the brick: None to lift it, else the part of the observation that says where to put it.
 GOALS = {
@@ -151,7 +151,7 @@ def _leave(scene: Scene) -> Move:
     return Move(place, scene.grip, FINGER_GAIN * (WIDE - scene.fingers))
 
 
-class GraspScript:
+class GraspScript(Policy):
     """A function of the observation alone. env: dm_control's name of the task, one of GOALS.
 
     limits: the greatest joint velocities, float [9], rad/s; the last three are the fingers'.
@@ -179,9 +179,9 @@ class GraspScript:
             actions[i, 6:] = move.fingers
         return np.clip(actions, -self._limits, self._limits).astype(np.float32)
 
-    def label(self, observations: Observations) -> np.ndarray:
-        """What the script would do in each of these states, whoever got there: float32 [N, 9]."""
-        return self.act(observations, {}, np.ones(len(observations[f"{BRICK}/position"]), bool))
+    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
+        """Returns the script's actions in these states, whichever policy acts: float32 [N, 9]."""
+        return self.act(observations, {}, active)
 
     def describe(self) -> dict[str, Any]:
         return {"name": f"grasp {self._env}", "kind": "scripted", "version": 1}

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from gato_dist.episode import Observations
-from gato_dist.ports import Info
+from gato_dist.ports import Info, Policy
 from gato_dist.utils.missing_packages import wheel_advice
 
 
-class MetaWorldScript:
+class MetaWorldScript(Policy):
     """The policy that Meta-World ships for a task: a function of the observation alone.
 
     task: Meta-World's name, such as `reach-v3`.

@@ -6,13 +6,13 @@ import numpy as np
 
 from actors.experts.scripts.jaco_arm import JacoArm
 from gato_dist.episode import Observations
-from gato_dist.ports import Info
+from gato_dist.ports import Info, Policy
 
 TARGETS = {"reach_site_features": "target_position", "reach_duplo_features": "duplo2x4/position"}
 GAIN, DAMPING = 10.0, 0.05  # 1/s, m
 
 
-class ReachScript:
+class ReachScript(Policy):
     """A function of the observation alone. env: dm_control's name of the task, one of TARGETS.
 
     limits: the greatest joint velocities, float [9], rad/s; the last three are the fingers', which rest.

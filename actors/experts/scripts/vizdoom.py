@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gato_dist.episode import Observations
-from gato_dist.ports import Info
+from gato_dist.ports import Info, Policy
 
 MIDDLE = 39.5  # the column that shots go to
 # envpool lists a pair of buttons as neither, right, left; above it forward (of turns alone) or attack, 3 further on.
@@ -132,7 +132,7 @@ _RULES: dict[str, Rule] = {
 VERSION = 1  # grows with every change of what they do
 
 
-class VizdoomScript:
+class VizdoomScript(Policy):
     """A scenario's script for `num_envs` environments: a function of the frame, and in `basic` of its number as well.
 
     scenario: envpool's name. Raises ValueError for one without a script.

@@ -15,6 +15,7 @@ from gato_dist.records.cost import CostMeter
 from gato_dist.report.run_page import write_report
 from gato_dist.scores.results import EpisodeLog, TaskResult
 from gato_dist.scores.table import ScoreRow, ScoreTable
+from tests.support.fakes import learner_report
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = 'ale/<script>alert("x")</script>&amp;'
@@ -231,8 +232,8 @@ def test_a_run_whose_episodes_were_not_kept_has_no_aggregates(tmp_path: Path) ->
 
 def test_the_cost_is_that_of_all_starts(tmp_path: Path) -> None:
     run = make_run(tmp_path, [row()])
-    CostMeter(run / "cost.json").write(3000.0, 500, {"tokens": 70.0, "seconds": 40.0}, 0.25)
-    CostMeter(run / "cost.json").write(900.0, 100, {"tokens": 90.0, "seconds": 61.0}, 0.5)
+    CostMeter(run / "cost.json").write(3000.0, 500, learner_report(tokens=70, seconds=40.0), 0.25)
+    CostMeter(run / "cost.json").write(900.0, 100, learner_report(tokens=90, seconds=61.0), 0.5)
     page = page_of(run)
     assert "<td>Environment steps of actors</td><td>600</td>" in page
     assert "<td>Tokens learned</td><td>90</td>" in page
@@ -248,7 +249,7 @@ def test_the_page_says_at_a_glance_how_well_it_plays_and_how_that_was_measured(t
     run = make_run(tmp_path, rows, config)
     for each in rows:
         EpisodeLog(run / "episodes.jsonl").append(TaskResult(each, (4.0, 6.0), None, 700, 3.0))
-    CostMeter(run / "cost.json").write(5400.0, 281_244, {"tokens": 1.26e9, "seconds": 40.0}, None)
+    CostMeter(run / "cost.json").write(5400.0, 281_244, learner_report(tokens=1_260_000_000, seconds=40.0), None)
     page = page_of(run).replace("\n", " ")
     tiles = re.findall(r"<div><b>(.*?)</b><span>(.*?)</span></div>", page)
     assert [value for value, _ in tiles] == ["0.60", "1 of 2", "1 of 2", "1.26 billion", "281 thousand", "90 min"]

@@ -10,6 +10,7 @@ from gato_dist.records.run_folder import RunFolder
 from gato_dist.scores.references import load_reference
 from gato_dist.supervisor import replay_servers
 from gato_dist.supervisor.replay_servers import BUSY_SECONDS, HANG_SECONDS, ReplayServers, cluster_networks
+from gato_dist.telemetry import TableReport
 from gato_dist.training.live import make_tokenizer
 
 
@@ -73,7 +74,7 @@ def servers(ray, clock, tmp_path) -> ReplayServers:
     tokenizer = make_tokenizer(config, {task.name: load_reference(task.name) for task in config.tasks})
     made = ReplayServers(config, tokenizer, RunFolder(tmp_path))
     began, first = ray.actors[0].began.asked[0], ray.actors[0].metrics.asked[0]
-    began.value, first.value = ("127.0.0.1:1", "", {}), {"a": {"size": 1, "inserted": 1, "sampled": 1}}
+    began.value, first.value = ("127.0.0.1:1", "", {}), {"a": TableReport(size=1, inserted=1, sampled=1)}
     made.check(lambda line: None)
     clock[0] += 1.0
     made.check(lambda line: None)
@@ -105,7 +106,7 @@ def test_one_that_has_just_come_back_is_given_no_more_than_a_minute_either(ray, 
     clock[0] += HANG_SECONDS + 1
     servers.check(said.append)
     ray.actors[1].began.asked[0].value = ("127.0.0.1:2", "", {})
-    ray.actors[1].metrics.asked[0].value = {"a": {"size": 0, "inserted": 0, "sampled": 0}}
+    ray.actors[1].metrics.asked[0].value = {"a": TableReport(size=0, inserted=0, sampled=0)}
     clock[0] += 1
     servers.check(said.append)
     clock[0] += HANG_SECONDS + 1
@@ -143,7 +144,7 @@ def test_one_that_answers_and_never_ends_its_checkpoint_is_replaced_too(ray, clo
     servers.save(7)
     for _ in range(2):
         clock[0] += BUSY_SECONDS - 1
-        ray.actors[0].metrics.asked[-1].value = {"a": {"size": 1, "inserted": 1, "sampled": 1}}
+        ray.actors[0].metrics.asked[-1].value = {"a": TableReport(size=1, inserted=1, sampled=1)}
         servers.check(said.append)
     assert said == [
         "replay server 0 wrote at a checkpoint for 1800 s; starting it again (1 of 5)",

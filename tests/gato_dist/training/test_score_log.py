@@ -1,4 +1,4 @@
-"""A run's results, where they go: files whose lines match, and TensorBoard by step and by tokens."""
+"""Where a run's results go: scores.csv, episodes.jsonl, and TensorBoard by step, tokens and seconds."""
 
 import io
 import sys
@@ -7,12 +7,13 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from actors.coordinator import EvaluationResult
+from actors.coordination.evaluation import EvaluationResult
 from gato_dist.records.run_folder import RunFolder
 from gato_dist.scores.references import Reference, Score
 from gato_dist.scores.results import EpisodeLog
 from gato_dist.scores.table import ScoreTable
 from gato_dist.training.score_log import ScoreLog
+from tests.support.fakes import learner_report
 
 Image = pytest.importorskip("PIL.Image")
 # TensorBoard's own switch: without it, it imports TensorFlow, which takes seconds.
@@ -24,7 +25,7 @@ class Writer:
         self.scalars: dict[str, tuple[float, int]] = {}
         self.images: list[tuple] = []
         self.summaries: list[tuple] = []
-        self.file_writer = SimpleNamespace(add_summary=lambda *words: self.summaries.append(words))
+        self.file_writer = SimpleNamespace(add_summary=lambda *arguments: self.summaries.append(arguments))
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         self.scalars[tag] = (value, step)
@@ -41,23 +42,31 @@ def parts(tmp_path):
 
     writer, folder = Writer(), RunFolder(tmp_path)
     log = ScoreLog(folder, writer, {"a/x": reference(10.0), "a/y": reference(10.0), "b/none": reference(0.0)})
-    log.learned({"step": 10.0, "tokens": 1000.0, "seconds": 5.0})
-    log.learned({"step": 20.0, "tokens": 3000.0, "seconds": 7.0})
+    log.learned(learner_report(step=10, tokens=1000, seconds=5.0))
+    log.learned(learner_report(step=20, tokens=3000, seconds=7.0))
     return log, writer, folder
 
 
 def found(task: str, score: float, version: int = 1, success=None) -> EvaluationResult:
-    return EvaluationResult(task, version, 15, (score, score), (success, success), 0.1, False)
+    return EvaluationResult(
+        task=task,
+        version=version,
+        step=15,
+        returns=(score, score),
+        successes=(success, success),
+        seconds=0.1,
+        final=False,
+    )
 
 
-def test_a_learner_that_went_back_to_its_checkpoint_is_followed(parts):
+def test_reports_of_a_learner_that_went_back_to_its_checkpoint_replace_later_ones(parts):
     log, _, _ = parts
-    log.learned({"step": 14.0, "tokens": 1400.0, "seconds": 9.0})
-    log.learned({"step": 18.0, "tokens": 1800.0, "seconds": 11.0})
+    log.learned(learner_report(step=14, tokens=1400, seconds=9.0))
+    log.learned(learner_report(step=18, tokens=1800, seconds=11.0))
     assert log.place(16) == (1600, 10.0)
 
 
-def test_a_result_is_placed_between_two_reports_of_the_learner(parts):
+def test_tokens_and_seconds_of_a_result_are_interpolated_between_the_learners_reports(parts):
     log, writer, _ = parts
     result = log.add(found("a/x", 4.0, success=True), newest_version=3)
     assert (result.tokens, result.seconds) == (2000, 6.0)
@@ -68,7 +77,7 @@ def test_a_result_is_placed_between_two_reports_of_the_learner(parts):
     assert writer.scalars["weights/lag"] == (2, 15)
 
 
-def test_a_suites_mean_waits_for_all_of_its_tasks_and_tells_how_far_apart_their_versions_are(parts):
+def test_a_suites_mean_is_written_once_all_its_tasks_are_scored_with_how_far_versions_differ(parts):
     log, writer, _ = parts
     log.add(found("a/x", 4.0), 1)
     log.add(found("b/none", 1.0), 1)
@@ -80,7 +89,7 @@ def test_a_suites_mean_waits_for_all_of_its_tasks_and_tells_how_far_apart_their_
     assert "fraction_of_suite/b" not in writer.scalars
 
 
-def test_a_suites_mean_of_one_version_is_not_told_to_be_behind(parts):
+def test_versions_behind_is_not_written_for_a_mean_of_one_version(parts):
     log, writer, _ = parts
     for task, score in (("a/x", 5.0), ("a/y", 9.0)):
         log.add(found(task, score, version=2), 2)
@@ -88,7 +97,7 @@ def test_a_suites_mean_of_one_version_is_not_told_to_be_behind(parts):
     assert "versions_behind/a" not in writer.scalars
 
 
-def test_a_film_goes_to_tensorboard_as_it_is(parts):
+def test_a_video_goes_to_tensorboard_without_being_encoded_again(parts):
     log, writer, _ = parts
     gif = io.BytesIO()
     Image.new("P", (48, 32)).save(gif, "GIF", save_all=True, append_images=[Image.new("P", (48, 32), 1)])
@@ -99,7 +108,7 @@ def test_a_film_goes_to_tensorboard_as_it_is(parts):
     assert (kept.image.width, kept.image.height, kept.image.encoded_image_string) == (48, 32, gif.getvalue())
 
 
-def test_both_files_hold_a_line_a_result(parts):
+def test_scores_csv_and_episodes_jsonl_hold_a_line_per_result(parts):
     log, _, folder = parts
     log.add(found("a/x", 4.0), 1)
     log.add(found("b/none", 4.0), 1)
@@ -107,7 +116,7 @@ def test_both_files_hold_a_line_a_result(parts):
     assert [result.row for result in EpisodeLog(folder.episodes).read()] == ScoreTable.read(folder.scores)
 
 
-def test_the_profile_is_a_picture_of_tasks_with_a_valid_expert(parts):
+def test_the_performance_profile_is_drawn_once_a_task_has_a_valid_expert(parts):
     log, writer, _ = parts
     log.add(found("b/none", 4.0), 1)
     log.draw_profile()

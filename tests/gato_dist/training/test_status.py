@@ -1,4 +1,4 @@
-"""What a run prints, where there is no terminal and on a narrow one."""
+"""What a run prints, with and without a terminal, and its estimate of the time that is left."""
 
 import io
 
@@ -8,7 +8,8 @@ from rich.console import Console
 from gato_dist.report.result_tables import aggregate_table, result_table
 from gato_dist.scores.results import TaskResult, aggregates
 from gato_dist.scores.table import ScoreRow
-from gato_dist.training.status import Status, TaskStatus, View, render
+from gato_dist.training.status import Status, TaskStatus
+from gato_dist.training.status_view import View, render
 from gato_dist.training.time_left import TimeLeft
 from gato_dist.utils.console import WIDTH, NamedTable
 
@@ -21,12 +22,31 @@ def row(task: str) -> ScoreRow:
 
 
 def status(names: list[str]) -> Status:
-    tasks = {name: TaskStatus(0.5, 1234, 2.345, row(name), {"episodes": 20, "dropped": 3}, 0.5) for name in names}
+    tasks = {
+        name: TaskStatus(
+            fill=0.5, episodes=1234, loss=2.345, score=row(name), gato_episodes=20, gato_dropped=3, weight=0.5
+        )
+        for name in names
+    }
     return Status(
-        "training", 3723.0, 734.0, 0.56, step=123456, loss=2.345, skipped=3, env_steps_per_second=12345,
-        learner_tokens_per_second=123456, weights_version=123, lag=2, use_p50=0.31, use_p99=1.9,
-        sequences={"expert": 30, "relabelled": 10}, beta=0.4, quarantined=("ale/pong (experts)",), tasks=tasks,
-    )  # fmt: skip
+        phase="training",
+        seconds=3723.0,
+        seconds_left=734.0,
+        progress=0.56,
+        step=123456,
+        loss=2.345,
+        skipped=3,
+        env_steps_per_second=12345,
+        learner_tokens_per_second=123456,
+        weights_version=123,
+        lag=2,
+        use_p50=0.31,
+        use_p99=1.9,
+        sequences={"expert": 30, "relabelled": 10},
+        beta=0.4,
+        quarantined=("ale/pong (experts)",),
+        tasks=tasks,
+    )
 
 
 def shown(what: object, width: int) -> str:
@@ -51,8 +71,8 @@ def test_plain_lines_stay_under_120_characters_and_name_every_task(names, tmp_pa
     assert all(f"{name} 0.84" in out.getvalue() for name in names)
 
 
-def test_scores_that_did_not_change_are_not_printed_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("gato_dist.training.status.PLAIN_SECONDS", 0.0)
+def test_unchanged_scores_are_not_printed_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("gato_dist.training.status_view.PLAIN_SECONDS", 0.0)
     out = io.StringIO()
     with View(tmp_path / "log.txt", Console(file=out, width=WIDTH, highlight=False)) as view:
         view.show(status(NAMES))
@@ -60,7 +80,7 @@ def test_scores_that_did_not_change_are_not_printed_again(tmp_path, monkeypatch)
     assert (out.getvalue().count("training 56%"), out.getvalue().count("fractions")) == (2, 1)
 
 
-def test_final_evaluation_tells_its_episodes_not_the_training_that_is_over():
+def test_final_evaluation_shows_finished_episodes_instead_of_training_progress():
     now = status(NAMES)
     now.phase, now.progress, now.final_episodes, now.seconds_left = "final evaluation", 1.0, (34, 120), 65.0
     assert "final evaluation 34 of 120 episodes, 01:05 left" in now.lines()[0]
@@ -69,7 +89,7 @@ def test_final_evaluation_tells_its_episodes_not_the_training_that_is_over():
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
-def test_no_table_cuts_a_name(width):
+def test_no_table_truncates_a_name(width):
     results = [result(name) for name in NAMES]
     compared = NamedTable(["task", *[f"run-{i}" for i in range(9)]], [[name, *["0.84 (100 %)"] * 9] for name in NAMES])
     for table in (result_table(results), render(status(NAMES)), compared):
@@ -83,7 +103,7 @@ def test_no_table_cuts_a_name(width):
     assert all(f"run-{i}" in shown(compared, width) for i in range(9))
 
 
-def test_a_wide_terminal_shows_every_column_and_a_narrow_one_says_which_it_leaves_out():
+def test_a_narrow_terminal_names_the_columns_that_it_leaves_out():
     table = result_table([result(name) for name in NAMES])
     assert all(name in shown(table, 160) for name in table.head)
     narrow = shown(table, 80)
@@ -98,7 +118,7 @@ def test_a_name_wider_than_the_terminal_is_folded():
     assert name in "".join(folded.split())
 
 
-def test_time_left_follows_progress_and_scores():
+def test_time_left_is_estimated_from_progress_and_earlier_scores():
     """Worked by hand: a tenth took 30 s, so 0.8 takes 240 s; then 20 episodes of 2 s and 10 of 4 s."""
     left = TimeLeft(actors=2)
     assert (left.training(0.0), left.evaluation({"a": 20})) == (None, None)
@@ -112,7 +132,7 @@ def test_time_left_follows_progress_and_scores():
     assert left.evaluation({"a": 10, "c": 10}) == pytest.approx(30.0)
 
 
-def test_the_final_evaluation_counts_down_until_it_takes_longer_than_expected():
+def test_the_final_evaluation_counts_down_and_is_unknown_once_overdue():
     left = TimeLeft(actors=2)
     left.begin_evaluation(100.0, {"a": 20})
     assert left.rest_of_evaluation(100.0) is None

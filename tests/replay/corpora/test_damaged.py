@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from gato_dist.config.run_config import parse_config
 from gato_dist.config.sections import CorpusConfig
 from gato_dist.errors import InputError
 from gato_dist.records.usage import UsageLog, damaged_documents
+from gato_dist.telemetry import MixtureReport
 from gato_dist.tokens.documents import Document
 from replay.corpora.chunks import CorpusChunks, open_corpora, open_corpus
 from replay.corpora.damage import Damaged
@@ -176,9 +178,9 @@ learner: {{steps: 12, batch: 8, checkpoint_seconds: 60}}
 
 def test_what_is_skipped_beside_live_experts_is_counted_by_corpus():
     usage = Usage(["toy/arm", "books"])
-    usage.skips(1, lambda: 3)
+    usage.count_damaged(1, SimpleNamespace(damaged=3))
     log = UsageLog(Path("usage.json"), None)
-    log.update({"mixture/0": usage.metrics(), "mixture/1": usage.metrics()})
+    log.update([MixtureReport(rank=rank, counts=usage.counts()) for rank in (0, 1)], [])
     assert damaged_documents(log.counts) == {"books": 6}
 
 

@@ -1,6 +1,7 @@
 """Replay on disk: what was held comes back under the same keys, and what does not fit is refused and refilled."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from gato_dist.config.sections import ReplayConfig
 from gato_dist.sequence import SequenceShape
+from gato_dist.telemetry import TableReport
 from replay.reverb.checkpoints import ReplayCheckpoints
 from replay.reverb.server import NEWEST, Disk, ReplayServer
 from replay.reverb.tables import import_reverb
@@ -45,7 +47,7 @@ def test_tables_come_back_with_their_keys_and_counters(saved, tmp_path):
     place, held = saved
     server = serve(tmp_path, NEWEST)
     assert server.began == "from the checkpoint of step-00000060"
-    assert server.metrics()["a"] | {"sampled": 0} == {"size": 12, "inserted": 12, "sampled": 0}
+    assert replace(server.metrics()["a"], sampled=0) == TableReport(size=12, inserted=12, sampled=0)
     assert keys_of(server) == held
     assert len(held) == 12
     server.save(70)
@@ -107,7 +109,7 @@ def test_what_is_damaged_or_of_another_run_is_told_and_replay_begins_empty(saved
     assert server.began.startswith("empty, replay refills: ")
     assert says in server.began
     assert "\n" not in server.began
-    assert server.metrics()["a"]["size"] == 0
+    assert server.metrics()["a"].size == 0
     server.stop()
 
 

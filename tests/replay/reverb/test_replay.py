@@ -84,7 +84,7 @@ def address(server) -> str:
 
 
 def inserted(server, table: str) -> int:
-    return table_metrics(server.localhost_client().server_info())[table]["inserted"]
+    return table_metrics(server.localhost_client().server_info())[table].inserted
 
 
 def never() -> bool:
@@ -246,7 +246,7 @@ def test_what_is_drawn_is_counted_by_source_and_age():
     batches = iter(mixture(itertools.islice(blocks(0), 3), no_rows(), usage=usage, guide=lambda: Guidance(0.0, 6)))
     for _ in range(40):
         next(batches)
-    counted = usage.metrics()
+    counted = usage.counts()
     assert sum(n for name, n in counted.items() if name.startswith("rows/")) == 40 * 32
     # Three blocks of three rows, and no more came.
     assert counted.get("rows/relabelled/a", 0) <= 9

@@ -10,6 +10,7 @@ from gato_dist.config.run_config import parse_config
 from gato_dist.config.sections import ReplayConfig
 from gato_dist.errors import InputError
 from gato_dist.sequence import SequenceShape
+from gato_dist.telemetry import TableReport
 from replay.reverb.sampler import SequenceStream
 from replay.reverb.shards import shard_of, shard_sequences, shards_of, start_shard, sum_metrics, take_turns
 from replay.reverb.writer import SequenceWriter
@@ -34,9 +35,9 @@ def test_a_server_of_two_experts_is_read_twice_as_often():
 
 
 def test_figures_of_a_table_are_added_up():
-    one = {"a": {"size": 1, "sampled": 4}, "b": {"size": 2, "sampled": 0}}
-    assert sum_metrics([one, {"a": {"size": 10, "sampled": 1}}]) == {
-        "a": {"size": 11, "sampled": 5}, "b": {"size": 2, "sampled": 0}
+    one = {"a": TableReport(size=1, inserted=1, sampled=4), "b": TableReport(size=2, inserted=3, sampled=0)}
+    assert sum_metrics([one, {"a": TableReport(size=10, inserted=20, sampled=1)}]) == {
+        "a": TableReport(size=11, inserted=21, sampled=5), "b": one["b"]
     }  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_two_real_servers_hold_one_table_and_every_row_is_as_likely():
         with SequenceWriter(addresses[shard], "a/state", never) as writer:
             assert writer.write(make_rows(SHAPES["a/state"], 20, 20 * copy))
     metrics = sum_metrics(server.metrics() for server in servers)
-    assert metrics["a/state"]["inserted"] == 80
+    assert metrics["a/state"].inserted == 80
     rows = SequenceStream(shard_sequences(addresses, 0, "a/state", SHAPES["a/state"], copies, reader=1)).take(1600)
     drawn = np.bincount(rows.item_id, minlength=80)
     assert drawn.min() > 0

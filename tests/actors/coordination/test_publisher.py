@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from actors.publisher import Publisher
+from actors.coordination.publisher import Publisher
 
 
 def test_training_goes_on_while_weights_are_sent_and_the_newest_ones_arrive():
