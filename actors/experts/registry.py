@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from actors.experts.noise import NoisyExpert
-from actors.experts.random import RandomPolicy
+from actors.experts.random_policy import RandomPolicy
 from gato_dist.config.sections import TaskConfig
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.episode import Provenance
@@ -20,7 +20,7 @@ from gato_dist.tasks import TaskEntry, played_entry, task_entry
 from gato_dist.utils.typed_json import to_json
 
 if TYPE_CHECKING:
-    from gato_dist.envs.minigrid_python import MinigridVector
+    from gato_dist.envs.minigrid_vector import MinigridVector
 
 E = TypeVar("E", bound=VectorEnv)
 VERSIONED = ("envpool", "gymnasium", "numpy")
@@ -177,7 +177,7 @@ def _arm_script(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) ->
 
 
 def _minigrid(entry: TaskEntry, worlds: _EnvMaker) -> "MinigridVector":
-    from gato_dist.envs.minigrid_python import MinigridVector
+    from gato_dist.envs.minigrid_vector import MinigridVector
 
     options = dict(entry.options)
     limit = options.pop("max_episode_steps", None)
@@ -204,7 +204,7 @@ def _callable(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> D
 
 
 def _load_callable(task: str, seeds: list[int], options: dict[str, Any]) -> Policy:
-    from actors.experts.user import CallableExpert
+    from actors.experts.callable_expert import CallableExpert
 
     return CallableExpert(task_spec(task), seeds, **options)
 
@@ -247,7 +247,7 @@ def _planner(module: str, name: str) -> Maker:
 
 
 def _pixel_planner(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.from_state import StateExpert
+    from actors.experts.state_expert import StateExpert
     from gato_dist.envs.suites import dm_control
 
     made = _planner("dm_control", "ControlPlanner")(entry, worlds, options)

@@ -17,7 +17,7 @@ from gato_dist.utils.locks import hold_folder, is_unused
 from gato_dist.utils.typed_json import to_json
 
 if TYPE_CHECKING:
-    from actors.experts.rl.train import Job, Progress
+    from actors.experts.rl.train import TrainingJob, TrainingProgress
 
 EPISODES = 50
 
@@ -42,9 +42,9 @@ def _train_and_score(
     chosen_seed = saved["seed"] if saved else seed or 0
     if saved and seed not in (None, chosen_seed):
         raise InputError(f"--seed {seed}: the training in {folder} has seed {chosen_seed}")
-    from actors.experts.rl.train import Job, train_expert
+    from actors.experts.rl.train import TrainingJob, train_expert
 
-    job, view = Job(task, settings, total, chosen_seed, folder), ProgressView()
+    job, view = TrainingJob(task, settings, total, chosen_seed, folder), ProgressView()
     view.note(f"{task}: {settings.algorithm}, {total:,} steps, seed {chosen_seed} → {folder}")
     try:
         with view:
@@ -107,7 +107,7 @@ def _saved(folder: Path, task: str, resume: bool) -> dict[str, Any] | None:
     return saved
 
 
-def _score(job: "Job") -> str:
+def _score(job: "TrainingJob") -> str:
     """Plays random and expert on the reference seeds, and writes scores and command into policy.json."""
     from actors.evaluate import evaluate_expert
     from gato_dist.scores.references import Score
@@ -132,7 +132,7 @@ def _score(job: "Job") -> str:
     )
 
 
-def command_of(job: "Job") -> str:
+def command_of(job: "TrainingJob") -> str:
     """What makes this expert again: the task, the settings that are not its defaults, steps and seed."""
     spec, family = task_spec(job.task), task_entry(job.task).family
     words, given = [], {}
@@ -163,7 +163,7 @@ class ProgressView:
         if self._live:
             self._live.stop()
 
-    def show(self, progress: "Progress") -> None:
+    def show(self, progress: "TrainingProgress") -> None:
         line = progress_line(progress)
         if self._live:
             self._live.update(line, refresh=True)
@@ -175,7 +175,7 @@ class ProgressView:
         self._console.print(message, markup=False, soft_wrap=True)
 
 
-def progress_line(progress: "Progress") -> str:
+def progress_line(progress: "TrainingProgress") -> str:
     mean = "–" if progress.mean_return is None else f"{progress.mean_return:,.2f}"
     left = str(timedelta(seconds=int(progress.seconds_left)))
     return (

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from actors.experts.registry import Demonstrator, make_expert
 from actors.rollout import Transition, rollout
-from gato_dist.envs.pictures import Picture, draw_picture, picture_style
+from gato_dist.envs.pictures import RenderStyle, draw_picture, render_style
 from gato_dist.envs.registry import make_env
 from gato_dist.errors import InputError
 from gato_dist.ports import TimeStep, VectorEnv
@@ -71,7 +71,7 @@ Player = Callable[[int], Demonstrator]
 
 def play(request: Request) -> None:
     """Plays, writes the video and prints what came of it. Raises InputError before anything is written."""
-    style, console = picture_style(request.task), make_console()
+    style, console = render_style(request.task), make_console()
     check_video(request.video)
     seeds = _seeds(request)
     name, player = _player(request)
@@ -111,7 +111,7 @@ def _episode(request: Request, player: Demonstrator, lines: list[str], made: Fil
 
     lines: the caption's first line, and the beginning of its second.
     """
-    style, played = picture_style(request.task), Played()
+    style, played = render_style(request.task), Played()
     title, beginning = lines
     with closing(Camera(player.env)) as env, _progress(console) as tell:
         for step in rollout(env, player.policy, once=True):
@@ -123,7 +123,7 @@ def _episode(request: Request, player: Demonstrator, lines: list[str], made: Fil
     return played
 
 
-def _numbers(step: Transition, played: Played, style: Picture) -> str:
+def _numbers(step: Transition, played: Played, style: RenderStyle) -> str:
     return f"step {played.steps}   return {played.total:.2f}   action {_action(step.actions[0], style)}"
 
 
@@ -138,7 +138,7 @@ def _texts(env: VectorEnv, step: Transition) -> list[str]:
     return lines
 
 
-def _action(action: np.ndarray, style: Picture) -> str:
+def _action(action: np.ndarray, style: RenderStyle) -> str:
     numbers = np.ravel(action).tolist()
     if len(numbers) == 1 and int(numbers[0]) < len(style.actions):
         return style.actions[int(numbers[0])]

@@ -22,7 +22,7 @@ _TARGET, _BOX, _SOLVED, _AGENT = (214, 82, 82), (196, 142, 62), (92, 160, 84), (
 
 
 @runtime_checkable
-class Rendering(Protocol):
+class Renderable(Protocol):
     """A `VectorEnv` that can draw its environments."""
 
     def render(self, row: int, camera: int = -1) -> np.ndarray:
@@ -31,10 +31,10 @@ class Rendering(Protocol):
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderStyle:
     """How a suite is shown.
 
-    fps: frames a second at which it looks natural. camera: as `Rendering.render`. turned: by half a turn.
+    fps: frames a second at which it looks natural. camera: as `Renderable.render`. turned: by half a turn.
     actions: names of discrete actions. draw: makes the picture [H, W, 3] of one environment from its observation.
     """
 
@@ -45,9 +45,9 @@ class Picture:
     draw: Callable[[Observations, int], np.ndarray] | None = None
 
 
-def picture_style(task: str) -> Picture:
+def render_style(task: str) -> RenderStyle:
     """How a task's suite is shown. Raises InputError for an unknown task."""
-    return _STYLES.get(task_entry(task).family, Picture())
+    return _STYLES.get(task_entry(task).family, RenderStyle())
 
 
 def draw_picture(env: VectorEnv, observations: Observations, row: int = 0) -> np.ndarray:
@@ -56,10 +56,10 @@ def draw_picture(env: VectorEnv, observations: Observations, row: int = 0) -> np
     Raises InputError where the task has no picture, or where this machine cannot draw it.
     """
     task = env.spec.name
-    style = picture_style(task)
+    style = render_style(task)
     if style.draw:
         return style.draw(observations, row)
-    if isinstance(env, Rendering):
+    if isinstance(env, Renderable):
         try:
             picture = env.render(row, style.camera)
         except RuntimeError as error:
@@ -104,16 +104,16 @@ def _sokoban_tile(thing: int, ground: int) -> np.ndarray:
 
 _STYLES = {
     # 60 screens a second, of which a policy sees one in four.
-    "ale": Picture(15),
-    "procgen": Picture(15),
+    "ale": RenderStyle(15),
+    "procgen": RenderStyle(15),
     # 35 tics a second, of which a policy sees one in four.
-    "vizdoom": Picture(9),
+    "vizdoom": RenderStyle(9),
     # Camera 0 follows the body in the suite's domains that move away.
-    "dm_control": Picture(40, camera=0),
+    "dm_control": RenderStyle(40, camera=0),
     # `corner2`, which Meta-World mounts upside down; the default stands behind the arm, which then hides its work.
-    "metaworld": Picture(40, camera=2, turned=True),
-    "mujoco": Picture(25),
-    "babyai": Picture(5, actions=_MINIGRID),
-    "minigrid": Picture(5, actions=_MINIGRID),
-    "sokoban": Picture(5, actions=("up", "right", "down", "left"), draw=draw_sokoban),
+    "metaworld": RenderStyle(40, camera=2, turned=True),
+    "mujoco": RenderStyle(25),
+    "babyai": RenderStyle(5, actions=_MINIGRID),
+    "minigrid": RenderStyle(5, actions=_MINIGRID),
+    "sokoban": RenderStyle(5, actions=("up", "right", "down", "left"), draw=draw_sokoban),
 }

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from actors.experts.random import RandomPolicy
+from actors.experts.random_policy import RandomPolicy
 from actors.experts.registry import make_expert
 from actors.rollout import episodes
-from gato_dist.envs.python_vector import PythonVector, spec_of
+from gato_dist.envs.gymnasium_vector import GymnasiumVector, gymnasium_spec
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.envs.spaces import action_spec
 from gato_dist.episode import Episode, Provenance
@@ -66,10 +66,10 @@ def played(*makers: Any, threads: int = 1) -> list[Episode]:
     threads: above 1, in processes; the makers must be the same then.
     """
     probe = makers[0]()
-    spec, remaining = spec_of("gymnasium/toy", probe), list(makers)
+    spec, remaining = gymnasium_spec("gymnasium/toy", probe), list(makers)
     probe.close()
     make = makers[0] if threads > 1 else lambda: remaining.pop(0)()
-    env = PythonVector(make, spec, [*range(len(makers))], threads)
+    env = GymnasiumVector(make, spec, [*range(len(makers))], threads)
     try:
         policy = RandomPolicy(spec.action, env.seeds)
         found = list(episodes(env, policy, Provenance(spec.name, 0, "random", ""), once=True))
@@ -151,7 +151,7 @@ def test_no_environment_stays_open_where_one_cannot_be_made():
         return Scripted()
 
     with pytest.raises(ValueError, match="no more"):
-        PythonVector(make, spec_of("gymnasium/toy", Scripted()), [0, 1, 2])
+        GymnasiumVector(make, gymnasium_spec("gymnasium/toy", Scripted()), [0, 1, 2])
     assert Scripted.opened == before + 1  # the one whose spaces were asked
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from actors.experts.registry import find_kind, make_expert
 from actors.rollout import episodes
+from gato_dist.envs.envpool_vector import channels_last
 from gato_dist.envs.pictures import draw_picture
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.envs.suites import procgen
-from gato_dist.envs.suites.babyai import _Missions
-from gato_dist.envs.vector import channels_last
+from gato_dist.envs.suites.babyai import _MissionCache
 from gato_dist.errors import InputError
 from gato_dist.scores.references import load_reference
 from gato_dist.seeds import dataset_seeds, evaluation_seeds, expert_seeds
@@ -177,7 +177,7 @@ def test_a_mission_is_decoded_once_and_lists_handed_out_stay():
     def rows(*texts):
         return np.frombuffer(b"".join(text.encode().ljust(16, b"\0") for text in texts), np.uint8).reshape(-1, 16)
 
-    missions = _Missions(decode)
+    missions = _MissionCache(decode)
     first = missions.read(rows("open a door", "go to a key"), np.array([True, True]))
     second = missions.read(rows("go to a key", "not looked at"), np.array([True, False]))
     assert (first, second) == (["open a door", "go to a key"], ["go to a key"] * 2)
@@ -201,10 +201,10 @@ def test_procgen_is_scored_on_levels_that_no_expert_shows():
 
 def test_a_bound_on_procgens_levels_is_the_experts_alone(tmp_path):
     entry = replace(task_entry("procgen/coinrun"), options={"num_levels": 200})
-    assert procgen.levels(entry, 5) == {"start_level": 0, "num_levels": 200}
-    assert procgen.levels(entry, evaluation_seeds(1)[0]) == procgen.HELD_OUT
+    assert procgen.level_range(entry, 5) == {"start_level": 0, "num_levels": 200}
+    assert procgen.level_range(entry, evaluation_seeds(1)[0]) == procgen.HELD_OUT_LEVELS
     with pytest.raises(InputError, match="held out"):
-        procgen.levels(replace(entry, options={"num_levels": 200, "start_level": 2**30}), 5)
+        procgen.level_range(replace(entry, options={"num_levels": 200, "start_level": 2**30}), 5)
 
 
 def test_sokoban_is_scored_on_levels_that_no_expert_shows(tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ def pong_guide(ram: bytes) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class Guided:
+class GuidedGame:
     """A game's guide, the actions tried in its place, and for how many decisions each is held."""
 
     guide: Guide
@@ -42,29 +42,29 @@ class Guided:
     holds: tuple[int, ...]
 
 
-GUIDES = {"Pong": Guided(pong_guide, (PONG_UP, PONG_DOWN, PONG_STAY), (3, 6, 10))}
+GUIDES = {"Pong": GuidedGame(pong_guide, (PONG_UP, PONG_DOWN, PONG_STAY), (3, 6, 10))}
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class GuidedPlan:
     """Actions from a state until a point fell, or the horizon: and the point, 0 where none fell."""
 
     actions: list[int]
     score: float
 
 
-def follow_guide(emulator: AleEmulator, state: GameState, first: list[int], guide: Guide, horizon: int) -> Line:
+def follow_guide(emulator: AleEmulator, state: GameState, first: list[int], guide: Guide, horizon: int) -> GuidedPlan:
     """Plays `first`, then the guide, for at most `horizon` decisions in all or until the score changes."""
     actions: list[int] = []
     for depth in range(horizon):
         actions.append(first[depth] if depth < len(first) else guide(state.ram))
         state, score, _ = emulator.step(state, actions[-1])
         if score:
-            return Line(actions, score)
-    return Line(actions, 0.0)
+            return GuidedPlan(actions, score)
+    return GuidedPlan(actions, 0.0)
 
 
-def guided_search(emulator: AleEmulator, state: GameState, game: Guided, horizon: int) -> Line:
+def guided_search(emulator: AleEmulator, state: GameState, game: GuidedGame, horizon: int) -> GuidedPlan:
     """The guide's own line if it scores; else the best of it and of every held action before it, first of equals."""
     best = follow_guide(emulator, state, [], game.guide, horizon)
     if best.score > 0:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-LEAD = 3  # decisions an action that scores nothing is held before looking again: a fifth of a second
+MAX_IDLE_HOLD = 3  # decisions an action that scores nothing is held before looking again: a fifth of a second
 
 
 class Emulator(Protocol):
@@ -18,7 +18,7 @@ class Emulator(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Decision:
+class SearchResult:
     """The action found, how many decisions to hold it, its discounted score (points), and the decisions simulated.
 
     equals: the actions that are as good, itself included. lost: every action is fatal. depth: decisions looked ahead.
@@ -34,7 +34,7 @@ class Decision:
 
 
 @dataclasses.dataclass
-class _Held:
+class _HeldAction:
     """One action held: the state it has led to, its discounted score so far, and whether it still goes on."""
 
     action: int
@@ -50,14 +50,14 @@ class _Held:
 
 def search(
     emulator: Emulator, state: Any, actions: Sequence[int], nodes: int, discount: float, horizon: int
-) -> Decision:
+) -> SearchResult:
     """The action whose persistence scores soonest and most; the first of equals in `actions`, so put NOOP (0) first.
 
     nodes: at most so many simulated decisions, but always one for each action. discount: in (0, 1], by decision.
     horizon: decisions looked ahead. A held action that turns out fatal goes no further and ranks last.
-    What does not score is held for LEAD decisions at most, and for one where every action is fatal.
+    What does not score is held for MAX_IDLE_HOLD decisions at most, and for one where every action is fatal.
     """
-    lines = [_Held(action, state) for action in actions]
+    lines = [_HeldAction(action, state) for action in actions]
     alive, used, depth = lines, 0, 0
     while alive and depth < horizon and (depth == 0 or used + len(alive) <= nodes):
         for line in alive:
@@ -68,22 +68,22 @@ def search(
         if any(line.value > 0.0 for line in alive):
             break
     best = max(lines, key=lambda line: line.rank)  # max() keeps the first of equals
-    hold = 1 if best.lost else depth if best.value > 0.0 else min(depth, LEAD)
+    hold = 1 if best.lost else depth if best.value > 0.0 else min(depth, MAX_IDLE_HOLD)
     equals = tuple(line.action for line in lines if line.rank == best.rank)
-    return Decision(best.action, hold, best.value, used, equals, best.lost, depth)
+    return SearchResult(best.action, hold, best.value, used, equals, best.lost, depth)
 
 
 def escape(
-    emulator: Emulator, state: Any, actions: Sequence[int], random: np.random.Generator, tries: int, horizon: int
+    emulator: Emulator, state: Any, actions: Sequence[int], random: np.random.Generator, attempts: int, horizon: int
 ) -> list[int]:
     """What to do where every held action is fatal: the beginning of a random pair of held actions that is not.
 
-    Of `tries` pairs the first that lives for `horizon` decisions is taken, else the one that lives longest.
-    Returns the first action of the pair for as long as it is held, at least one decision; [] if `tries` is 0.
+    Of `attempts` pairs the first that lives for `horizon` decisions is taken, else the one that lives longest.
+    Returns the first action of the pair for as long as it is held, at least one decision; [] if `attempts` is 0.
     """
     best: list[int] = []
     longest = -1
-    for _ in range(tries):
+    for _ in range(attempts):
         first, second = random.choice(actions, 2)
         hold = int(random.integers(1, max(2, horizon // 2)))
         here, depth, lost = state, 0, False

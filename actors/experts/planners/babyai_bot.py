@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.envs.minigrid_python import MinigridVector
+from gato_dist.envs.minigrid_vector import MinigridVector
 from gato_dist.episode import Observations
 from gato_dist.ports import Info, Policy
 
 SEARCHES = 1000  # of a way, before one action
 
 
-class Endless(RuntimeError):
+class EndlessReplanning(RuntimeError):
     """The bot goes from one plan to another and back without choosing an action."""
 
 
@@ -21,7 +21,7 @@ def _make_bot(env: Any) -> Any:
     from minigrid.utils.baby_ai_bot import BabyAIBot
 
     class PatientBot(BabyAIBot):
-        """Raises Endless where the bot would search for ever, as it does in a rare level with locked doors."""
+        """Raises EndlessReplanning if the bot would search forever, as it does in a rare level with locked doors."""
 
         def replan(self, action_taken: Any = None) -> Any:
             self._searches = 0
@@ -30,7 +30,7 @@ def _make_bot(env: Any) -> Any:
         def _shortest_path(self, *arguments: Any, **options: Any) -> Any:
             self._searches += 1
             if self._searches > SEARCHES:
-                raise Endless
+                raise EndlessReplanning
             return super()._shortest_path(*arguments, **options)
 
     return PatientBot(env)
@@ -65,7 +65,7 @@ class BabyAIBotExpert(Policy):
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 return self._bots[i].replan(self._last[i])
-        except (AssertionError, Endless):
+        except (AssertionError, EndlessReplanning):
             # It checks what it takes for granted by assertions, and a rare level breaks one.
             self._lost.add(i)
             return self._env.envs[i].actions.done

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from actors.experts.planners.control_tasks.simulator import Simulator
-from actors.experts.planners.control_tasks.spec import ControlTask, Observation, State
+from actors.experts.planners.control_tasks.spec import ControlTask, Observation, PhysicsState
 from actors.experts.planners.control_tasks.tasks import TASKS
 from gato_dist.episode import Observations
 from gato_dist.ports import Info, Policy
@@ -58,7 +58,7 @@ def noise_scales(task: ControlTask) -> np.ndarray:
 
 
 def improve(
-    task: ControlTask, simulator: Simulator, state: State, plan: np.ndarray, noise: np.ndarray, basis: np.ndarray
+    task: ControlTask, simulator: Simulator, state: PhysicsState, plan: np.ndarray, noise: np.ndarray, basis: np.ndarray
 ) -> np.ndarray:
     """One round of MPPI over knots: plan [P, A] in [-1, 1] and unit noise [K, P, A] -> a better plan [P, A]."""
     plans = np.clip(plan + noise_scales(task)[:, None, None] * noise, -1, 1)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from actors.experts.planners.astar import PlanFollower, search
-from gato_dist.envs.minigrid_python import MinigridVector
+from gato_dist.envs.minigrid_vector import MinigridVector
 
 LEFT, RIGHT, FORWARD, PICKUP, TOGGLE, DONE = 0, 1, 2, 3, 5, 6
 # Column and row of a step in each direction, clockwise from right: MiniGrid's order.
@@ -13,7 +13,7 @@ STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 Cell = tuple[int, int]
 
 
-class State(NamedTuple):
+class GridState(NamedTuple):
     """Where the agent is and faces, the key's colour that it carries, and what it has changed so far."""
 
     at: Cell
@@ -23,7 +23,7 @@ class State(NamedTuple):
     taken: frozenset[Cell]
 
 
-class World:
+class MinigridLevel:
     """One MiniGrid environment as it stands now."""
 
     def __init__(self, env: Any) -> None:
@@ -36,7 +36,7 @@ class World:
         at = (int(env.agent_pos[0]), int(env.agent_pos[1]))
         carried = env.carrying.color if env.carrying and env.carrying.type == "key" else None
         opened = frozenset(cell for cell, door in self._doors.items() if door.is_open)
-        self.start = State(at, int(env.agent_dir), carried, opened, frozenset())
+        self.start = GridState(at, int(env.agent_dir), carried, opened, frozenset())
 
     def plan(self, nodes: int) -> list[int] | None:
         """The fewest actions that reach a goal; None where there is no goal, or no way within `nodes` expansions."""
@@ -44,10 +44,10 @@ class World:
             return None
         return search(self.start, lambda state: state.at in self._goals, self._successors, self._estimate, 1.0, nodes)
 
-    def _estimate(self, state: State) -> float:
+    def _estimate(self, state: GridState) -> float:
         return min(abs(state.at[0] - x) + abs(state.at[1] - y) for x, y in self._goals)
 
-    def _successors(self, state: State) -> Iterator[tuple[int, State, int]]:
+    def _successors(self, state: GridState) -> Iterator[tuple[int, GridState, int]]:
         yield LEFT, state._replace(direction=(state.direction - 1) % 4), 1
         yield RIGHT, state._replace(direction=(state.direction + 1) % 4), 1
         step = STEPS[state.direction]
@@ -66,7 +66,7 @@ class GridworldPlanner(PlanFollower):
     """Plans in each environment of a `MinigridVector`, which it looks into; where there is no way it does nothing."""
 
     def __init__(self, env: MinigridVector, nodes: int = 200_000) -> None:
-        super().__init__(len(env.envs), lambda i, _: World(env.envs[i]).plan(nodes), lambda: DONE)
+        super().__init__(len(env.envs), lambda i, _: MinigridLevel(env.envs[i]).plan(nodes), lambda: DONE)
         self._nodes = nodes
 
     def describe(self) -> dict[str, Any]:

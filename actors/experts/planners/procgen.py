@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.experts.planners.procgen_clones import MODES, Clones
+from actors.experts.planners.procgen_clones import MODES, ProcgenClones
 from actors.experts.planners.procgen_search import Exploring, Repairing, Shooting, explore, held_pairs, repair, shoot
 from gato_dist.episode import Observations
 from gato_dist.ports import Info, Policy
@@ -88,9 +88,9 @@ class ProcgenPlanner(Policy):
             raise ValueError(f"no Procgen planner for {game!r}; there is one for {', '.join(sorted(GAMES))}")
         self.name, self._game, self._mode = game, parts[1].lower(), parts[2]
         self.search = dataclasses.replace(GAMES[self._game], **budget)
-        self._clones = Clones(self._game, _copies(self.search), 0, self._mode)
-        self._walker = Clones(self._game, 1, 0, self._mode)
-        self._shadows: list[Clones | None] = [None] * num_envs
+        self._clones = ProcgenClones(self._game, _copies(self.search), 0, self._mode)
+        self._walker = ProcgenClones(self._game, 1, 0, self._mode)
+        self._shadows: list[ProcgenClones | None] = [None] * num_envs
         self._plans: list[list[int]] = [[] for _ in range(num_envs)]
         self._played = np.full(num_envs, STAY, np.int64)
         self._steps = [0] * num_envs
@@ -115,7 +115,7 @@ class ProcgenPlanner(Policy):
             level = int(info["level_seed"][row])
             shadow = self._shadows[row]
             if shadow is None:
-                shadow = self._shadows[row] = Clones(self._game, 1, level, self._mode)
+                shadow = self._shadows[row] = ProcgenClones(self._game, 1, level, self._mode)
             else:
                 shadow.step(self._played[row : row + 1])
             self._check(row, level, frames[row], shadow.frame())

@@ -14,7 +14,7 @@ _STATE_BYTES = 2**20  # the package's own bound on a state
 MODES = {"Easy": 0, "Hard": 1}  # distribution_mode by the name that envpool's ids give it
 
 
-class Clones:
+class ProcgenClones:
     """`num` copies of one Procgen level whose states can be saved and loaded; mode: a name of MODES.
 
     The library is driven through gym3's `CEnv`: importing `procgen` itself needs the abandoned `gym` package.

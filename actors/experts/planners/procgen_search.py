@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from actors.experts.planners.procgen_clones import Clones
+from actors.experts.planners.procgen_clones import ProcgenClones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ def held_pairs(search: Shooting) -> np.ndarray:
     return np.array([[first] * hold + [second] * (search.horizon - hold) for first, hold, second in choices], np.int64)
 
 
-def shoot(clones: Clones, state: bytes, plans: np.ndarray, search: Shooting) -> np.ndarray:
+def shoot(clones: ProcgenClones, state: bytes, plans: np.ndarray, search: Shooting) -> np.ndarray:
     """The first `commit` actions [C] of the plan with the highest discounted return from `state`.
 
     plans: int64 [clones.num, H]. The end of an episode without a reward counts as a death.
@@ -76,7 +76,7 @@ def shoot(clones: Clones, state: bytes, plans: np.ndarray, search: Shooting) -> 
     return plans[np.argmax(np.round(returns, 6)), : search.commit]
 
 
-def play_out(clones: Clones, plans: np.ndarray, default: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
+def play_out(clones: ProcgenClones, plans: np.ndarray, default: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
     """Plays plans [num, H], then the default, from the loaded states -> (steps until the end [num], reached [num]).
 
     Copies that have not ended report limit and not reached: after `limit` steps, or twenty after the first goal.
@@ -98,7 +98,7 @@ def play_out(clones: Clones, plans: np.ndarray, default: int, limit: int) -> tup
     return ends, reached
 
 
-def snapshots(walker: Clones, state: bytes, plan: np.ndarray, since: int) -> list[bytes]:
+def snapshots(walker: ProcgenClones, state: bytes, plan: np.ndarray, since: int) -> list[bytes]:
     """The states before steps since, since + 1, ... len(plan) - 1 of a plan [T] played from `state`."""
     walker.load([state])
     states = []
@@ -109,7 +109,7 @@ def snapshots(walker: Clones, state: bytes, plan: np.ndarray, since: int) -> lis
     return states
 
 
-def repair(clones: Clones, walker: Clones, state: bytes, search: Repairing) -> np.ndarray:
+def repair(clones: ProcgenClones, walker: ProcgenClones, state: bytes, search: Repairing) -> np.ndarray:
     """A plan [T] from `state` to the goal, or to the latest death that `search` could put off.
 
     Each round plays every deviation from the window before the death. One is valued together with its neighbours in
@@ -142,7 +142,7 @@ def repair(clones: Clones, walker: Clones, state: bytes, search: Repairing) -> n
 
 
 def deviate(
-    clones: Clones, walker: Clones, state: bytes, plan: np.ndarray, starts: np.ndarray, search: Repairing
+    clones: ProcgenClones, walker: ProcgenClones, state: bytes, plan: np.ndarray, starts: np.ndarray, search: Repairing
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Plays every deviation from every start [S] -> values [S, D], plan lengths [S, D], goals reached [S, D].
 
@@ -164,7 +164,7 @@ def deviate(
 
 
 @dataclasses.dataclass(frozen=True)
-class Visited:
+class ReachedState:
     """A state that exploring reached, by which actions, and how it looked there."""
 
     state: bytes
@@ -172,12 +172,12 @@ class Visited:
     look: bytes
 
 
-def explore(clones: Clones, state: bytes, search: Exploring, wander: int = 0) -> list[int]:
+def explore(clones: ProcgenClones, state: bytes, search: Exploring, wander: int = 0) -> list[int]:
     """The shortest plan of held actions to a reward, at least one step; the richest of equally short ones.
 
     Without a reward in reach: the first `commit` steps to one of the states farthest away, another for every `wander`.
     """
-    layer, seen = [Visited(state, (), b"")], set[bytes]()
+    layer, seen = [ReachedState(state, (), b"")], set[bytes]()
     for _ in range(search.layers):
         reached, rewarded = expand(clones, layer, search)
         if rewarded:
@@ -190,15 +190,15 @@ def explore(clones: Clones, state: bytes, search: Exploring, wander: int = 0) ->
     return list(layer[wander % len(layer)].path[: search.commit]) or [search.actions[wander % len(search.actions)]]
 
 
-def thin(layer: Sequence[Visited], width: int) -> list[Visited]:
+def thin(layer: Sequence[ReachedState], width: int) -> list[ReachedState]:
     """At most `width` of them, evenly spaced: neighbours were reached alike."""
     picks = np.unique(np.linspace(0, len(layer) - 1, min(width, len(layer))).round().astype(int))
     return [layer[pick] for pick in picks]
 
 
 def expand(
-    clones: Clones, layer: Sequence[Visited], search: Exploring
-) -> tuple[list[Visited], list[tuple[float, tuple[int, ...]]]]:
+    clones: ProcgenClones, layer: Sequence[ReachedState], search: Exploring
+) -> tuple[list[ReachedState], list[tuple[float, tuple[int, ...]]]]:
     """Every action held from every state of a layer -> states that live on, and (return, path) of the rewarded ones."""
     reached, rewarded = [], []
     children = [(parent, action) for parent in layer for action in search.actions]
@@ -218,7 +218,7 @@ def expand(
             if returns[row] > 0:
                 rewarded.append((float(returns[row]), path))
             elif alive[row]:
-                reached.append(Visited(clones.save(row), path, appearance(clones.frame(row), search.grain)))
+                reached.append(ReachedState(clones.save(row), path, appearance(clones.frame(row), search.grain)))
     return reached, rewarded
 
 

@@ -14,10 +14,10 @@ MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 WALL, TARGET, AGENT, BOX = 1, 2, 3, 4
 
 Cell = tuple[int, int]
-State = tuple[Cell, frozenset[Cell]]  # the agent, the boxes
+SokobanState = tuple[Cell, frozenset[Cell]]  # the agent, the boxes
 
 
-class Level:
+class SokobanLevel:
     """One grid: uint8 [H, W, 2], what moves in channel 0 and what does not in channel 1."""
 
     def __init__(self, grid: np.ndarray) -> None:
@@ -26,7 +26,7 @@ class Level:
         self._targets = {tuple(cell) for cell in np.argwhere(fixed == TARGET).tolist()}
         (agent,) = np.argwhere(moving == AGENT).tolist()
         boxes = frozenset(tuple(cell) for cell in np.argwhere(moving == BOX).tolist())
-        self.start: State = (tuple(agent), boxes)
+        self.start: SokobanState = (tuple(agent), boxes)
         self._pushes_left = self._distances()
 
     def plan(self, weight: float, nodes: int) -> list[int] | None:
@@ -34,13 +34,13 @@ class Level:
         pushes = search(self.start, self._solved, self._successors, self._estimate, weight, nodes)
         return None if pushes is None else [action for walk in pushes for action in walk]
 
-    def _solved(self, state: State) -> bool:
+    def _solved(self, state: SokobanState) -> bool:
         return state[1] <= self._targets
 
-    def _estimate(self, state: State) -> float:
+    def _estimate(self, state: SokobanState) -> float:
         return sum(self._pushes_left.get(box, UNREACHABLE) for box in state[1])
 
-    def _successors(self, state: State) -> Iterator[tuple[tuple[int, ...], State, int]]:
+    def _successors(self, state: SokobanState) -> Iterator[tuple[tuple[int, ...], SokobanState, int]]:
         """Every push there is, with the walk to it; its cost is the number of steps."""
         agent, boxes = state
         walks = self._walks(agent, boxes)
@@ -95,4 +95,4 @@ class SokobanPlanner(PlanFollower):
         return {"name": "sokoban A*", "kind": "astar", "weight": self._weight, "nodes": self._nodes}
 
     def _solve(self, i: int, observations: Observations) -> list[int] | None:
-        return Level(np.asarray(observations["grid"][i])).plan(self._weight, self._nodes)
+        return SokobanLevel(np.asarray(observations["grid"][i])).plan(self._weight, self._nodes)

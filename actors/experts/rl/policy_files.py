@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from actors.experts.rl.networks import ACTIVATIONS, Architecture, PolicyNetwork, Weights, from_stable_baselines
-from actors.experts.rl.preprocess import Moments, Preprocessing, default_preprocessing, preprocessed_shape
+from actors.experts.rl.preprocess import Preprocessing, RunningStatistics, default_preprocessing, preprocessed_shape
 from gato_dist.errors import InputError
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.utils.file_names import task_file_name
@@ -32,7 +32,7 @@ class LoadedPolicy:
 
     network: Any
     rule: Preprocessing
-    moments: Moments | None
+    moments: RunningStatistics | None
     digest: str
 
 
@@ -85,7 +85,7 @@ def _load_own(file: Path, spec: TaskSpec) -> LoadedPolicy:
             f"{spec.name} has {shape} and {_outputs(spec)}"
         )
     mean, variance = tensors.pop("moments.mean", None), tensors.pop("moments.variance", None)
-    moments = None if mean is None or variance is None else Moments(mean.numpy(), variance.numpy())
+    moments = None if mean is None or variance is None else RunningStatistics(mean.numpy(), variance.numpy())
     network = PolicyNetwork(architecture)
     network.load_state_dict(tensors)
     return LoadedPolicy(network.eval(), rule, moments, _digest(data))

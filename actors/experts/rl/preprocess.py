@@ -32,14 +32,14 @@ class Preprocessing:
         return asdict(self)
 
 
-class Moments:
+class RunningStatistics:
     """Running mean and variance of vectors, float64, over all that `update` was given (Chan's parallel formula)."""
 
     def __init__(self, mean: np.ndarray, variance: np.ndarray, count: float = EPSILON) -> None:
         self.mean, self.variance, self.count = np.asarray(mean, float), np.asarray(variance, float), count
 
     @classmethod
-    def of_size(cls, size: int) -> "Moments":
+    def of_size(cls, size: int) -> "RunningStatistics":
         return cls(np.zeros(size), np.ones(size))
 
     def update(self, values: np.ndarray) -> None:
@@ -72,7 +72,7 @@ def default_preprocessing(spec: TaskSpec, stack: int | None = None, standardise:
 
 
 def preprocess(
-    spec: TaskSpec, rule: Preprocessing, observations: Observations, moments: Moments | None = None
+    spec: TaskSpec, rule: Preprocessing, observations: Observations, moments: RunningStatistics | None = None
 ) -> np.ndarray:
     """One observation of each environment, before stacking: float32 [N, D], or uint8 [N, C, H, W] for images."""
     if rule.kind == "image":

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import Space, spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from actors.experts.rl.preprocess import FrameStack, Moments, Preprocessing, preprocess, preprocessed_shape
+from actors.experts.rl.preprocess import FrameStack, Preprocessing, RunningStatistics, preprocess, preprocessed_shape
 from gato_dist.envs.registry import make_env
 from gato_dist.episode import Observations
 from gato_dist.ports import TimeStep, VectorEnv
@@ -93,8 +93,8 @@ class ExpertVecEnv(VecEnv):
         self,
         env: RestartableEnv,
         rule: Preprocessing,
-        moments: Moments | None = None,
-        reward_moments: Moments | None = None,
+        moments: RunningStatistics | None = None,
+        reward_moments: RunningStatistics | None = None,
         gamma: float = 0.99,
         clip_reward: bool = False,
     ) -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import save as serialise
 
 from actors.experts.rl.networks import ACTIVATIONS, ImpalaFeatures, PolicyNetwork, from_stable_baselines
 from actors.experts.rl.policy_files import POLICY
-from actors.experts.rl.preprocess import Moments, Preprocessing, default_preprocessing, preprocessed_shape
+from actors.experts.rl.preprocess import Preprocessing, RunningStatistics, default_preprocessing, preprocessed_shape
 from actors.experts.rl.train_settings import Settings
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
@@ -40,7 +40,7 @@ VERSIONED = ("stable-baselines3", "torch", "envpool", "gymnasium", "numpy")
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One training: a task, its settings, and the environment steps after which it ends."""
 
     task: str
@@ -51,7 +51,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """steps_per_second: lately; mean_return: of the newest episodes in the task's own rewards, None before any."""
 
     steps: int
@@ -65,10 +65,10 @@ class Progress:
         return (self.total - self.steps) / max(self.steps_per_second, 1e-9)
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[TrainingProgress], None]
 
 
-def train_expert(job: Job, resume: bool, report: Report) -> int:
+def train_expert(job: TrainingJob, resume: bool, report: Report) -> int:
     """Trains to `job.steps` and writes the policy into the job's folder. Returns the steps taken, over all starts.
 
     Resuming takes up weights, optimizers, counters and running moments; SAC's replay buffer is gathered anew.
@@ -97,7 +97,7 @@ def train_expert(job: Job, resume: bool, report: Report) -> int:
 class _Keeper(BaseCallback):
     """Reports every second and saves every `save_seconds`."""
 
-    def __init__(self, job: Job, env: ExpertVecEnv, report: Report, starts: int) -> None:
+    def __init__(self, job: TrainingJob, env: ExpertVecEnv, report: Report, starts: int) -> None:
         super().__init__()
         self._job, self._env, self._report, self.starts = job, env, report, starts
 
@@ -112,7 +112,7 @@ class _Keeper(BaseCallback):
             self._newest.append((now, self.num_timesteps))
             rate = (self.num_timesteps - first) / (now - began)
             mean = float(np.mean([each[0] for each in self._env.recent])) if self._env.recent else None
-            self._report(Progress(self.num_timesteps, self._job.steps, rate, mean, self._env.episodes))
+            self._report(TrainingProgress(self.num_timesteps, self._job.steps, rate, mean, self._env.episodes))
         if now - self._saved >= self._job.settings.save_seconds:
             self._saved = now
             save(self._job, self.model, self._env, self.starts)
@@ -143,7 +143,7 @@ def preprocessing_of(spec: TaskSpec, settings: Settings) -> Preprocessing:
     return default_preprocessing(spec, settings.frame_stack, settings.normalize)
 
 
-def _make(job: Job, state: dict[str, Any]) -> tuple[ExpertVecEnv, BaseAlgorithm]:
+def _make(job: TrainingJob, state: dict[str, Any]) -> tuple[ExpertVecEnv, BaseAlgorithm]:
     """Environments and algorithm, as `state` left them where there is one."""
     spec, settings = task_spec(job.task), job.settings
     rule = preprocessing_of(spec, settings)
@@ -174,7 +174,7 @@ def _make(job: Job, state: dict[str, Any]) -> tuple[ExpertVecEnv, BaseAlgorithm]
     return env, model
 
 
-def _ppo(job: Job, env: ExpertVecEnv) -> PPO:
+def _ppo(job: TrainingJob, env: ExpertVecEnv) -> PPO:
     s: Any = job.settings
     rate = s.learning_rate
     images = len(env.observation_space.shape or ()) == 3
@@ -189,7 +189,7 @@ def _ppo(job: Job, env: ExpertVecEnv) -> PPO:
     )  # fmt: skip
 
 
-def _sac(job: Job, env: ExpertVecEnv) -> _SAC:
+def _sac(job: TrainingJob, env: ExpertVecEnv) -> _SAC:
     s: Any = job.settings
     model = _SAC(
         "MlpPolicy", env, learning_rate=s.learning_rate, buffer_size=min(s.buffer_size, job.steps),
@@ -201,7 +201,7 @@ def _sac(job: Job, env: ExpertVecEnv) -> _SAC:
     return model
 
 
-def _policy_kwargs(job: Job) -> dict[str, Any]:
+def _policy_kwargs(job: TrainingJob) -> dict[str, Any]:
     made: dict[str, Any] = {
         "net_arch": list(job.settings.hidden), "activation_fn": ACTIVATIONS[job.settings.activation]
     }  # fmt: skip
@@ -212,13 +212,13 @@ def _policy_kwargs(job: Job) -> dict[str, Any]:
     return made
 
 
-def _moments(state: dict[str, Any], name: str, size: int) -> Moments:
+def _moments(state: dict[str, Any], name: str, size: int) -> RunningStatistics:
     if name not in state:
-        return Moments.of_size(size)
-    return Moments(state[name]["mean"].numpy(), state[name]["variance"].numpy(), state[name]["count"])
+        return RunningStatistics.of_size(size)
+    return RunningStatistics(state[name]["mean"].numpy(), state[name]["variance"].numpy(), state[name]["count"])
 
 
-def save(job: Job, model: BaseAlgorithm, env: ExpertVecEnv, starts: int) -> None:
+def save(job: TrainingJob, model: BaseAlgorithm, env: ExpertVecEnv, starts: int) -> None:
     """Writes what acts (policy.safetensors and .json) and what resumes (training.pt, tensors and plain numbers)."""
     network = acting_network(job, model)
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
@@ -239,7 +239,7 @@ def save(job: Job, model: BaseAlgorithm, env: ExpertVecEnv, starts: int) -> None
     _replace(job.folder / STATE, lambda path: torch.save(state, path))
 
 
-def acting_network(job: Job, model: BaseAlgorithm) -> PolicyNetwork:
+def acting_network(job: TrainingJob, model: BaseAlgorithm) -> PolicyNetwork:
     """The part of the model that chooses actions, on the CPU, without stable-baselines3."""
     spec = task_spec(job.task)
     shape = preprocessed_shape(spec, preprocessing_of(spec, job.settings))
@@ -248,7 +248,7 @@ def acting_network(job: Job, model: BaseAlgorithm) -> PolicyNetwork:
     return from_stable_baselines(weights, shape, discrete, job.settings.activation)
 
 
-def describe(job: Job, model: BaseAlgorithm, network: PolicyNetwork) -> dict[str, Any]:
+def describe(job: TrainingJob, model: BaseAlgorithm, network: PolicyNetwork) -> dict[str, Any]:
     """policy.json: what the weights are and how they came about."""
     return {
         "task": job.task,

@@ -33,7 +33,7 @@ CLEAR, RESTS, RELEASE, AWAY = 0.08, 0.03, 0.035, 0.25  # metres over the target
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class GraspState:
     """What one observation shows, in metres, radians and the world's axes; float64.
 
     hand, brick, target [3]: places (target: where the brick goes, None to lift it); frame, brick_frame [3, 3]: axes as
@@ -49,7 +49,7 @@ class Scene:
     target: np.ndarray | None
 
     @classmethod
-    def of(cls, observations: Observations, row: int, target: str | None) -> "Scene":
+    def of(cls, observations: Observations, row: int, target: str | None) -> "GraspState":
         def part(name: str) -> np.ndarray:
             return np.asarray(observations[name][row], np.float64)
 
@@ -93,7 +93,7 @@ class Scene:
 
 
 @dataclasses.dataclass(frozen=True)
-class Move:
+class HandCommand:
     """Where the hand goes, how it is turned and what the fingers do: rad/s, closing where positive."""
 
     place: np.ndarray
@@ -101,18 +101,18 @@ class Move:
     fingers: np.ndarray
 
 
-def next_move(scene: Scene) -> Move:
+def next_command(scene: GraspState) -> HandCommand:
     """The stage that the scene is in, as what to do next."""
     if scene.target is not None and _is_placed(scene, scene.target):
         return _leave(scene)
     if scene.held:
         return _carry(scene)
     if scene.seated and scene.fingers.max() > APART / 2:
-        return Move(scene.hand, scene.grip, np.full(3, CLOSE_SPEED))
+        return HandCommand(scene.hand, scene.grip, np.full(3, CLOSE_SPEED))
     return _approach(scene)
 
 
-def _approach(scene: Scene) -> Move:
+def _approach(scene: GraspState) -> HandCommand:
     """Above the brick, and down on it once the hand is over it, turned and open."""
     over = scene.brick - scene.grip @ SEAT
     aside = np.linalg.norm((over - scene.hand)[:2])
@@ -122,33 +122,33 @@ def _approach(scene: Scene) -> Move:
     place = over + np.array([0.0, 0.0, np.clip(max(higher), 0, top)])
     if aside > 3 * ALIGNED and scene.hand[2] < over[2] + top / 2:
         place[:2] = scene.hand[:2]  # up first, so as not to push what stands there
-    return Move(place, scene.grip, FINGER_GAIN * (APART - scene.fingers))
+    return HandCommand(place, scene.grip, FINGER_GAIN * (APART - scene.fingers))
 
 
-def _carry(scene: Scene) -> Move:
+def _carry(scene: GraspState) -> HandCommand:
     """Up, or over the target and down on it."""
     closing = np.full(3, CLOSE_SPEED)
     if scene.target is None:
-        return Move(np.append(scene.hand[:2], LIFT_TO), scene.grip, closing)
+        return HandCommand(np.append(scene.hand[:2], LIFT_TO), scene.grip, closing)
     way = scene.target - scene.brick
     aside = np.linalg.norm(way[:2])
     if aside > RESTS and way[2] > -CLEAR / 2:
         way = np.append(0 * way[:2], way[2] + CLEAR)  # up first, so as not to hit the pedestal
     elif aside > RESTS / 2:
         way[2] += CLEAR
-    return Move(scene.hand + way, scene.grip, closing)
+    return HandCommand(scene.hand + way, scene.grip, closing)
 
 
-def _is_placed(scene: Scene, target: np.ndarray) -> bool:
+def _is_placed(scene: GraspState, target: np.ndarray) -> bool:
     way = scene.brick - target
     return bool(np.linalg.norm(way[:2]) < RESTS and way[2] < RELEASE)
 
 
-def _leave(scene: Scene) -> Move:
+def _leave(scene: GraspState) -> HandCommand:
     """Opens, and then goes up and away."""
     free = scene.fingers.max() < APART or not scene.seated
     place = np.append(scene.hand[:2], scene.brick[2] + AWAY) if free else scene.hand
-    return Move(place, scene.grip, FINGER_GAIN * (WIDE - scene.fingers))
+    return HandCommand(place, scene.grip, FINGER_GAIN * (WIDE - scene.fingers))
 
 
 class GraspScript(Policy):
@@ -169,8 +169,8 @@ class GraspScript(Policy):
         actions = np.zeros((len(active), 9))
         angles = self.arm.angles(observations)
         for i in np.flatnonzero(active):
-            scene = Scene.of(observations, int(i), self._target)
-            move = next_move(scene)
+            scene = GraspState.of(observations, int(i), self._target)
+            move = next_command(scene)
             turn = rotation(move.frame @ scene.frame.T)
             way = GAIN * (move.place - scene.hand)
             way[2] = np.clip(way[2], -FALL, FALL)

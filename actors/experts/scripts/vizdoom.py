@@ -21,11 +21,11 @@ CORRIDOR_SHOOT, CORRIDOR_FORWARD = 27, 6
 SHOT_STEPS = 4
 SKY_ROW, DARK, WHITE, BOX_SHAPE = 8, 20, 100, 1.2
 
-Group = tuple[float, int]  # middle and width of a run of columns
+ColumnRun = tuple[float, int]  # middle and width of a run of columns
 Rule = Callable[[np.ndarray, int], int]  # of a frame, int16 [64, 80, 3], and its number in the episode: the action
 
 
-def groups(columns: np.ndarray) -> list[Group]:
+def column_runs(columns: np.ndarray) -> list[ColumnRun]:
     """Runs of true columns in bool [W], a gap of one bridged, from left to right."""
     at = np.flatnonzero(columns)
     if not len(at):
@@ -34,12 +34,12 @@ def groups(columns: np.ndarray) -> list[Group]:
     return [((run[0] + run[-1]) / 2, int(run[-1] - run[0] + 1)) for run in runs]
 
 
-def nearest(columns: np.ndarray) -> Group | None:
+def nearest_monster(columns: np.ndarray) -> ColumnRun | None:
     """The widest run, which is the nearest monster; of equals, the one closest to the middle. None without any."""
-    return max(groups(columns), key=lambda group: (group[1], -abs(group[0] - MIDDLE)), default=None)
+    return max(column_runs(columns), key=lambda group: (group[1], -abs(group[0] - MIDDLE)), default=None)
 
 
-def off_target(target: Group, reach: float) -> int:
+def aim_direction(target: ColumnRun, reach: float) -> int:
     """STILL where a shot would hit, or pass by less than `reach` columns; else the side that the target is on."""
     if abs(target[0] - MIDDLE) <= max(reach, target[1] / 2):
         return STILL
@@ -78,7 +78,7 @@ def medikit(frame: np.ndarray) -> float | None:
     """
     white = (frame[33:].min(axis=-1) >= WHITE) & (frame[SKY_ROW].mean(axis=-1) < DARK)
     boxes = []
-    for middle, width in groups(white.any(axis=0)):
+    for middle, width in column_runs(white.any(axis=0)):
         first = int(middle - (width - 1) / 2)
         rows = np.flatnonzero(white[:, first : first + width].any(axis=1))
         height = rows[-1] - rows[0] + 1
@@ -90,25 +90,25 @@ def medikit(frame: np.ndarray) -> float | None:
 def _basic(frame: np.ndarray, number: int) -> int:
     # The pistol's cycle is no multiple of a step, so that holding every fourth shifts its shots within a step. envpool
     # pays nothing for what happens in an episode's last step, where the first shot of a still pistol always falls.
-    target = nearest(basic_monster(frame))
-    move = RIGHT if target is None else off_target(target, 2.0)
+    target = nearest_monster(basic_monster(frame))
+    move = RIGHT if target is None else aim_direction(target, 2.0)
     return move + (SHOOT if number % SHOT_STEPS == 0 else 0)
 
 
 def _center(frame: np.ndarray, number: int) -> int:
-    target = nearest(center_monsters(frame))
-    turn = RIGHT if target is None else off_target(target, 1.0)
+    target = nearest_monster(center_monsters(frame))
+    turn = RIGHT if target is None else aim_direction(target, 1.0)
     return turn or SHOOT  # 26 shots are all there are
 
 
 def _line(frame: np.ndarray, number: int) -> int:
-    target = nearest(line_monsters(frame))
-    return RIGHT if target is None else SHOOT + off_target(target, 1.0)
+    target = nearest_monster(line_monsters(frame))
+    return RIGHT if target is None else SHOOT + aim_direction(target, 1.0)
 
 
 def _corridor(frame: np.ndarray, number: int) -> int:
-    target = nearest(corridor_monsters(frame))
-    return CORRIDOR_FORWARD if target is None else CORRIDOR_SHOOT + off_target(target, 2.0)
+    target = nearest_monster(corridor_monsters(frame))
+    return CORRIDOR_FORWARD if target is None else CORRIDOR_SHOOT + aim_direction(target, 2.0)
 
 
 def _gather(frame: np.ndarray, number: int) -> int:
@@ -116,7 +116,7 @@ def _gather(frame: np.ndarray, number: int) -> int:
     if box is None:
         blocked = frame[SKY_ROW, 30:50].mean() > DARK
         return RIGHT if blocked else FORWARD
-    return FORWARD + off_target((box, 1), 4.0)
+    return FORWARD + aim_direction((box, 1), 4.0)
 
 
 _RULES: dict[str, Rule] = {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gato_dist.envs.vector import EnvpoolVector, channels_last, frame_spec
+from gato_dist.envs.envpool_vector import EnvpoolVector, channels_last, frame_spec
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.envs.vector import EnvpoolVector, import_envpool
+from gato_dist.envs.envpool_vector import EnvpoolVector, import_envpool
 from gato_dist.ports import TimeStep, VectorEnv
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import TaskEntry
@@ -32,7 +32,7 @@ def spec(entry: TaskEntry) -> TaskSpec:
 
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
-    missions = _Missions(import_envpool().minigrid.decode_mission)
+    missions = _MissionCache(import_envpool().minigrid.decode_mission)
 
     def adapt(observation: Any) -> dict[str, Any]:
         texts = missions.read(observation["mission"], observation["elapsed_step"] == 0)
@@ -48,7 +48,7 @@ class _GridVector(EnvpoolVector):
         return super()._time_step(observation | {"elapsed_step": given[-1]["elapsed_step"]}, *given)
 
 
-class _Missions:
+class _MissionCache:
     """A mission stays the same for an episode: only those of new episodes are looked at.
 
     envpool fills 512 bytes of mission in every step, on another core: to fetch them takes longer than all else here.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gato_dist.envs.vector import EnvpoolVector, import_envpool
+from gato_dist.envs.envpool_vector import EnvpoolVector, import_envpool
 from gato_dist.episode import Observations
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec

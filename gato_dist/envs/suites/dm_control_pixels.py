@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gato_dist.envs.envpool_vector import EnvpoolVector
 from gato_dist.envs.suites import dm_control
-from gato_dist.envs.vector import EnvpoolVector
 from gato_dist.ports import TimeStep, VectorEnv
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import TaskEntry

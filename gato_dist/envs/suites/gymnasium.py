@@ -10,7 +10,7 @@ import functools
 import importlib
 from typing import Any
 
-from gato_dist.envs.python_vector import PythonVector, spec_of
+from gato_dist.envs.gymnasium_vector import GymnasiumVector, gymnasium_spec
 from gato_dist.errors import InputError, brief
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
@@ -41,14 +41,14 @@ def spec(entry: TaskEntry) -> TaskSpec:
     """Raises InputError for an environment that cannot be made, or has spaces without tokens."""
     with contextlib.closing(_make(entry.env, entry.options)) as env:
         try:
-            return spec_of(entry.name, env)
+            return gymnasium_spec(entry.name, env)
         except InputError as error:
             raise InputError(f"{entry.name}: {error}") from error
 
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
     """Environments run in a process each where `threads` > 1. Raises InputError as `spec`."""
-    return PythonVector(functools.partial(_make, entry.env, entry.options), spec(entry), seeds, threads)
+    return GymnasiumVector(functools.partial(_make, entry.env, entry.options), spec(entry), seeds, threads)
 
 
 def _make(env: str, options: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.envs.python_vector import PythonVector, spec_of
+from gato_dist.envs.gymnasium_vector import GymnasiumVector, gymnasium_spec
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry
@@ -19,12 +19,12 @@ LIMIT_STEPS = 250  # the package's own limit of 10 seconds
 
 def spec(entry: TaskEntry) -> TaskSpec:
     with contextlib.closing(_make(entry.env, **entry.options)) as env:
-        made = spec_of(entry.name, env)
+        made = gymnasium_spec(entry.name, env)
     return TaskSpec(made.name, made.observations, made.action, entry.options.get("max_episode_steps", LIMIT_STEPS))
 
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
-    return PythonVector(functools.partial(_make, entry.env, **entry.options), spec(entry), seeds, threads)
+    return GymnasiumVector(functools.partial(_make, entry.env, **entry.options), spec(entry), seeds, threads)
 
 
 def _make(env: str, max_episode_steps: int = LIMIT_STEPS) -> Any:

@@ -9,8 +9,8 @@ until the finger touches the dial at step 40; then it sticks to the knob in envp
 import functools
 from typing import Any
 
-from gato_dist.envs.python_vector import PythonVector
-from gato_dist.envs.vector import EnvpoolVector, import_envpool
+from gato_dist.envs.envpool_vector import EnvpoolVector, import_envpool
+from gato_dist.envs.gymnasium_vector import GymnasiumVector
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import TaskEntry
@@ -34,7 +34,7 @@ def spec(entry: TaskEntry) -> TaskSpec:
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
     if entry.options.get("package") == "python":
-        return PythonVector(functools.partial(_make_python, entry), spec(entry), seeds, threads)
+        return GymnasiumVector(functools.partial(_make_python, entry), spec(entry), seeds, threads)
     return EnvpoolVector(
         entry.env, spec(entry), seeds, threads, OPTIONS | entry.options, lambda state: {"state": state}
     )

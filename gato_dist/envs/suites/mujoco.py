@@ -1,7 +1,7 @@
 """Gymnasium's MuJoCo tasks on envpool: one vector of floats a step."""
 
+from gato_dist.envs.envpool_vector import EnvpoolVector, import_envpool
 from gato_dist.envs.spaces import action_spec, observation_specs
-from gato_dist.envs.vector import EnvpoolVector, import_envpool
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry

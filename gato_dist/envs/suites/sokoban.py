@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.envs.vector import EnvpoolVector, import_envpool
+from gato_dist.envs.envpool_vector import EnvpoolVector, import_envpool
 from gato_dist.episode import Observations
 from gato_dist.ports import VectorEnv
 from gato_dist.seeds import EVALUATION_START, teaches

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.envs.vector import EnvpoolVector, channels_last, frame_spec
+from gato_dist.envs.envpool_vector import EnvpoolVector, channels_last, frame_spec
 from gato_dist.episode import Observations
 from gato_dist.ports import TimeStep, VectorEnv
 from gato_dist.specs import TaskSpec

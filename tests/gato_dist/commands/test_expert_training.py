@@ -17,7 +17,7 @@ from tests.actors.experts.rl.test_checkpoint import observations_of
 
 pytest.importorskip("stable_baselines3")
 
-from actors.experts.rl.train import Job, _make, _read_state, train_expert
+from actors.experts.rl.train import TrainingJob, _make, _read_state, train_expert
 from actors.experts.rl.train_settings import make_settings
 
 CARTPOLE = "dm_control/cartpole-balance"
@@ -27,7 +27,7 @@ SAC = {"learning_starts": 64, "hidden": [16, 16], "batch_size": 16}
 
 def job_of(tmp_path, task, given, steps):
     spec = task_spec(task)
-    return Job(task, make_settings(spec, task.split("/")[0], given), steps, 5, tmp_path / "expert")
+    return TrainingJob(task, make_settings(spec, task.split("/")[0], given), steps, 5, tmp_path / "expert")
 
 
 def predictions(job, observations, count):

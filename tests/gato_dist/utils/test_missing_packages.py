@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors.experts.planners.procgen_clones import Clones
+from actors.experts.planners.procgen_clones import ProcgenClones
 from gato_dist.cli.main import main
 from gato_dist.utils import missing_packages as missing
 from gato_dist.utils.missing_packages import INSTALL_CLONES, require_reverb, wheel_advice
@@ -36,7 +36,7 @@ def test_reverb_that_is_there_is_not_missed():
 def test_procgens_planner_without_its_library_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "gym3", None)
     with pytest.raises(ImportError) as caught:
-        Clones("coinrun", 1, 0)
+        ProcgenClones("coinrun", 1, 0)
     assert INSTALL_CLONES in str(caught.value)
 
 

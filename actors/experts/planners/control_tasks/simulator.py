@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.experts.planners.control_tasks.spec import ControlTask, Motion, State
+from actors.experts.planners.control_tasks.spec import ControlTask, PhysicsState, Trajectory
 from gato_dist.utils.missing_packages import wheel_advice
 
 
@@ -38,7 +38,7 @@ class Simulator:
         self._data = mujoco.MjData(self.model)
         self._rollout = mujoco.rollout.rollout
 
-    def rollout(self, state: State, controls: np.ndarray) -> Motion:
+    def rollout(self, state: PhysicsState, controls: np.ndarray) -> Trajectory:
         """The states after each control of the plans [K, H, A], each control held for a control step."""
         start = np.concatenate([[0.0], state.qpos, state.qvel])
         held = np.repeat(controls, self._steps, axis=1) if self._steps > 1 else controls
@@ -48,7 +48,7 @@ class Simulator:
         states, sensed = self._rollout(self.model, self._data, start[None], held)
         after = slice(self._steps - 1, self._steps * controls.shape[1], self._steps)
         velocities = 1 + self.model.nq
-        return Motion(
+        return Trajectory(
             states[:, after, 1:velocities],
             states[:, after, velocities : velocities + self.model.nv],
             {name: sensed[:, self._steps :: self._steps, columns] for name, columns in self._sensors.items()},

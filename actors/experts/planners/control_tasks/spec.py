@@ -10,7 +10,7 @@ Observation = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class PhysicsState:
     """What the physics and the reward need: qpos [nq], qvel [nv] and the goal's coordinates, target [G]."""
 
     qpos: np.ndarray
@@ -19,7 +19,7 @@ class State:
 
 
 @dataclasses.dataclass(frozen=True)
-class Motion:
+class Trajectory:
     """Visited states, float64, `...` being samples and control steps.
 
     qpos [..., nq] and qvel [..., nv] in SI units; sensors: name -> [..., dim], those that the task names;
@@ -33,12 +33,12 @@ class Motion:
     target: np.ndarray
 
 
-class Score(Protocol):
+class ScoreFunction(Protocol):
     """Scores visited states: float64 [...]."""
 
     __name__: str
 
-    def __call__(self, motion: Motion) -> np.ndarray: ...
+    def __call__(self, trajectory: Trajectory) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +54,9 @@ class ControlTask:
     """
 
     domain: str
-    rebuild: Callable[[Observation], State]
-    reward: Score
-    objective: Score
+    rebuild: Callable[[Observation], PhysicsState]
+    reward: ScoreFunction
+    objective: ScoreFunction
     horizon: int
     knots: int
     samples: int

@@ -8,7 +8,7 @@ import pytest
 from actors.experts import registry
 from actors.experts.planners.ale import AlePlanner
 from actors.experts.planners.ale_emulator import ShadowMismatch
-from actors.experts.planners.ale_search import Decision, escape, search
+from actors.experts.planners.ale_search import SearchResult, escape, search
 from gato_dist.errors import InputError
 from gato_dist.tasks import TaskEntry
 
@@ -74,7 +74,7 @@ def play(planner: AlePlanner, env: Any, steps: int) -> tuple[list[int], float]:
     return actions, score
 
 
-def look_ahead(track: Track, start: int, nodes: int = 100, horizon: int = 10) -> Decision:
+def look_ahead(track: Track, start: int, nodes: int = 100, horizon: int = 10) -> SearchResult:
     return search(track, start, actions=(0, 1, 2), nodes=nodes, discount=0.9, horizon=horizon)
 
 
@@ -102,7 +102,7 @@ def test_search_names_the_actions_that_are_equally_good() -> None:
 
 def test_escape_finds_two_actions_where_every_single_one_is_fatal() -> None:
     assert search(Ledge(), (0, 0), (0, 1, 2), 100, 0.9, 8).lost
-    way_out = escape(Ledge(), (0, 0), (0, 1, 2), np.random.default_rng(0), tries=50, horizon=8)
+    way_out = escape(Ledge(), (0, 0), (0, 1, 2), np.random.default_rng(0), attempts=50, horizon=8)
     state: tuple[int, int] = (0, 0)
     for action in way_out:
         state, _, lost = Ledge().step(state, action)
@@ -111,7 +111,7 @@ def test_escape_finds_two_actions_where_every_single_one_is_fatal() -> None:
 
 
 def test_escape_without_hope_still_names_an_action() -> None:
-    assert escape(Track({}), -5, (1,), np.random.default_rng(0), tries=3, horizon=4)[0] == 1
+    assert escape(Track({}), -5, (1,), np.random.default_rng(0), attempts=3, horizon=4)[0] == 1
 
 
 @pytest.mark.parametrize("game", ["Boxing", "Freeway"])

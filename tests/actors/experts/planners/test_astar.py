@@ -6,7 +6,7 @@ import pytest
 from actors.evaluate import evaluate_expert
 from actors.experts.planners import babyai_bot as bot
 from actors.experts.planners.astar import search
-from actors.experts.planners.sokoban import AGENT, BOX, TARGET, WALL, Level
+from actors.experts.planners.sokoban import AGENT, BOX, TARGET, WALL, SokobanLevel
 from actors.experts.registry import make_expert
 
 
@@ -26,12 +26,12 @@ def test_a_search_finds_the_cheapest_way_and_says_so_where_there_is_none():
 
 def test_sokoban_walks_around_a_box_to_push_it_onto_its_target():
     # By hand: from the left of the box to below it takes down and right, then one push up.
-    level = Level(grid_of(["#####", "# . #", "#@$ #", "#   #", "#####"]))
+    level = SokobanLevel(grid_of(["#####", "# . #", "#@$ #", "#   #", "#####"]))
     assert level.plan(weight=1.0, nodes=100) == [2, 1, 0]
 
 
 def test_sokoban_has_no_plan_for_a_box_in_a_corner():
-    assert Level(grid_of(["#####", "#$ .#", "# @ #", "#####"])).plan(weight=1.0, nodes=1000) is None
+    assert SokobanLevel(grid_of(["#####", "#$ .#", "# @ #", "#####"])).plan(weight=1.0, nodes=1000) is None
 
 
 def test_a_bot_that_searches_for_ever_fails_its_episode_and_nothing_else(monkeypatch):

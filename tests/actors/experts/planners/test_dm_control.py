@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.experts.planners.control_tasks.spec import ControlTask, Motion
+from actors.experts.planners.control_tasks.spec import ControlTask, Trajectory
 from actors.experts.planners.dm_control import (
     TASKS,
     ControlPlanner,
@@ -18,7 +18,7 @@ from actors.experts.planners.dm_control import (
     weighted_plan,
 )
 from actors.experts.registry import policy_provenance
-from gato_dist.envs.vector import import_envpool
+from gato_dist.envs.envpool_vector import import_envpool
 from gato_dist.scores.references import load_reference
 from gato_dist.tasks import match_tasks, task_entry
 
@@ -54,14 +54,14 @@ def play_random(task: str, steps: int, seed: int) -> float:
     return sum(float(env.step(random.uniform(-1, 1, (1, *env.action_space.shape)))[1][0]) for _ in range(steps))
 
 
-def assert_agrees(spec: ControlTask, motion: Motion, observation: dict[str, np.ndarray], reward: float) -> None:
+def assert_agrees(spec: ControlTask, trajectory: Trajectory, observation: dict[str, np.ndarray], reward: float) -> None:
     """Compares the simulator's first state with the observation that envpool gave for the same action."""
     after = spec.rebuild(row(observation))
-    qpos, seen = np.delete(motion.qpos[0, 0], spec.hidden), np.delete(after.qpos, spec.hidden)
+    qpos, seen = np.delete(trajectory.qpos[0, 0], spec.hidden), np.delete(after.qpos, spec.hidden)
     np.testing.assert_allclose(np.exp(1j * qpos), np.exp(1j * seen), atol=1e-5)
-    np.testing.assert_allclose(motion.qvel[0, 0], after.qvel, atol=1e-3)
-    np.testing.assert_allclose(motion.target, after.target, atol=1e-9)
-    assert spec.reward(motion)[0, 0] == pytest.approx(reward, abs=1e-5)
+    np.testing.assert_allclose(trajectory.qvel[0, 0], after.qvel, atol=1e-3)
+    np.testing.assert_allclose(trajectory.target, after.target, atol=1e-9)
+    assert spec.reward(trajectory)[0, 0] == pytest.approx(reward, abs=1e-5)
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
@@ -72,9 +72,9 @@ def test_the_rebuilt_state_predicts_the_next_observation_and_its_reward(task: st
     for _ in range(40):
         state = spec.rebuild(row(observation))
         action = random.uniform(-1, 1, (1, 1, simulator.model.nu))
-        motion = simulator.rollout(state, action)
+        trajectory = simulator.rollout(state, action)
         observation, reward, _, _, _ = env.step(action[0])
-        assert_agrees(spec, motion, observation, reward[0])
+        assert_agrees(spec, trajectory, observation, reward[0])
 
 
 # Where random actions earn next to nothing, the planner's first steps do: (seed, steps) in which it reaches the goal.
@@ -99,9 +99,9 @@ def test_state_and_reward_agree_at_the_goal_too(task: str) -> None:
     observation, info = env.reset()
     for _ in range(steps):
         action = planner.act(observation, info, ALL).astype(np.float64)
-        motion = simulator.rollout(spec.rebuild(row(observation)), action[None])
+        trajectory = simulator.rollout(spec.rebuild(row(observation)), action[None])
         observation, reward, _, _, info = env.step(action)
-        assert_agrees(spec, motion, observation, reward[0])
+        assert_agrees(spec, trajectory, observation, reward[0])
         rewards.append(reward[0])
     assert max(rewards) > 0.5
 
@@ -117,7 +117,7 @@ def test_the_reward_of_a_touched_spinner_agrees_where_the_contact_only_nearly_do
         predicted = simulator.rollout(spec.rebuild(row(observation)), action[None]).qvel[0, 0]
         observation, reward, _, _, info = env.step(action)
         after = spec.rebuild(row(observation))
-        assert spec.reward(Motion(after.qpos, after.qvel, {}, action[0], after.target)) == reward[0]
+        assert spec.reward(Trajectory(after.qpos, after.qvel, {}, action[0], after.target)) == reward[0]
         rewards.append(reward[0])
         errors.append(np.abs(predicted - after.qvel).max())
     assert max(rewards) == 1

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from actors.experts.planners.procgen import RIGHT_UP, STAY, FrameMismatch, ProcgenPlanner
-from actors.experts.planners.procgen_clones import Clones
+from actors.experts.planners.procgen_clones import ProcgenClones
 from actors.experts.planners.procgen_search import (
     Exploring,
+    ReachedState,
     Repairing,
     Shooting,
-    Visited,
     appearance,
     explore,
     held_pairs,
@@ -38,8 +38,8 @@ def coinrun() -> ProcgenPlanner:
 
 
 @pytest.fixture
-def bigfish() -> Iterator[Clones]:
-    clones = Clones("bigfish", 12, level_seed=5)
+def bigfish() -> Iterator[ProcgenClones]:
+    clones = ProcgenClones("bigfish", 12, level_seed=5)
     yield clones
     clones.close()
 
@@ -82,7 +82,7 @@ def replay(game: str, seed: int, actions: list[int]) -> tuple[float, int]:
 def test_a_shadow_follows_envpool(game: str) -> None:
     env = make_env(game, seed=77)
     frames, info = env.reset()
-    shadow = Clones(game.removesuffix("Easy-v0").lower(), 1, int(info["level_seed"][0]))
+    shadow = ProcgenClones(game.removesuffix("Easy-v0").lower(), 1, int(info["level_seed"][0]))
     random = np.random.default_rng(0)
     for _ in range(100):
         apart = np.abs(shadow.frame().astype(int) - frames[0]) > 16
@@ -97,7 +97,7 @@ def test_a_shadow_follows_envpool(game: str) -> None:
     shadow.close()
 
 
-def test_a_loaded_state_continues_like_the_one_that_was_saved(bigfish: Clones) -> None:
+def test_a_loaded_state_continues_like_the_one_that_was_saved(bigfish: ProcgenClones) -> None:
     actions = np.random.default_rng(0).integers(0, 15, (30, bigfish.num))
     state = bigfish.save(0)
     seen = []
@@ -163,7 +163,7 @@ def test_pairs_of_held_actions_keep_the_order_that_decides_ties() -> None:
     assert pairs[1].tolist() == [4, 7, 7]
 
 
-def test_shooting_commits_to_the_first_plan_among_equals(bigfish: Clones) -> None:
+def test_shooting_commits_to_the_first_plan_among_equals(bigfish: ProcgenClones) -> None:
     search = Shooting(actions=(4, 7), holds=(1, 1, 1), horizon=1, commit=1)
     plans = held_pairs(search)
     assert shoot(bigfish, bigfish.save(), plans, search).tolist() == [4]
@@ -172,7 +172,7 @@ def test_shooting_commits_to_the_first_plan_among_equals(bigfish: Clones) -> Non
 def test_repairing_a_level_that_needs_none_plays_the_default_alone(coinrun: ProcgenPlanner) -> None:
     walker, clones = coinrun._walker, coinrun._clones
     env = make_env(coinrun.name, 100000)
-    level = Clones("coinrun", 1, int(env.reset()[1]["level_seed"][0]))
+    level = ProcgenClones("coinrun", 1, int(env.reset()[1]["level_seed"][0]))
     search = coinrun.search
     assert isinstance(search, Repairing)
     plan = repair(clones, walker, level.save(), search)
@@ -200,7 +200,7 @@ def test_hard_levels_are_followed_and_planned_in() -> None:
     assert play(ProcgenPlanner("MinerHard-v0", 1, 0), 9300, steps=20)[1] >= 1
 
 
-def test_exploring_where_nothing_pays_still_moves_and_elsewhere_each_time(bigfish: Clones) -> None:
+def test_exploring_where_nothing_pays_still_moves_and_elsewhere_each_time(bigfish: ProcgenClones) -> None:
     search = Exploring((1, 7), hold=1, layers=2, width=4, commit=2)
     plans = {tuple(explore(bigfish, bigfish.save(), search, wander)) for wander in range(4)}
     assert len(plans) > 1
@@ -216,7 +216,7 @@ def test_coarse_looks_forgive_small_differences_and_fine_ones_do_not() -> None:
 
 
 def test_a_wide_layer_is_thinned_evenly() -> None:
-    layer = [Visited(b"", (number,), b"") for number in range(9)]
+    layer = [ReachedState(b"", (number,), b"") for number in range(9)]
     assert [visited.path[0] for visited in thin(layer, 3)] == [0, 4, 8]
     assert thin(layer, 20) == layer
 

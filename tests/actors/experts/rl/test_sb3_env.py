@@ -5,9 +5,9 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 
-from actors.experts.rl.preprocess import FrameStack, Moments, Preprocessing
+from actors.experts.rl.preprocess import FrameStack, Preprocessing, RunningStatistics
 from actors.experts.rl.sb3_env import ExpertVecEnv, SeparateEnvs, make_restartable
-from gato_dist.envs.vector import EnvpoolVector
+from gato_dist.envs.envpool_vector import EnvpoolVector
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from tests.support.fakes import CountingEnv
 
@@ -93,7 +93,7 @@ def test_the_suites_restart_environments_one_by_one():
 
 def test_moments_are_those_of_everything_seen():
     values = np.random.default_rng(0).normal(3, 2, size=(60, 4))
-    moments = Moments.of_size(4)
+    moments = RunningStatistics.of_size(4)
     for part in np.split(values, 6):
         moments.update(part)
     np.testing.assert_allclose(moments.mean, values.mean(0), rtol=1e-6)

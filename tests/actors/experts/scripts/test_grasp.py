@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from actors.evaluate import evaluate_expert
-from actors.experts.scripts.grasp import CLOSE_SPEED, LIFT_TO, SEAT, Scene, axes, next_move, rotation
+from actors.experts.scripts.grasp import CLOSE_SPEED, LIFT_TO, SEAT, GraspState, axes, next_command, rotation
 
 ACROSS = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # a brick a quarter turn round
 DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])  # a hand over it, fingers down and across
@@ -12,29 +12,29 @@ OVER = np.array([0.0, 0.0, 0.02])
 TABLE = np.array([0.02, -0.03, 0.012])
 
 
-def scene(above=0.0, aside=0.0, fingers=0.6, moving=0.0, brick=TABLE, target=None) -> Scene:
+def scene(above=0.0, aside=0.0, fingers=0.6, moving=0.0, brick=TABLE, target=None) -> GraspState:
     """A hand so many metres above the place where the brick sits in it, and to its side."""
     hand = brick - DOWN @ SEAT + [aside, 0, above]
     speeds = np.full(3, moving)
     goal = None if target is None else np.asarray(target, float)
-    return Scene(hand, DOWN, np.full(3, fingers), speeds, brick, ACROSS, goal)
+    return GraspState(hand, DOWN, np.full(3, fingers), speeds, brick, ACROSS, goal)
 
 
 def test_it_comes_from_above_with_its_fingers_apart():
-    far = next_move(scene(above=0.3, aside=0.1))
+    far = next_command(scene(above=0.3, aside=0.1))
     assert far.place[2] > TABLE[2] + 0.05
-    over = next_move(scene(above=0.07))
+    over = next_command(scene(above=0.07))
     assert over.place == pytest.approx(scene().hand)
     beside = scene(above=0.01, aside=0.06)
-    assert next_move(beside).place[:2] == pytest.approx(beside.hand[:2])
-    assert np.all(next_move(scene(above=0.07, fingers=1.3)).fingers < 0)
+    assert next_command(beside).place[:2] == pytest.approx(beside.hand[:2])
+    assert np.all(next_command(scene(above=0.07, fingers=1.3)).fingers < 0)
 
 
 def test_it_closes_on_the_brick_and_then_lifts():
-    closing = next_move(scene(fingers=0.9, moving=1.0))
+    closing = next_command(scene(fingers=0.9, moving=1.0))
     assert closing.place == pytest.approx(scene().hand)
     assert np.all(closing.fingers == CLOSE_SPEED)
-    lifting = next_move(scene(fingers=1.1))
+    lifting = next_command(scene(fingers=1.1))
     assert lifting.place[2] == LIFT_TO
     assert np.all(lifting.fingers == CLOSE_SPEED)
 
@@ -42,14 +42,14 @@ def test_it_closes_on_the_brick_and_then_lifts():
 def test_it_carries_the_brick_over_the_pedestal_puts_it_down_and_leaves():
     target, hold = np.array([0.1, 0.1, 0.1]), {"fingers": 1.1, "target": (0.1, 0.1, 0.1)}
     low = scene(brick=np.array([0.0, 0.0, 0.05]), **hold)
-    assert next_move(low).place[:2] == pytest.approx(low.hand[:2])
+    assert next_command(low).place[:2] == pytest.approx(low.hand[:2])
     high = scene(brick=np.array([0.0, 0.0, 0.2]), **hold)
-    assert next_move(high).place - high.hand == pytest.approx([0.1, 0.1, -0.02])
+    assert next_command(high).place - high.hand == pytest.approx([0.1, 0.1, -0.02])
     there = scene(brick=target + OVER, **hold)
-    assert next_move(there).place == pytest.approx(there.hand)
-    assert np.all(next_move(there).fingers < 0)
+    assert next_command(there).place == pytest.approx(there.hand)
+    assert np.all(next_command(there).fingers < 0)
     left = scene(brick=target + OVER, fingers=0.2, target=target)
-    assert next_move(left).place[2] > left.hand[2] + 0.1
+    assert next_command(left).place[2] > left.hand[2] + 0.1
 
 
 def test_a_rotation_is_the_axis_and_angle_that_turn_there():

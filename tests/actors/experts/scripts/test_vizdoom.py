@@ -12,9 +12,9 @@ from actors.experts.scripts.vizdoom import (
     RIGHT,
     SHOOT,
     VizdoomScript,
-    groups,
+    column_runs,
     medikit,
-    nearest,
+    nearest_monster,
 )
 from gato_dist.scores.references import load_reference
 
@@ -45,9 +45,9 @@ def at(column: int, width: int = 3) -> slice:
 def test_groups_bridge_a_gap_of_one_column_and_no_more():
     columns = np.zeros(20, bool)
     columns[[2, 3, 5, 8, 9]] = True
-    assert groups(columns) == [(3.5, 4), (8.5, 2)]
-    assert nearest(columns) == (3.5, 4)
-    assert nearest(np.zeros(20, bool)) is None
+    assert column_runs(columns) == [(3.5, 4), (8.5, 2)]
+    assert nearest_monster(columns) == (3.5, 4)
+    assert nearest_monster(np.zeros(20, bool)) is None
 
 
 @pytest.mark.parametrize(("column", "action"), [(40, SHOOT), (60, RIGHT), (20, LEFT)])

@@ -58,7 +58,7 @@ class MinigridVector:
         return self._time_step(rewards, terminated, truncated)
 
     def render(self, row: int, camera: int = -1) -> np.ndarray:
-        """The whole world, with what the agent sees lit up: as `pictures.Rendering`."""
+        """The whole world, with what the agent sees lit up: as `pictures.Renderable`."""
         return self.envs[row].get_frame(highlight=True, tile_size=32)
 
     def close(self) -> None:

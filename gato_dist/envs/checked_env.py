@@ -19,7 +19,7 @@ from gato_dist.errors import PlayError
 REMEMBERED = 4096  # texts that were found to be right
 
 
-class Checked(gymnasium.Wrapper):
+class CheckedEnv(gymnasium.Wrapper):
     """Raises PlayError, which names task, part and step, for an observation outside its space or a reward that is none.
 
     Floats may have another precision than the space's, and lie beyond its bounds: tokens clip them.

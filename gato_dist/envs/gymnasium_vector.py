@@ -16,7 +16,7 @@ from gato_dist.value_checks import part_fault, reward_fault
 SUCCESS = ("success", "is_success")
 
 
-class PythonVector:
+class GymnasiumVector:
     """One gymnasium environment per seed, in this process, or a process each where `threads` > 1.
 
     make: makes one environment. Success is read from `info["success"]` or `info["is_success"]`: an environment that
@@ -51,8 +51,8 @@ class PythonVector:
         return self._time_step(*returned)
 
     def render(self, row: int, camera: int = -1) -> np.ndarray:
-        """As `pictures.Rendering`; the environment chose its camera when it was made. Raises InputError without one."""
-        # Environments in processes of their own are out of reach; gymnasium's base class has a `render` that refuses.
+        """As `pictures.Renderable`; the environment chose its camera when it was made. Raises InputError without one."""
+        # gymnasium cannot draw environments in worker processes, and its base class raises NotImplementedError.
         environments = getattr(self._env, "envs", None)
         try:
             picture = environments[row].render() if environments else None
@@ -76,7 +76,7 @@ class PythonVector:
 
     def _check(self, seen: Observations, rewards: np.ndarray) -> None:
         for part in self.spec.observations:
-            # Of pictures and texts, `Checked` has seen all that can be wrong.
+            # Of pictures and texts, `CheckedEnv` has seen all that can be wrong.
             numbers = part.modality in (Modality.DISCRETE, Modality.CONTINUOUS)
             if numbers and (fault := part_fault(part, seen[part.name])):
                 raise PlayError(f"{self.spec.name}, {part.name}, step {self._steps[fault[0]]}: {fault[1]}")
@@ -101,7 +101,7 @@ class PythonVector:
         return success
 
 
-def spec_of(name: str, env: Any) -> TaskSpec:
+def gymnasium_spec(name: str, env: Any) -> TaskSpec:
     """The layout of one gymnasium environment. Raises InputError for spaces that have no tokens."""
     limit = env.spec.max_episode_steps if env.spec else None
     return TaskSpec(name, observation_specs(env.observation_space), action_spec(env.action_space), limit or 0)
@@ -111,13 +111,13 @@ def _vector(make: Callable[[], Any], spec: TaskSpec, count: int, threads: int) -
     """gymnasium's vector of `count` checked environments. None of them stays open where one cannot be made."""
     from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-    from gato_dist.envs.checked import Checked
+    from gato_dist.envs.checked_env import CheckedEnv
 
     made: list[Any] = []
 
     def make_checked() -> Any:
         made.append(make())
-        return Checked(made[-1], spec.name)
+        return CheckedEnv(made[-1], spec.name)
 
     makers, mode = [make_checked] * count, AutoresetMode.NEXT_STEP
     if threads > 1:

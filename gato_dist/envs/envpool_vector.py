@@ -52,7 +52,7 @@ class EnvpoolVector:
         return self._time_step(*self._env.step(self._sent | {self._action_name: actions}))
 
     def render(self, row: int, camera: int = -1) -> np.ndarray:
-        """As `pictures.Rendering`; until it is called, drawing costs nothing. Raises RuntimeError without EGL."""
+        """As `pictures.Renderable`; until it is called, drawing costs nothing. Raises RuntimeError without EGL."""
         return self._env.render(env_ids=row, camera_id=camera)[0]
 
     def restart(self, env_ids: np.ndarray) -> TimeStep:
