@@ -1,4 +1,4 @@
-"""Environments of Python packages behind the `VectorEnv` port, through gymnasium's own vectors."""
+"""Environments with gymnasium's interface behind the `VectorEnv` interface."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,7 +9,7 @@ import numpy as np
 from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
 from gato_dist.episode import Observations
 from gato_dist.errors import InputError, PlayError
-from gato_dist.ports import TimeStep
+from gato_dist.ports import Array, TimeStep
 from gato_dist.specs import Modality, TaskSpec
 from gato_dist.value_checks import part_fault, reward_fault
 
@@ -17,46 +17,62 @@ SUCCESS = ("success", "is_success")
 
 
 class GymnasiumVector:
-    """One gymnasium environment per seed, in this process, or a process each where `threads` > 1.
+    """One gymnasium environment per seed, in this process, or a process each if `threads` > 1.
 
-    make: makes one environment. Success is read from `info["success"]` or `info["is_success"]`: an environment that
-    leaves the key out had none in that step. `reset` and `step` raise PlayError, which names task, part and step, for a
-    value outside the environment's spaces.
+    Success is read from `info["success"]` or `info["is_success"]`. An environment that leaves the key out in a step did
+    not succeed in that step.
     """
 
     def __init__(self, make: Callable[[], Any], spec: TaskSpec, seeds: list[int], threads: int = 1) -> None:
+        """Makes the environments.
+
+        Args:
+            make: makes one environment.
+            spec: the task's observations and actions, as `gymnasium_spec` returns them.
+            seeds: one per environment.
+            threads: above 1, each environment runs in a process.
+        """
         self.spec, self.seeds = spec, list(seeds)
-        self._env: Any = _vector(make, spec, len(seeds), threads)
-        self._quiet: AbstractContextManager = _Quiet() if threads > 1 else nullcontext()
+        self._env: Any = _gymnasium_vector(make, spec, len(seeds), threads)
+        self._in_process = threads <= 1
+        self._quiet: AbstractContextManager[None] = nullcontext() if self._in_process else _QuietGymnasium()
         self._space = self._env.single_observation_space
-        self._first = first_action(self._env.single_action_space)
-        self._dtype = self._env.single_action_space.dtype
+        self._first_action = first_action(self._env.single_action_space)
+        self._action_dtype = self._env.single_action_space.dtype
         self._first_seeds: list[int] | None = self.seeds
         self._steps = np.zeros(len(seeds), int)
-        self._over = np.zeros(len(seeds), bool)
+        self._done = np.zeros(len(seeds), bool)
 
     def reset(self) -> TimeStep:
-        # Seeded again, a later reset would begin the same worlds once more.
+        """Begins a new episode in every environment.
+
+        Raises:
+            PlayError: if a value is outside the environment's spaces. The message names task, part and step.
+        """
+        # Only the first reset passes the seeds: with seeds, a later one would repeat the same levels.
         with self._quiet:
             observation, info = self._env.reset(seed=self._first_seeds)
         self._first_seeds = None
-        self._over[:] = True
+        self._done[:] = True
         count = len(self.seeds)
         return self._time_step(observation, np.zeros(count), np.zeros(count, bool), np.zeros(count, bool), info)
 
-    def step(self, actions: np.ndarray) -> TimeStep:
-        sent = np.asarray(actions).astype(self._dtype) + self._first
+    def step(self, actions: Array) -> TimeStep:
+        """Steps every environment. Raises PlayError as `reset`."""
+        shifted = np.asarray(actions).astype(self._action_dtype) + self._first_action
         with self._quiet:
-            returned = self._env.step(sent)
+            returned = self._env.step(shifted)
         return self._time_step(*returned)
 
-    def render(self, row: int, camera: int = -1) -> np.ndarray:
-        """As `pictures.Renderable`; the environment chose its camera when it was made. Raises InputError without one."""
-        # gymnasium cannot draw environments in worker processes, and its base class raises NotImplementedError.
-        environments = getattr(self._env, "envs", None)
+    def render(self, row: int, camera: int = -1) -> Array:
+        """Draws environment `row`, as `pictures.Renderable` says. The environment's own settings choose the camera.
+
+        Raises:
+            InputError: if the environment does not draw, or runs in another process.
+        """
         try:
-            picture = environments[row].render() if environments else None
-        except NotImplementedError:
+            picture = self._env.envs[row].render() if self._in_process else None
+        except NotImplementedError:  # raised by gymnasium's base class
             picture = None
         if picture is None:
             raise InputError(f"{self.spec.name}: has no picture: its environment does not draw as rgb_array")
@@ -66,49 +82,57 @@ class GymnasiumVector:
         self._env.close()
 
     def _time_step(
-        self, observation: Any, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, info: dict
+        self, observation: Any, rewards: Array, terminated: Array, truncated: Array, info: dict[str, Any]
     ) -> TimeStep:
-        self._steps = np.where(self._over, 0, self._steps + 1)
-        self._over = np.asarray(terminated) | np.asarray(truncated)
-        seen, rewards = read_observations(self._space, observation), np.asarray(rewards, np.float32)
-        self._check(seen, rewards)
-        return TimeStep(seen, rewards, terminated, truncated, self._success(info), {})
+        self._steps = np.where(self._done, 0, self._steps + 1)
+        self._done = np.asarray(terminated) | np.asarray(truncated)
+        observations, rewards = read_observations(self._space, observation), np.asarray(rewards, np.float32)
+        self._check(observations, rewards)
+        return TimeStep(observations, rewards, terminated, truncated, self._success(info), {})
 
-    def _check(self, seen: Observations, rewards: np.ndarray) -> None:
+    def _check(self, observations: Observations, rewards: Array) -> None:
         for part in self.spec.observations:
-            # Of pictures and texts, `CheckedEnv` has seen all that can be wrong.
-            numbers = part.modality in (Modality.DISCRETE, Modality.CONTINUOUS)
-            if numbers and (fault := part_fault(part, seen[part.name])):
+            # `CheckedEnv` finds everything that can be wrong in images and texts.
+            numeric = part.modality in (Modality.DISCRETE, Modality.CONTINUOUS)
+            if numeric and (fault := part_fault(part, observations[part.name])):
                 raise PlayError(f"{self.spec.name}, {part.name}, step {self._steps[fault[0]]}: {fault[1]}")
         if fault := reward_fault(rewards):
-            # A reward belongs to the step before what is seen with it.
+            # A reward belongs to the step before the observation that it comes with.
             raise PlayError(f"{self.spec.name}, rewards, step {self._steps[fault[0]] - 1}: {fault[1]}")
 
-    def _success(self, info: dict[str, Any]) -> np.ndarray | None:
-        """bool [N]: whether an environment told of success in this step; None if none told anything."""
-        success: np.ndarray | None = None
+    def _success(self, info: dict[str, Any]) -> Array | None:
+        """Returns which environments reported success in this step, bool [N]; None if none reported anything."""
+        success: Array | None = None
         for name in SUCCESS:
             if name not in info:
                 continue
-            # gymnasium's vectors say beside each key which of the environments gave it.
-            told = info[f"_{name}"]
+            # gymnasium's vectors mark in `_name` which environments gave the key `name`.
+            reported = info[f"_{name}"]
             try:
-                values = np.asarray(np.asarray(info[name])[told], np.float32).reshape(int(told.sum()))
+                values = np.asarray(np.asarray(info[name])[reported], np.float32).reshape(int(reported.sum()))
             except (TypeError, ValueError, IndexError) as error:
                 raise PlayError(f"{self.spec.name}, info[{name!r}]: must be True, False or a number") from error
             success = np.zeros(len(self.seeds), bool) if success is None else success
-            success[told] |= values > 0
+            success[reported] |= values > 0
         return success
 
 
 def gymnasium_spec(name: str, env: Any) -> TaskSpec:
-    """The layout of one gymnasium environment. Raises InputError for spaces that have no tokens."""
+    """Returns the spec of a gymnasium environment.
+
+    Args:
+        name: the task's name.
+        env: the environment, with its spaces.
+
+    Raises:
+        InputError: if a space cannot be turned into tokens.
+    """
     limit = env.spec.max_episode_steps if env.spec else None
     return TaskSpec(name, observation_specs(env.observation_space), action_spec(env.action_space), limit or 0)
 
 
-def _vector(make: Callable[[], Any], spec: TaskSpec, count: int, threads: int) -> Any:
-    """gymnasium's vector of `count` checked environments. None of them stays open where one cannot be made."""
+def _gymnasium_vector(make: Callable[[], Any], spec: TaskSpec, count: int, threads: int) -> Any:
+    """Makes gymnasium's vector of `count` checked environments. If one cannot be made, the others are closed."""
     from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
     from gato_dist.envs.checked_env import CheckedEnv
@@ -121,9 +145,9 @@ def _vector(make: Callable[[], Any], spec: TaskSpec, count: int, threads: int) -
 
     makers, mode = [make_checked] * count, AutoresetMode.NEXT_STEP
     if threads > 1:
-        # Shared memory holds texts of the space's own letters alone, and no space that gymnasium does not know.
-        texts = any(part.modality is Modality.TEXT for part in spec.observations)
-        return AsyncVectorEnv(makers, autoreset_mode=mode, shared_memory=not texts)
+        # gymnasium's shared memory cannot hold texts with other letters than the space's, nor packages' own spaces.
+        has_text = any(part.modality is Modality.TEXT for part in spec.observations)
+        return AsyncVectorEnv(makers, autoreset_mode=mode, shared_memory=not has_text)
     try:
         return SyncVectorEnv(makers, autoreset_mode=mode)
     except BaseException:
@@ -132,8 +156,8 @@ def _vector(make: Callable[[], Any], spec: TaskSpec, count: int, threads: int) -
         raise
 
 
-class _Quiet:
-    """Keeps gymnasium from printing the traceback of a worker process: the error itself is raised in this one."""
+class _QuietGymnasium(AbstractContextManager[None]):
+    """Keeps gymnasium from printing a worker process's traceback: the same error is raised in this process."""
 
     def __enter__(self) -> None:
         from gymnasium import logger

@@ -1,4 +1,4 @@
-"""BabyAI's and MiniGrid's levels in Python, for experts, which must look inside them."""
+"""BabyAI's and MiniGrid's levels in Python, for experts that read the environment's state."""
 
 import contextlib
 import io
@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.ports import TimeStep
+from gato_dist.ports import Array, TimeStep
 from gato_dist.specs import TaskSpec
 
 
 class MinigridVector:
-    """The `VectorEnv` port over `len(seeds)` Python environments; `envs` are open to the expert.
+    """One Python environment per seed behind the `VectorEnv` interface.
 
-    env_id: minigrid's name, made with `options`; max_steps: cuts episodes shorter than the level's own limit, which its
-    rewards are measured by. Episode k of environment i is seeded from (seeds[i], k).
+    Episode k of environment i is seeded from (seeds[i], k).
+
+    Attributes:
+        spec: the task's observations and actions.
+        seeds: one per environment.
+        envs: minigrid's environments, for experts.
     """
 
     def __init__(
@@ -26,6 +30,18 @@ class MinigridVector:
         max_steps: int | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
+        """Makes the environments.
+
+        Args:
+            env_id: minigrid's name.
+            spec: the task's observations and actions.
+            seeds: one per environment.
+            max_steps: truncates episodes. Rewards still refer to the level's own limit.
+            options: keyword arguments of the environment.
+
+        Raises:
+            ImportError: if minigrid is missing.
+        """
         try:
             import gymnasium
             import minigrid  # noqa: F401  (registers its environments)
@@ -35,31 +51,32 @@ class MinigridVector:
         make = partial(gymnasium.make, env_id, disable_env_checker=True, **options or {})
         self.envs: list[Any] = [make().unwrapped for _ in seeds]
         self._max_steps = max_steps
-        self._streams = [np.random.default_rng(seed) for seed in seeds]
-        self._resetting = np.zeros(len(seeds), bool)
-        self._seen: list[dict[str, Any]] = [{} for _ in seeds]
+        self._generators = [np.random.default_rng(seed) for seed in seeds]
+        self._resets_next = np.zeros(len(seeds), bool)
+        self._observations: list[dict[str, Any]] = [{} for _ in seeds]
 
     def reset(self) -> TimeStep:
-        for i in range(len(self.envs)):
+        count = len(self.envs)
+        for i in range(count):
             self._begin(i)
-        self._resetting[:] = False
-        return self._time_step(np.zeros(len(self.envs)), np.zeros(len(self.envs), bool), np.zeros(len(self.envs), bool))
+        self._resets_next[:] = False
+        return self._time_step(np.zeros(count), np.zeros(count, bool), np.zeros(count, bool))
 
-    def step(self, actions: np.ndarray) -> TimeStep:
+    def step(self, actions: Array) -> TimeStep:
         count = len(self.envs)
         rewards, terminated, truncated = np.zeros(count), np.zeros(count, bool), np.zeros(count, bool)
         for i, env in enumerate(self.envs):
-            if self._resetting[i]:
+            if self._resets_next[i]:
                 self._begin(i)
             else:
-                self._seen[i], rewards[i], terminated[i], truncated[i], _ = env.step(int(actions[i]))
+                self._observations[i], rewards[i], terminated[i], truncated[i], _ = env.step(int(actions[i]))
                 truncated[i] |= self._max_steps is not None and env.step_count >= self._max_steps
-        self._resetting = terminated | truncated
+        self._resets_next = terminated | truncated
         return self._time_step(rewards, terminated, truncated)
 
-    def render(self, row: int, camera: int = -1) -> np.ndarray:
-        """The whole world, with what the agent sees lit up: as `pictures.Renderable`."""
-        return self.envs[row].get_frame(highlight=True, tile_size=32)
+    def render(self, row: int, camera: int = -1) -> Array:
+        """Draws the whole level with the agent's view highlighted, as `pictures.Renderable` says."""
+        return np.asarray(self.envs[row].get_frame(highlight=True, tile_size=32))
 
     def close(self) -> None:
         for env in self.envs:
@@ -68,12 +85,12 @@ class MinigridVector:
     def _begin(self, i: int) -> None:
         # minigrid's level sampler prints each level that it rejects.
         with contextlib.redirect_stdout(io.StringIO()):
-            self._seen[i], _ = self.envs[i].reset(seed=int(self._streams[i].integers(2**31)))
+            self._observations[i], _ = self.envs[i].reset(seed=int(self._generators[i].integers(2**31)))
 
-    def _time_step(self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray) -> TimeStep:
+    def _time_step(self, rewards: Array, terminated: Array, truncated: Array) -> TimeStep:
         observations = {
-            "mission": [seen["mission"] for seen in self._seen],
-            "direction": np.array([seen["direction"] for seen in self._seen], np.int32),
-            "grid": np.stack([seen["image"] for seen in self._seen]),
+            "mission": [each["mission"] for each in self._observations],
+            "direction": np.array([each["direction"] for each in self._observations], np.int32),
+            "grid": np.stack([each["image"] for each in self._observations]),
         }
         return TimeStep(observations, rewards.astype(np.float32), terminated, truncated, terminated & (rewards > 0), {})

@@ -98,19 +98,19 @@ def test_a_success_that_is_no_number_is_refused():
 
 BYTES, COUNT, WORDS = spaces.Box(0, 9, (2,), np.uint8), spaces.Discrete(3, start=1), spaces.Text(8)
 WRONG = [
-    (NUMBERS, {"rewards": {3: np.nan}}, "rewards, step 2: nan is no finite number"),
-    (NUMBERS, {"rewards": {1: None}}, "rewards, step 0: None is no finite number"),
+    (NUMBERS, {"rewards": {3: np.nan}}, "rewards, step 2: nan is not a finite number"),
+    (NUMBERS, {"rewards": {1: None}}, "rewards, step 0: None is not a finite number"),
     (NUMBERS, {"seen": {2: np.full(3, np.inf)}}, "state, step 2: inf is not finite"),
     (NUMBERS, {"seen": {2: np.full(3, 1e300)}}, "state, step 2: inf is not finite"),
     (NUMBERS, {"seen": {0: np.zeros(4)}}, r"state, step 0: its shape is \(4,\), not \(3,\)"),
-    (NUMBERS, {"seen": {1: np.array(["a"] * 3)}}, "state, step 1: <U1 where float32 belongs"),
+    (NUMBERS, {"seen": {1: np.array(["a"] * 3)}}, "state, step 1: <U1 instead of float32"),
     (BYTES, {"seen": {1: np.array([300, 1])}}, r"state, step 1: 300 lies outside \[0, 9\]"),
-    (BYTES, {"seen": {1: np.array([1.5, 1])}}, "state, step 1: float64 where uint8 belongs"),
+    (BYTES, {"seen": {1: np.array([1.5, 1])}}, "state, step 1: float64 instead of uint8"),
     (COUNT, {"seen": {0: 1, 4: 4}}, r"state, step 4: 4 lies outside \[1, 3\]"),
-    (COUNT, {"seen": {0: 1, 1: 1, 2: None}}, "state, step 2: object where int64 belongs"),
+    (COUNT, {"seen": {0: 1, 1: 1, 2: None}}, "state, step 2: object instead of int64"),
     (spaces.MultiDiscrete([2, 9]), {"seen": {1: np.array([5, 5])}}, r"state, step 1: 5 lies outside \[0, 1\]"),
     (WORDS, {"seen": {2: "far too long"}}, "state, step 2: a text of 12 characters, the space holds 8"),
-    (WORDS, {"seen": {2: 7}}, "state, step 2: int in place of a text"),
+    (WORDS, {"seen": {2: 7}}, "state, step 2: int instead of a text"),
     (spaces.Text(8, charset="go n"), {"seen": {2: "go up"}}, "state, step 2: a text with 'p', which is not in"),
     (spaces.Dict({"a": COUNT, "b": NUMBERS}), {"seen": {0: {"a": 1}}}, "b, step 0: is missing"),
 ]  # fmt: skip

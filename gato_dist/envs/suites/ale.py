@@ -1,4 +1,4 @@
-"""ALE games: one RGB frame of 64×80 pixels a step, 20 patches (paper, section F); no sticky actions."""
+"""ALE games: one RGB frame of 64×80 pixels per step, which is 20 patches (paper, section F); no sticky actions."""
 
 from typing import Any
 
@@ -12,11 +12,14 @@ OPTIONS: dict[str, Any] = {"gray_scale": False, "stack_num": 1, "img_height": HE
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
+    """Returns the spec of a game, as `gato_dist.envs.suite.Suite` says."""
     return frame_spec(entry, OPTIONS, (HEIGHT, WIDTH, 3))
 
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
+    """Makes the environments, as `gato_dist.envs.suite.Suite` says."""
+
     def adapt(frames: Any) -> dict[str, Any]:
         return {"image": channels_last(frames)}
 
-    return EnvpoolVector(entry.env, spec(entry), seeds, threads, OPTIONS | entry.options, adapt)
+    return EnvpoolVector(entry.env, spec(entry), seeds, threads, options=OPTIONS | entry.options, adapt=adapt)

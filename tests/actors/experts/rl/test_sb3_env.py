@@ -57,7 +57,12 @@ def test_stacks_end_with_the_last_observation_and_begin_with_zeros():
 def test_envpool_steps_some_environments_while_others_wait():
     """Pole balancing ends by itself (a fallen pole) or is cut: both, in environments that end at different times."""
     pool = EnvpoolVector(
-        "CartPole-v1", POLE, [1, 2, 3, 4], 2, {"max_episode_steps": POLE.max_steps}, lambda x: {"state": x}
+        "CartPole-v1",
+        POLE,
+        [1, 2, 3, 4],
+        2,
+        options={"max_episode_steps": POLE.max_steps},
+        adapt=lambda x: {"state": x},
     )
     env, rng = ExpertVecEnv(pool, Preprocessing("flat")), np.random.default_rng(0)
     env.reset()
