@@ -1,4 +1,4 @@
-"""Scores a policy on a task: the first episode of each held-out seed."""
+"""Plays episodes to score a policy: the first episode of each held-out seed."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,19 +24,19 @@ from gato_dist.tokens.steps import StepTokens
 from gato_dist.tokens.tokenizer import Tokenizer
 
 REFERENCE_BATCH = 16
-GROUP = 16  # episodes of an evaluation that play together
+GROUP = 16  # episodes that are played together
 
 
 def load_state(model: Gato, state: State) -> None:
-    """Weights as they were published, into a model."""
-    # Arrays from the object store are read-only; loading copies them, once.
+    """Loads published weights into a model."""
+    # torch warns that arrays from the object store are read-only; they are only copied.
     with warnings.catch_warnings(action="ignore"):
         tensors = {name: torch.from_numpy(array) for name, array in state.items()}
     model.load_state_dict(tensors)
 
 
 class Evaluator:
-    """Plays the tasks of a run on their evaluation seeds. Demonstrations that serve as prompts are made once."""
+    """Plays the tasks of a run on held-out seeds. Prompts are recorded once per task."""
 
     def __init__(
         self,
@@ -45,16 +45,31 @@ class Evaluator:
         stepped: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        """stepped: called at every step that environments make; ended: at the end of every episode."""
+        """Prepares evaluations.
+
+        Args:
+            config: the run's configuration.
+            tokenizer: the run's tokenizer.
+            stepped: called after every step of the environments.
+            ended: called after every episode.
+        """
         self._config, self._tokenizer = config, tokenizer
         self._stepped, self._ended = stepped, ended
         self._tasks = {task.name: task for task in config.tasks}
         self._prompts: dict[str, StepTokens] = {}
 
     def play(self, model: Gato, task: str, count: int, version: int, film: Film | None = None) -> list[Episode]:
-        """`count` episodes by one version of the weights, in the order of their seeds: group by group.
+        """Plays episodes of one weights version.
 
-        film: takes the first of them.
+        Args:
+            model: the model with its weights.
+            task: the task's name.
+            count: the number of episodes.
+            version: the weights version.
+            film: records the first episode.
+
+        Returns:
+            The episodes in the order of their seeds.
         """
         first, *others = evaluation_groups(count)
         played = self.play_group(model, task, first, version, film)
@@ -63,15 +78,15 @@ class Evaluator:
     def play_group(
         self, model: Gato, task: str, seeds: list[int], version: int, film: Film | None = None
     ) -> list[Episode]:
-        """The first episode of each seed, all played together, in the order of their seeds. film: takes the first."""
+        """Plays the first episode of each seed, all at the same time; returns them in the order of `seeds`."""
         policy = self.policy(model, task, seeds, version)
         env: VectorEnv = make_env(task, seeds, self._config.evaluation.threads)
         if film is not None:
             env = Filmed(env, film)
         try:
-            source, watched = policy_provenance(task, policy, version), Watched(env, self._stepped)
+            provenance, watched = policy_provenance(task, policy, version), Watched(env, self._stepped)
             played = []
-            for episode in episodes(watched, policy, source, once=True):
+            for episode in episodes(watched, policy, provenance, once=True):
                 played.append(episode)
                 self._ended()
         finally:
@@ -79,13 +94,19 @@ class Evaluator:
         return sorted(played, key=lambda episode: episode.provenance.seed)
 
     def policy(self, model: Gato, task: str, seeds: list[int], version: int) -> GatoPolicy:
-        """Gato as the run evaluates it, for one environment per seed."""
+        """Returns Gato as the run evaluates it, for one environment per seed."""
         settings = self._config.evaluation
         prompt = self._prompt(task) if settings.prompt_tokens else None
         return GatoPolicy(
-            model, self._tokenizer.tasks[task], self._config.tokens.length, self._tasks[task].window_steps,
-            settings, seeds, version, prompt,
-        )  # fmt: skip
+            model,
+            self._tokenizer.tasks[task],
+            length=self._config.tokens.length,
+            window_steps=self._tasks[task].window_steps,
+            settings=settings,
+            seeds=seeds,
+            version=version,
+            prompt=prompt,
+        )
 
     def _prompt(self, task: str) -> StepTokens:
         if task not in self._prompts:
@@ -95,9 +116,10 @@ class Evaluator:
 
 
 def evaluation_groups(count: int) -> list[list[int]]:
-    """The seeds of `count` episodes, cut into groups that play together: the same however many play at once.
+    """Returns the held-out seeds of `count` episodes, in groups that are played together.
 
-    A model may round otherwise in another batch, and an action that was a near tie turns the whole episode.
+    The groups do not depend on how many tasks are evaluated at the same time. A model may round differently in a batch
+    of another size; if two actions are nearly equal, that changes the rest of the episode.
     """
     seeds = evaluation_seeds(count)
     return [seeds[first : first + GROUP] for first in range(0, count, GROUP)]
@@ -106,9 +128,16 @@ def evaluation_groups(count: int) -> list[list[int]]:
 def demonstration(
     task: TaskConfig, tokenizer: TaskTokenizer, tokens: int, stepped: Callable[[], None] = lambda: None
 ) -> StepTokens:
-    """The first steps, as many as `tokens` hold, of an undisturbed expert's episode on a reference seed.
+    """Records a prompt: the first steps of an episode of the expert, without noise, on a reference seed.
 
-    stepped: called at every step.
+    Args:
+        task: the task's settings.
+        tokenizer: the task's tokenizer.
+        tokens: the most tokens of the prompt.
+        stepped: called after every step of the environment.
+
+    Raises:
+        InputError: if the first step alone has more tokens.
     """
     seeds, options, most = reference_seeds(1), task.expert_options, task.demonstration_steps
     demonstrator = make_expert(task.name, seeds, 1, task.expert, options, most)
@@ -129,7 +158,15 @@ def demonstration(
 def play_expert(
     task: str, seeds: list[int], kind: str | None = None, options: dict | None = None, threads: int = 1
 ) -> Iterator[Episode]:
-    """The first episode of each seed, as they end, by the task's expert or one of another `kind`."""
+    """Yields the first episode of each seed as it ends.
+
+    Args:
+        task: the task's name.
+        seeds: one per environment.
+        kind: the kind of expert; None: the task's default.
+        options: options of the expert, on top of the task's.
+        threads: environment threads.
+    """
     demonstrator = make_expert(task, seeds, threads, kind, options)
     try:
         yield from episodes(demonstrator.env, demonstrator.policy, demonstrator.provenance(), once=True)
@@ -140,7 +177,16 @@ def play_expert(
 def evaluate_expert(
     task: str, count: int, kind: str | None = None, options: dict | None = None, seed: int = 0, threads: int = 1
 ) -> list[Episode]:
-    """`count` episodes of an expert (or `kind="random"`) on the reference seeds."""
+    """Returns `count` episodes of an expert on the reference seeds.
+
+    Args:
+        task: the task's name.
+        count: the number of episodes.
+        kind: the kind of expert, such as `random`; None: the task's default.
+        options: options of the expert, on top of the task's.
+        seed: chooses among sets of reference seeds.
+        threads: environment threads.
+    """
     played: list[Episode] = []
     seeds = reference_seeds(count, seed)
     for first in range(0, count, REFERENCE_BATCH):

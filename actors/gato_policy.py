@@ -1,4 +1,4 @@
-"""Gato as a policy."""
+"""Gato as a policy: encodes observations, decodes actions."""
 
 from typing import Any
 
@@ -21,6 +21,7 @@ class GatoPolicy(Policy):
         self,
         model: Gato,
         tokenizer: TaskTokenizer,
+        *,
         length: int,
         window_steps: int,
         settings: EvaluationConfig,
@@ -28,7 +29,18 @@ class GatoPolicy(Policy):
         version: int,
         prompt: StepTokens | None = None,
     ) -> None:
-        """length: tokens of a window. prompt: a demonstration that leads every episode."""
+        """Makes a decoder for one environment per seed.
+
+        Args:
+            model: the model with its weights.
+            tokenizer: the task's tokenizer.
+            length: the most tokens of a context window.
+            window_steps: the most time steps of a context window.
+            settings: how actions are chosen.
+            seeds: the environments' seeds, which also decide the sampled actions.
+            version: the weights version.
+            prompt: a demonstration that precedes every episode.
+        """
         self._tokenizer = tokenizer
         decoding = Decoding(length, settings.temperature, settings.valid_actions_only)
         count = len(seeds)
@@ -37,7 +49,7 @@ class GatoPolicy(Policy):
         if prompt is not None:
             for slot in range(count):
                 self._decoder.prompt(slot, prompt)
-        self._text = {
+        self._description = {
             "name": "gato",
             "kind": "gato",
             "weights_version": version,
@@ -53,16 +65,16 @@ class GatoPolicy(Policy):
         slots = np.flatnonzero(active).tolist()
         if not slots:
             return np.zeros((len(active), *self._tokenizer.spec.action.shape), np.int64)
-        steps = self._tokenizer.encode({name: _rows(part, slots) for name, part in observations.items()})
-        tokens = self._decoder.act(slots, [steps.take(slice(row, row + 1)) for row in range(len(slots))])
+        steps = self._tokenizer.encode({name: _select(part, slots) for name, part in observations.items()})
+        tokens = self._decoder.act(slots, [steps.take(slice(i, i + 1)) for i in range(len(slots))])
         actions = self._tokenizer.decode_actions(np.stack(tokens))
-        full = np.zeros((len(active), *actions.shape[1:]), actions.dtype)
-        full[slots] = actions
-        return full
+        all_actions = np.zeros((len(active), *actions.shape[1:]), actions.dtype)
+        all_actions[slots] = actions
+        return all_actions
 
     def describe(self) -> dict[str, Any]:
-        return self._text
+        return self._description
 
 
-def _rows(part: np.ndarray | list[str], rows: list[int]) -> np.ndarray | list[str]:
-    return [part[row] for row in rows] if isinstance(part, list) else part[rows]
+def _select(part: np.ndarray | list[str], env_ids: list[int]) -> np.ndarray | list[str]:
+    return [part[i] for i in env_ids] if isinstance(part, list) else part[env_ids]

@@ -1,23 +1,32 @@
-"""How an actor gives way to the learner: once it has started, for what replaces a dead one should be there soon."""
+"""Lowers the priority of an actor's threads, so that the learner goes first on a busy machine."""
 
 import os
 import threading
 
 
 class Niceness:
-    """Of the calling thread and of those that the process makes from now on; Ray's, which are there already, stay."""
+    """Raises the niceness of the calling thread and of all threads that the process started after this was made.
+
+    Make it when the actor starts, and call `take` once the actor is ready: a restarted actor then starts at full
+    speed. Ray's own threads, which exist before, keep their priority.
+    """
 
     def __init__(self, niceness: int) -> None:
-        """niceness: added to what each has; `take` it once the start is over."""
+        """Remembers the threads that exist.
+
+        Args:
+            niceness: what is added to each thread's niceness; the result is at most 19.
+        """
         self._niceness, self._before = niceness, _threads()
 
     def take(self) -> None:
-        # Linux keeps a niceness for each thread, and environments and libraries have made theirs by now.
+        """Raises the niceness."""
+        # On Linux each thread has its own niceness, and environments and libraries have started theirs by now.
         for thread in _threads() - self._before | {threading.get_native_id()}:
             try:
-                now = os.getpriority(os.PRIO_PROCESS, thread)
-                os.setpriority(os.PRIO_PROCESS, thread, min(now + self._niceness, 19))
-            except ProcessLookupError:  # it has just ended
+                current = os.getpriority(os.PRIO_PROCESS, thread)
+                os.setpriority(os.PRIO_PROCESS, thread, min(current + self._niceness, 19))
+            except ProcessLookupError:  # the thread has just ended
                 continue
 
 

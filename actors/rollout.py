@@ -1,4 +1,4 @@
-"""A policy in a vector of environments: a generator of transitions, and the recorder that makes episodes of them."""
+"""Steps a policy in environments, and records the transitions as episodes."""
 
 import time
 from collections.abc import Iterator
@@ -16,7 +16,18 @@ from gato_dist.value_checks import episode_faults
 
 @dataclass
 class Transition:
-    """One step of N environments: what was seen, done and given. Rows that are not `active` belong to no episode."""
+    """One step of N environments.
+
+    Attributes:
+        observations: what the policy acted on, by name, each [N, ...].
+        actions: what was done, [N, *action shape].
+        targets: the actions to learn from, [N, *action shape].
+        rewards: float32 [N].
+        terminated: bool [N].
+        truncated: bool [N].
+        success: bool [N]; None if no environment reported success or failure.
+        active: bool [N]; the step belongs to no episode of the other environments.
+    """
 
     observations: Observations
     actions: np.ndarray
@@ -33,9 +44,14 @@ class Transition:
 
 
 def rollout(env: VectorEnv, policy: Policy, once: bool = False) -> Iterator[Transition]:
-    """Steps `env` with `policy`, without end; with `once` each environment plays its first episode only.
+    """Yields the transitions of a policy in environments.
 
-    An environment that ended is stepped once more to reset it, with an action that nobody chose: not active.
+    An environment whose episode ended is stepped once more to reset it; it is not active in that step.
+
+    Args:
+        env: the environments.
+        policy: decides the actions.
+        once: whether each environment plays its first episode only; otherwise the rollout has no end.
     """
     count = len(env.seeds)
     active, finished = np.ones(count, bool), np.zeros(count, bool)
@@ -45,9 +61,15 @@ def rollout(env: VectorEnv, policy: Policy, once: bool = False) -> Iterator[Tran
         actions = policy.act(now.observations, now.info, active)
         after = env.step(actions)
         done = after.done & active
-        targets = policy.targets(actions)
         yield Transition(
-            now.observations, actions, targets, after.rewards, after.terminated, after.truncated, after.success, active
+            observations=now.observations,
+            actions=actions,
+            targets=policy.targets(actions),
+            rewards=after.rewards,
+            terminated=after.terminated,
+            truncated=after.truncated,
+            success=after.success,
+            active=active,
         )
         if once:
             finished |= done
@@ -59,18 +81,27 @@ def rollout(env: VectorEnv, policy: Policy, once: bool = False) -> Iterator[Tran
 
 
 class EpisodeRecorder:
-    """Gathers transitions into whole episodes, one at a time for each environment."""
+    """Collects transitions into whole episodes, one at a time per environment."""
 
-    def __init__(self, env: VectorEnv, source: Provenance) -> None:
-        """source: the provenance that all episodes share; its seed and episode index are filled in."""
-        self._spec, self._seeds, self._source = env.spec, env.seeds, source
+    def __init__(self, env: VectorEnv, provenance: Provenance) -> None:
+        """Begins with no episode.
+
+        Args:
+            env: the environments.
+            provenance: what all episodes share. Seeds, episode indices and times are filled in.
+        """
+        self._spec, self._seeds, self._provenance = env.spec, env.seeds, provenance
         self._history = _History()
         self._first = np.full(len(env.seeds), -1)
         self._episodes = [0] * len(env.seeds)
         self._began = [time.monotonic()] * len(env.seeds)
 
     def add(self, step: Transition) -> list[Episode]:
-        """Episodes that end with this step. Raises PlayError if one holds a value that its task does not allow."""
+        """Adds a transition and returns the episodes that end with it.
+
+        Raises:
+            PlayError: if an episode has a value that its task does not allow.
+        """
         active = step.active
         now = self._history.add(step)
         self._first[active & (self._first < 0)] = now
@@ -86,10 +117,10 @@ class EpisodeRecorder:
     def _finish(self, i: int, now: int, terminated: bool, clock: float, created: str) -> Episode:
         past = self._history.column(i, int(self._first[i]), now + 1)
         observations: Observations = {part.name: past[part.name] for part in self._spec.observations}
-        source = self._source
+        shared = self._provenance
         provenance = Provenance(
-            source.task, self._seeds[i], source.policy, source.policy_hash, self._episodes[i], source.weights_version,
-            source.versions, clock - self._began[i], created,
+            shared.task, self._seeds[i], shared.policy, shared.policy_hash, self._episodes[i], shared.weights_version,
+            shared.versions, clock - self._began[i], created,
         )  # fmt: skip
         self._first[i], self._began[i] = -1, clock
         self._episodes[i] += 1
@@ -104,11 +135,11 @@ class EpisodeRecorder:
             provenance,
         )
         if faults := episode_faults(self._spec, episode):
-            raise PlayError(f"{source.task}, {faults[0]}")
+            raise PlayError(f"{shared.task}, {faults[0]}")
         return episode
 
 
-# Columns of a history beside the observations', which may have any name.
+# Numbers, because parts of observations may have any name.
 ACTIONS, TARGETS, REWARDS, SUCCESS = range(4)
 Column = str | int
 
@@ -116,8 +147,8 @@ Column = str | int
 class _History:
     """The last steps of all environments as arrays [capacity, N, ...], so that an episode is one slice of each.
 
-    Steps are numbered from 0 for ever; texts are lists of lists. A step may come without success, which is False then,
-    and without targets, which are its actions then; both columns are left out if no step had them.
+    Steps are numbered from 0 on, also after old ones are forgotten. Texts are lists of lists. There is no column of
+    success, or of targets, until a step has them. Then success is False, and targets are the actions, in other steps.
     """
 
     def __init__(self) -> None:
@@ -126,7 +157,7 @@ class _History:
         self._base = self._count = 0
 
     def add(self, step: Transition) -> int:
-        """Copies a step of every environment; returns its number."""
+        """Copies a step of every environment and returns its number."""
         self._put(ACTIONS, step.actions)
         self._put(REWARDS, step.rewards)
         if step.targets is not step.actions or TARGETS in self._columns:
@@ -144,23 +175,23 @@ class _History:
         return self._base + self._count - 1
 
     def _put(self, name: Column, values: np.ndarray) -> None:
-        """Writes a column's newest row. Raises ValueError for another shape than the rows before have."""
+        """Writes a step to a column. Raises ValueError if its shape differs from that of earlier steps."""
         values = np.asarray(values)
         column = self._columns.get(name)
         if column is None:
-            column = self._begun(name, values)
+            column = self._new_column(name, values)
         if values.shape != column.shape[1:]:
             raise ValueError(f"a step of shape {values.shape} follows steps of shape {column.shape[1:]}")
         if values.dtype != column.dtype:
-            # A row of floats behind rows of integers would lose its fractions without a word.
+            # Otherwise floats after integers would silently lose their fractions.
             column = column.astype(np.result_type(values, column), copy=False)
         if self._count == len(column):
             column = np.concatenate([column, np.zeros_like(column)])
         column[self._count] = values
         self._columns[name] = column
 
-    def _begun(self, name: Column, values: np.ndarray) -> np.ndarray:
-        """A column that begins now, with what the steps before it are taken to have had."""
+    def _new_column(self, name: Column, values: np.ndarray) -> np.ndarray:
+        """Makes a column that begins at this step, with default values in earlier steps."""
         capacity = len(next(iter(self._columns.values()), range(64)))
         column = np.zeros((capacity, *values.shape), values.dtype)
         if name == TARGETS and self._count:
@@ -169,13 +200,13 @@ class _History:
         return column
 
     def column(self, i: int, first: int, end: int) -> dict[Any, Any]:
-        """What environment i saw and did in steps [first, end): copies, by name."""
+        """Copies the columns of environment i in steps [first, end)."""
         span = slice(first - self._base, end - self._base)
         arrays: dict[Any, Any] = {name: values[span, i].copy() for name, values in self._columns.items()}
         return arrays | {name: [texts[i] for texts in rows[span]] for name, rows in self._texts.items()}
 
     def forget(self, before: int) -> None:
-        """Nobody asks for steps before this one any more. Moves what is left once most of it is of no use."""
+        """Allows steps before this one to be dropped, which happens once they are most of the history."""
         old = before - self._base
         if 2 * old <= self._count or old < 32:
             return
@@ -186,8 +217,15 @@ class _History:
         self._base, self._count = before, self._count - old
 
 
-def episodes(env: VectorEnv, policy: Policy, source: Provenance, once: bool = False) -> Iterator[Episode]:
-    """Episodes as they end; with `once`, the first of each environment."""
-    recorder = EpisodeRecorder(env, source)
+def episodes(env: VectorEnv, policy: Policy, provenance: Provenance, once: bool = False) -> Iterator[Episode]:
+    """Yields the episodes of a policy as they end.
+
+    Args:
+        env: the environments.
+        policy: decides the actions.
+        provenance: as for `EpisodeRecorder`.
+        once: whether each environment plays its first episode only; otherwise there is no end.
+    """
+    recorder = EpisodeRecorder(env, provenance)
     for step in rollout(env, policy, once):
         yield from recorder.add(step)

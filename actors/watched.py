@@ -1,4 +1,4 @@
-"""Environments that tell whenever they have made a step."""
+"""Environments that call back after every step."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,15 @@ from gato_dist.ports import TimeStep, VectorEnv
 
 
 class Watched:
-    """The `VectorEnv` port over another one."""
+    """A `VectorEnv` around another one. Its callback shows that a long evaluation is alive."""
 
     def __init__(self, env: VectorEnv, stepped: Callable[[], None]) -> None:
-        """stepped: called after every reset and step."""
+        """Wraps environments.
+
+        Args:
+            env: the environments.
+            stepped: called after every reset and step.
+        """
         self.spec, self.seeds = env.spec, env.seeds
         self._env, self._stepped = env, stepped
 

@@ -6,15 +6,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
+from numpy.typing import NDArray
 
 from gato_dist.episode import Observations
 from gato_dist.sequence import Sequences
 from gato_dist.specs import TaskSpec
 from gato_dist.telemetry import LearnerReport
 
-Info = dict[str, np.ndarray]
-State = dict[str, np.ndarray]  # a model's weights by name
+Array = NDArray[Any]
+Info = dict[str, Array]
+State = dict[str, Array]  # a model's weights by name
 
 
 @dataclass
@@ -31,16 +32,17 @@ class TimeStep:
     """
 
     observations: Observations
-    rewards: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    success: np.ndarray | None
+    rewards: Array
+    terminated: Array
+    truncated: Array
+    success: Array | None
     info: Info
 
     @property
-    def done(self) -> np.ndarray:
+    def done(self) -> Array:
         """Whether each episode ended: bool [N]."""
-        return self.terminated | self.truncated
+        done: Array = self.terminated | self.truncated
+        return done
 
 
 class VectorEnv(Protocol):
@@ -61,7 +63,7 @@ class VectorEnv(Protocol):
         """Begins a new episode in every environment. The first reset begins with the first level of each seed."""
         ...
 
-    def step(self, actions: np.ndarray) -> TimeStep:
+    def step(self, actions: Array) -> TimeStep:
         """Steps every environment.
 
         Args:
@@ -76,7 +78,7 @@ class Policy(ABC):
     """Acts in N environments at once. The methods that are not abstract have defaults that suit most policies."""
 
     @abstractmethod
-    def reset(self, env_ids: np.ndarray) -> None:
+    def reset(self, env_ids: Array) -> None:
         """Announces that these environments begin a new episode with the next `act`.
 
         Args:
@@ -84,7 +86,7 @@ class Policy(ABC):
         """
 
     @abstractmethod
-    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
+    def act(self, observations: Observations, info: Info, active: Array) -> Array:
         """Returns actions [N, *action shape].
 
         Args:
@@ -100,7 +102,7 @@ class Policy(ABC):
         The hash of the description is part of an episode's provenance.
         """
 
-    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
+    def label(self, observations: Observations, active: Array) -> Array:
         """Returns the actions that this policy would take while another policy acts: [N, *action shape].
 
         `ExpertKind.labels` says which experts can label.
@@ -114,13 +116,13 @@ class Policy(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} cannot label another policy's observations")
 
-    def played(self, actions: np.ndarray) -> None:  # noqa: B027 (optional)
+    def played(self, actions: Array) -> None:  # noqa: B027 (optional)
         """Announces the actions [N, *action shape] that were taken, if another policy decided them.
 
         Policies that follow their environments by actions override this.
         """
 
-    def lost(self) -> np.ndarray | bool:
+    def lost(self) -> Array | bool:
         """Returns in which environments the policy has not known what to do since the last reset.
 
         Returns:
@@ -128,7 +130,7 @@ class Policy(ABC):
         """
         return False
 
-    def targets(self, actions: np.ndarray) -> np.ndarray:
+    def targets(self, actions: Array) -> Array:
         """Returns the actions to learn from, given the actions that the last `act` returned.
 
         Returns:

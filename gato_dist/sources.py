@@ -1,4 +1,4 @@
-"""Where a learner's sequences come from, and how much of each the run's progress calls for."""
+"""Where the learner's sequences come from, and how the share of each source changes with the run's progress."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,8 +7,13 @@ from gato_dist.config.sections import RelabelConfig
 
 
 class Source(StrEnum):
-    """expert: demonstrations, live or from disk, and corpora. relabelled: what Gato actors did, with what the expert
-    would have done as targets. self: episodes of Gato's own that scored well enough to be imitated."""
+    """Where a sequence comes from.
+
+    Attributes:
+        EXPERT: demonstrations, live or from disk, and corpora.
+        RELABELLED: episodes of Gato actors, with the expert's actions as targets.
+        SELF: episodes of Gato that scored well enough to be learned from as they are.
+    """
 
     EXPERT = "expert"
     RELABELLED = "relabelled"
@@ -17,18 +22,23 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Guidance:
-    """What acting and mixing go by. progress: share of the run that is over. version: of the newest weights, 0 before
-    the first. factors: by which each task's weight is multiplied, [tasks] in the order of a batch's task indices.
-    troubled: indices of tasks whose experts failed: nobody waits for their first rows."""
+    """What actors and learner workers need to know about the run.
+
+    Attributes:
+        progress: the share of the run that is over, 0 … 1.
+        version: the newest weights version; 0 before the first.
+        factors: the factor on each task's weight in the mixture, in the order of task indices; None: all are 1.
+        failed_tasks: indices of tasks whose experts failed. Nothing waits for their first sequences.
+    """
 
     progress: float = 0.0
     version: int = 0
     factors: tuple[float, ...] | None = None
-    troubled: frozenset[int] = frozenset()
+    failed_tasks: frozenset[int] = frozenset()
 
 
 def falling(progress: float, start: float, until: float, floor: float) -> float:
-    """1 up to `start`, then linear to `floor` at `until`, where it stays."""
+    """Returns 1 up to `start`, then a linear descent to `floor` at `until`, and `floor` from there on."""
     if progress <= start:
         return 1.0
     over = min((progress - start) / (until - start), 1.0) if until > start else 1.0
@@ -36,12 +46,18 @@ def falling(progress: float, start: float, until: float, floor: float) -> float:
 
 
 def expert_episodes(config: RelabelConfig, progress: float) -> float:
-    """β (Ross et al. 2011, DAgger, algorithm 3.1): the chance that the expert acts in an episode of a Gato actor."""
+    """Returns β: the probability that the expert acts in an episode of a Gato actor.
+
+    See DAgger (Ross et al. 2011), algorithm 3.1.
+    """
     return falling(progress, config.start, config.until, config.expert_episodes)
 
 
 def source_shares(config: RelabelConfig, progress: float) -> dict[Source, float]:
-    """Of a task's sequences, which add up to 1. A task that lacks a source divides its share among the others."""
+    """Returns the share of each source in a task's sequences; the shares add up to 1.
+
+    If a task lacks a source, its other sources share what is left.
+    """
     demonstrations = falling(progress, config.start, config.until, config.demonstrations)
     own = config.self_share if config.self_return is not None else 0.0
     rest = 1.0 - demonstrations

@@ -133,5 +133,5 @@ class MixtureBatches:
             elif self._began[index]:
                 self._missing[index] = time.monotonic() > dry
             else:
-                self._missing[index] = time.monotonic() > until or task in self._guide().troubled
+                self._missing[index] = time.monotonic() > until or task in self._guide().failed_tasks
         return join_sequences(parts) if parts else None

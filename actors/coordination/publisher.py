@@ -1,4 +1,4 @@
-"""Weights on their way out of the learner: sent by a thread, so that training goes on meanwhile. Without Ray."""
+"""Sends weights in a background thread, so that training goes on meanwhile."""
 
 import threading
 from collections.abc import Callable
@@ -9,13 +9,17 @@ Send = Callable[[int, int, State, float], None]
 
 
 class Publisher:
-    """Sends one version at a time; one that still waits is replaced by what is published after it.
+    """Sends one version at a time. A version that still waits is replaced by the next one.
 
-    send: takes version, step, weights and the time.time() at which they were published; returns once they are safe.
-    What it raised is raised by the next `publish` or `wait`.
+    An error while sending is raised by the next `publish` or `wait`.
     """
 
     def __init__(self, send: Send) -> None:
+        """Takes the transport.
+
+        Args:
+            send: sends version, learner step, weights and `time.time()` of the publication; returns once they arrived.
+        """
         self._send = send
         self._changed = threading.Condition()
         self._waiting: tuple[int, int, State, float] | None = None
@@ -23,21 +27,28 @@ class Publisher:
         self._error: BaseException | None = None
 
     def publish(self, version: int, step: int, weights: State, published: float) -> None:
-        """Returns at once. The arrays are the publisher's from here on."""
+        """Queues weights and returns at once. The arrays belong to the publisher from then on.
+
+        Args:
+            version: the weights version.
+            step: the learner's step.
+            weights: the arrays by name.
+            published: `time.time()` of the publication.
+        """
         with self._changed:
-            self._check()
+            self._raise_error()
             self._waiting = (version, step, weights, published)
             if not self._busy:
                 self._busy = True
                 threading.Thread(target=self._work, name="publisher", daemon=True).start()
 
     def wait(self) -> None:
-        """Until all that was published is safe."""
+        """Waits until everything that was published has arrived."""
         with self._changed:
             self._changed.wait_for(lambda: not self._busy)
-            self._check()
+            self._raise_error()
 
-    def _check(self) -> None:
+    def _raise_error(self) -> None:
         error, self._error = self._error, None
         if error is not None:
             raise error

@@ -1,7 +1,7 @@
-"""More of the learner's sequences to tasks that lag behind their experts and still gain.
+"""Gives more of the learner's sequences to tasks that are far from their experts and still improve.
 
-After the two signals of Data-Efficient Multitask DAgger (Fu et al. 2025, arXiv 2509.25466), a task's need and its gain,
-each from a Kalman filter over the measured scores. How they are put together here is simpler than there.
+The two signals, need and gain, are those of Data-Efficient Multitask DAgger (Fu et al. 2025, arXiv 2509.25466). Each is
+measured by a Kalman filter over the task's scores. How they are combined is simpler here.
 """
 
 from collections.abc import Sequence
@@ -9,17 +9,21 @@ from math import sqrt
 
 from gato_dist.scores.table import ScoreRow
 
-DRIFT = 0.1  # standard deviation of a task's true fraction from one measurement to the next
-LEAST_ERROR = 0.02  # standard error below which no measurement is believed to be
+DRIFT = 0.1  # standard deviation of the change of a task's true fraction between two scores
+MIN_ERROR = 0.02  # smallest standard error that a score is trusted with
 
 
 def factors(rows: Sequence[ScoreRow], weights: dict[str, float], floor: float) -> dict[str, float]:
-    """By which each task's weight is multiplied, so that the weights' sum stays.
+    """Returns the factor on each task's weight. The sum of all weights stays the same.
 
-    rows: of scores.csv, oldest first: nothing else is remembered. weights: by task. Before all are scaled, a task gets
-    floor + (1 − floor) · need · (1 + gain / most gain) / 2. need is 1 − level, from 0 to 1; gain is how the filtered
-    level rose lately, 0 where it fell. A task that was measured less than twice counts as gaining most; one without a
-    valid expert, or not measured yet, keeps its own weight.
+    Before scaling, a task gets floor + (1 − floor) · need · (1 + gain / largest gain) / 2. Need is 1 − level, clipped
+    to 0 … 1; gain is how much the filtered level rose lately, 0 if it fell. A task with fewer than two scores counts
+    as gaining most. A task without a valid expert or without scores keeps its weight.
+
+    Args:
+        rows: the rows of scores.csv, oldest first. The factors depend on nothing else, so a resumed run has the same.
+        weights: the configured weight of each task.
+        floor: the smallest share of its weight that a task may be left with, before scaling.
     """
     found = {task: _level_and_gain([row for row in rows if row.task == task]) for task in weights}
     most = max((gain for _, gain in found.values() if gain), default=0.0)
@@ -36,12 +40,12 @@ def factors(rows: Sequence[ScoreRow], weights: dict[str, float], floor: float) -
 
 
 def _level_and_gain(rows: list[ScoreRow]) -> tuple[float | None, float | None]:
-    """A task's fraction and how it rose lately, filtered; None where it is undefined, or measured too seldom."""
+    """Returns a task's filtered fraction and its filtered recent rise; None if undefined or scored too rarely."""
     level, gain, variance = None, None, 0.0
     for row in rows:
         if row.fraction is None:
             return None, None
-        error = max(row.std / sqrt(row.episodes) / abs(row.expert - row.random), LEAST_ERROR) ** 2
+        error = max(row.std / sqrt(row.episodes) / abs(row.expert - row.random), MIN_ERROR) ** 2
         if level is None:
             level, variance = row.fraction, error
             continue

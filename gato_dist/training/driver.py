@@ -145,6 +145,7 @@ class Driver:
             coordinator.take_messages,
         )
         answers: Any = ray.get([method.remote() for method in methods])
+        results: list[EvaluationResult]
         self._telemetry, newest, results, messages = answers
         for message in messages:
             self._view.note(message)

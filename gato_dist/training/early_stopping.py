@@ -1,42 +1,56 @@
-"""Which of a run's weights are best, and when training has come far enough: by the mean fraction over all tasks."""
+"""Which weights of a run are the best, and when training ends early: both by the mean fraction over all tasks."""
 
 from gato_dist.config.sections import EvaluationConfig
 from gato_dist.scores.table import MeanPoint
 
 
 class Selection:
-    """Takes means as they come. best: the highest so far, also before this start."""
+    """Compares the means of successive weights versions.
 
-    def __init__(self, settings: EvaluationConfig, best: float) -> None:
-        """best: of the weights kept by an earlier start; −∞ without any."""
+    Attributes:
+        best: the highest mean so far, including earlier starts.
+    """
+
+    def __init__(self, config: EvaluationConfig, best: float) -> None:
+        """Begins with the best mean of earlier starts.
+
+        Args:
+            config: when training ends early.
+            best: the mean of the best weights that were kept; −∞ if there are none.
+        """
         self.best = best
-        self._settings = settings
-        self._newest, self._without = -1, 0
+        self._config = config
+        self._newest_version, self._means_without_best = -1, 0
 
     def add(self, point: MeanPoint) -> bool:
-        """Whether its version is the best now. A mean of several versions counts only where scores take turns."""
-        mixed = point.oldest < point.version and self._settings.share == 1
-        if mixed or not point.even or point.version <= self._newest:
+        """Returns whether a mean is a new best.
+
+        A mean is ignored if its tasks have different numbers of episodes or its version was added before. A mean over
+        several versions counts only if evaluation scores a share of the tasks at a time.
+        """
+        mixed = point.oldest < point.version and self._config.share == 1
+        if mixed or not point.even or point.version <= self._newest_version:
             return False
-        self._newest = point.version
+        self._newest_version = point.version
         better = point.mean > self.best
-        self.best, self._without = max(self.best, point.mean), 0 if better else self._without + 1
+        self.best = max(self.best, point.mean)
+        self._means_without_best = 0 if better else self._means_without_best + 1
         return better
 
     def why_end(self, point: MeanPoint) -> str | None:
-        """Why training should end after the newest mean that was added; None where it should not."""
-        stop_at, patience = self._settings.stop_at, self._settings.patience
-        if point.version != self._newest:
+        """Returns why training should end after the mean that was added last; None if it should go on."""
+        stop_at, patience = self._config.stop_at, self._config.patience
+        if point.version != self._newest_version:
             return None
         if stop_at is not None and point.mean >= stop_at:
             return f"mean fraction {point.mean:.2f} reaches evaluation.stop_at {stop_at:g}"
-        if patience is not None and self._without >= patience:
-            return f"{self._without} means without a new best: evaluation.patience"
+        if patience is not None and self._means_without_best >= patience:
+            return f"{self._means_without_best} means without a new best: evaluation.patience"
         return None
 
 
 def span_text(point: MeanPoint) -> str:
-    """Which versions a mean speaks of."""
+    """Returns which weights versions a mean is over."""
     if point.oldest == point.version:
         return f"version {point.version}"
     return f"each task's newest score, of versions {point.oldest} to {point.version}"

@@ -1,4 +1,4 @@
-"""Where a run's results go as they come: scores.csv, episodes.jsonl and TensorBoard."""
+"""Writes a run's results to scores.csv, episodes.jsonl and TensorBoard."""
 
 import io
 from typing import Any
@@ -15,17 +15,26 @@ from gato_dist.telemetry import LearnerReport
 
 
 class ScoreLog:
-    """table: all lines of scores.csv. newest: the last result of each task since this start.
+    """Keeps the results of a run.
 
-    left_out: tasks that are scored no more, and count in no mean.
+    TensorBoard gets fraction/TASK, success/TASK, return/TASK and video/TASK with every result, and
+    fraction_of_suite/SUITE with every point of its `mean_curve`, by learner step. Fractions are also written by tokens
+    learned and by seconds of training, under fraction_by_tokens/, fraction_by_seconds/ and so on.
 
-    TensorBoard gets fraction/TASK, success/TASK, return/TASK and video/TASK as each comes, and fraction_of_suite/SUITE
-    with every point of its `mean_curve`, by learner step; fractions also by tokens learned and by seconds of training,
-    under fraction_by_tokens/, fraction_by_seconds/ and so on.
+    Attributes:
+        table: all rows of scores.csv.
+        newest: the last result of each task in this start.
+        left_out: tasks that are no longer scored; they count in no mean.
     """
 
     def __init__(self, folder: RunFolder, writer: Any, references: dict[str, Reference]) -> None:
-        """writer: a SummaryWriter. references: of every task of the run."""
+        """Opens the files.
+
+        Args:
+            folder: the run folder.
+            writer: a TensorBoard `SummaryWriter`.
+            references: the reference scores of every task of the run.
+        """
         self.newest: dict[str, TaskResult] = {}
         self.left_out: set[str] = set()
         self.table, self._episodes = ScoreTable(folder.scores), EpisodeLog(folder.episodes)
@@ -41,7 +50,12 @@ class ScoreLog:
         self._learned.append((report.step, report.tokens, report.seconds))
 
     def add(self, found: EvaluationResult, newest_version: int) -> TaskResult:
-        """Keeps one result; newest_version: of the weights that are out by now."""
+        """Writes one result.
+
+        Args:
+            found: the result.
+            newest_version: the newest weights version by now.
+        """
         tokens, seconds = self.place(found.step)
         result = TaskResult.of(
             (found.step, found.version, tokens, seconds), found.task, found.returns, found.successes,
@@ -60,24 +74,24 @@ class ScoreLog:
         return result
 
     def place(self, step: int) -> tuple[int, float]:
-        """Tokens learned and seconds of training at a learner step, as near as the learner's reports tell."""
+        """Returns tokens learned and seconds of training at a learner step, interpolated between reports."""
         steps, *metrics = np.array(self._learned).T
         tokens, seconds = (float(np.interp(step, steps, values)) for values in metrics)
         return round(tokens), seconds
 
     def newest_mean(self) -> MeanPoint | None:
-        """The last point of the mean over all tasks with a valid expert but `left_out`, earlier starts included."""
+        """Returns the newest mean over all tasks with a valid expert, without `left_out`; None before the first."""
         return self._newest_mean("")
 
     def draw_profile(self) -> None:
-        """The performance profile of the newest results, as an image."""
+        """Draws the performance profile of the newest results, as a TensorBoard image."""
         results = with_expert(list(self.newest.values()))
         if results:
             step = max(result.row.step for result in results)
             self._writer.add_image("performance_profile", profile_image(results), step, dataformats="HWC")
 
     def _newest_mean(self, suite: str) -> MeanPoint | None:
-        """suite: "" for all of them."""
+        """As `newest_mean`, over the tasks of one suite; "" for all suites."""
         tasks = [
             task for task, reference in self._references.items()
             if task.startswith(f"{suite}/" * bool(suite)) and reference.expert.mean > reference.random.mean
@@ -95,7 +109,7 @@ class ScoreLog:
             self._writer.add_scalar(f"success/{row.task}", result.success, row.step)
 
     def _write_mean(self, name: str, point: MeanPoint | None, last: TaskResult) -> None:
-        """Where `last` completed it."""
+        """Writes a mean if `last` was the result that completed it."""
         if point is None or point.version != last.row.weights_version or not point.even:
             return
         self._write_fraction("fraction_of_suite", name, point.mean, last)
@@ -109,7 +123,7 @@ class ScoreLog:
 
 
 def write_gif(writer: Any, tag: str, gif: bytes, step: int) -> None:
-    """A moving picture among TensorBoard's images, which it shows as they are; `add_video` would encode it anew."""
+    """Writes a GIF as a TensorBoard image. TensorBoard shows it as it is; `add_video` would encode it again."""
     from PIL import Image
     from tensorboard.compat.proto.summary_pb2 import Summary
 

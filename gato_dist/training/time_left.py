@@ -1,56 +1,70 @@
-"""How long a run will still take: training by its progress so far, final evaluation by the scores measured so far."""
+"""Estimates how long a run will still take: training from its progress, the final evaluation from earlier scores."""
 
 from collections.abc import Mapping
 
-LEAST_PROGRESS = 0.002  # below that, the start says little of the rest
+MIN_PROGRESS = 0.002  # less says little about the rest
 
 
 class TimeLeft:
-    """Estimates of one start of a run, in seconds of wall-clock time; None as long as nothing is known."""
+    """Estimates for one start of a run, in wall-clock seconds. An estimate is None while nothing is known."""
 
     def __init__(self, actors: int = 1) -> None:
-        """actors: tasks that the final evaluation plays at once."""
+        """Begins without knowledge.
+
+        Args:
+            actors: the number of tasks that the final evaluation plays at the same time.
+        """
         self._actors = actors
         self._first: tuple[float, float] | None = None
+        self._latest: tuple[float, float] = (0.0, 0.0)
         self._training: float | None = None
-        self._known: tuple[float, float] = (0.0, 0.0)
         self._episode_seconds: dict[str, float] = {}
-        self._ends: float | None = None
+        self._evaluation_ends: float | None = None
 
     def learned(self, now: float, progress: float) -> None:
-        """Training has come to `progress`, a share, at the time `now` in seconds."""
+        """Records the progress of training.
+
+        Args:
+            now: the time in seconds.
+            progress: the share of the training that is over, 0 … 1.
+        """
         if self._first is None:
             self._first = now, progress
-        began, before = self._first
-        if progress > self._known[1]:
-            self._known = now, progress
-            if progress - before >= LEAST_PROGRESS:
-                self._training = (now - began) / (progress - before) * (1 - progress)
+        began, first_progress = self._first
+        if progress > self._latest[1]:
+            self._latest = now, progress
+            if progress - first_progress >= MIN_PROGRESS:
+                self._training = (now - began) / (progress - first_progress) * (1 - progress)
 
     def scored(self, task: str, seconds: float, episodes: int) -> None:
-        """A task's evaluation took so long."""
+        """Records how many seconds the evaluation of a task took."""
         self._episode_seconds[task] = seconds / episodes
 
     def training(self, now: float) -> float | None:
-        """Until training ends."""
-        return None if self._training is None else max(self._training - (now - self._known[0]), 0.0)
+        """Returns the seconds until training ends."""
+        return None if self._training is None else max(self._training - (now - self._latest[0]), 0.0)
 
     def evaluation(self, episodes: Mapping[str, int]) -> float | None:
-        """For a number of episodes of each task; a task that was never scored takes as long as the others do."""
+        """Returns the seconds that an evaluation takes.
+
+        Args:
+            episodes: the number of episodes of each task. A task that was never scored is assumed to take as long per
+                episode as the mean of the others.
+        """
         if not self._episode_seconds:
             return None
-        usual = sum(self._episode_seconds.values()) / len(self._episode_seconds)
-        seconds = [count * self._episode_seconds.get(task, usual) for task, count in episodes.items()]
+        mean = sum(self._episode_seconds.values()) / len(self._episode_seconds)
+        seconds = [count * self._episode_seconds.get(task, mean) for task, count in episodes.items()]
         return max(sum(seconds) / min(self._actors, len(seconds)), max(seconds))
 
     def begin_evaluation(self, now: float, episodes: Mapping[str, int]) -> None:
-        """The final evaluation begins; what is expected of it now counts down from here.
+        """Begins the countdown of the final evaluation.
 
-        Tasks overlap and the episodes of a task end together, so that the episodes done say little of the rest.
+        The finished episodes are no help for the estimate: tasks overlap, and the episodes of a task end together.
         """
         expected = self.evaluation(episodes)
-        self._ends = None if expected is None else now + expected
+        self._evaluation_ends = None if expected is None else now + expected
 
     def rest_of_evaluation(self, now: float) -> float | None:
-        """Until the final evaluation, which has begun, ends; None if that is unknown, or was expected before now."""
-        return None if self._ends is None or now >= self._ends else self._ends - now
+        """Returns the seconds until the final evaluation ends; None if it is unknown or overdue."""
+        return None if self._evaluation_ends is None or now >= self._evaluation_ends else self._evaluation_ends - now

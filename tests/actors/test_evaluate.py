@@ -1,4 +1,4 @@
-"""Gato plays real environments: with prompts, and the same whatever batch it plays in."""
+"""Gato plays real environments: reproducibly, and with prompts."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def actions(evaluator: Evaluator, model: Gato, count: int) -> dict[int, list[int
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_rollout_reproduces_from_its_seed_whatever_the_batch(temperature):
+def test_a_rollout_depends_on_its_seed_but_not_on_the_batch(temperature):
     config, tokenizer, model = make_parts(temperature=temperature)
     evaluator = Evaluator(config, tokenizer)
     five, two = actions(evaluator, model, 5), actions(evaluator, model, 2)
@@ -41,7 +41,7 @@ def test_a_rollout_reproduces_from_its_seed_whatever_the_batch(temperature):
     assert {seed: five[seed] for seed in two} == two
 
 
-def test_a_prompt_is_the_start_of_an_experts_episode():
+def test_a_prompt_is_the_beginning_of_an_experts_episode():
     config, tokenizer, _ = make_parts()
     prompt = demonstration(config.tasks[0], tokenizer.tasks[TASK], 60)
     again = demonstration(config.tasks[0], tokenizer.tasks[TASK], 30)
@@ -49,8 +49,8 @@ def test_a_prompt_is_the_start_of_an_experts_episode():
     assert (again.token == prompt.token[: len(again)]).all()
 
 
-def test_a_prompted_policy_acts_otherwise_and_says_so():
-    # Sampled: what an untrained model likes best is the same whatever it sees.
+def test_a_prompt_changes_the_actions_and_the_policys_hash():
+    # Actions are sampled, because the most likely action of an untrained model is always the same.
     config, tokenizer, model = make_parts(prompt_tokens=60, temperature=1.0)
     plain_config, _, _ = make_parts(temperature=1.0)
     prompted = Evaluator(config, tokenizer).play(model, TASK, 4, 3)
@@ -59,8 +59,16 @@ def test_a_prompted_policy_acts_otherwise_and_says_so():
     assert any(not np.array_equal(a.actions, b.actions) for a, b in zip(prompted, plain, strict=True))
 
 
-def test_nobody_to_act_for_is_no_error():
+def test_acting_without_active_environments_returns_zeros():
     config, tokenizer, model = make_parts()
-    policy = GatoPolicy(model, tokenizer.tasks[TASK], 128, 4, config.evaluation, [1, 2], 0)
+    policy = GatoPolicy(
+        model,
+        tokenizer.tasks[TASK],
+        length=128,
+        window_steps=4,
+        settings=config.evaluation,
+        seeds=[1, 2],
+        version=0,
+    )
     seen = {part.name: np.zeros((2, *part.shape), int) for part in tokenizer.tasks[TASK].spec.observations}
     assert policy.act(seen | {"mission": ["", ""]}, {}, np.zeros(2, bool)).tolist() == [0, 0]

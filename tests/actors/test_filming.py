@@ -1,4 +1,4 @@
-"""Small moving pictures of episodes, whatever their length."""
+"""GIFs of episodes of any length."""
 
 import io
 
@@ -13,7 +13,7 @@ Image = pytest.importorskip("PIL.Image")
 
 
 class Clock:
-    """Two environments whose frames tell the time; the first one's episode ends after `steps`."""
+    """Two environments whose frames show the time step; the first episode ends after `steps`."""
 
     def __init__(self, steps: int, modality: Modality = Modality.IMAGE) -> None:
         parts = (ObservationSpec("x", modality, (32, 48, 3) if modality is Modality.IMAGE else (2,)),)
@@ -42,11 +42,11 @@ def film_of(env: Clock, steps: int) -> Film:
 
 
 @pytest.mark.parametrize(("steps", "frames"), [(1, 1), (30, 30), (99, 99), (101, 51), (5000, 79)])
-def test_a_film_shows_the_first_episode_from_end_to_end_in_few_frames(steps, frames):
+def test_a_film_covers_the_first_episode_in_a_bounded_number_of_frames(steps, frames):
     picture = Image.open(io.BytesIO(film_of(Clock(steps), steps + 20).gif()))
     assert (picture.n_frames, picture.size) == (frames, (48, 32))
     assert frames < MOST_FRAMES
 
 
-def test_a_task_that_cannot_be_drawn_has_no_film():
+def test_a_task_that_cannot_be_drawn_gives_no_gif():
     assert film_of(Clock(9, Modality.CONTINUOUS), 9).gif() is None

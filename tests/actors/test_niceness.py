@@ -1,4 +1,4 @@
-"""Actors give way once they have started, with all their threads but Ray's."""
+"""Actors lower the priority of their threads once they have started, except for Ray's threads."""
 
 import json
 import subprocess
@@ -32,8 +32,8 @@ os._exit(0)
 """
 
 
-def test_what_the_process_has_made_since_gives_way_and_what_it_had_before_does_not():
-    # In a process of its own: a test may not lower the priority of those after it.
+def test_only_threads_that_were_started_later_get_a_lower_priority():
+    # In a separate process, since a priority that was lowered cannot be raised for the next tests.
     before, after = json.loads(subprocess.check_output([sys.executable, "-c", CODE], text=True))
     assert before == [0, 0, 0]
     assert after == [3, 0, 3, 3]  # itself, a thread from before, one from the start, one that inherits

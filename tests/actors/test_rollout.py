@@ -1,4 +1,4 @@
-"""Rollouts record what happened and nothing else."""
+"""Rollouts and recorded episodes."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def play(lengths: list[int], steps: int):
     return ended, policy
 
 
-def test_t_steps_carry_t_observations_and_the_action_taken_at_each():
+def test_an_episode_has_as_many_observations_and_actions_as_steps():
     ended, _ = play([3], 8)
     for episode in ended:
         assert episode.observations["light"].tolist() == [0, 1, 2]
@@ -37,12 +37,12 @@ def test_the_reset_step_and_its_reward_belong_to_no_episode():
     assert {(len(episode), episode.episode_return) for episode in ended} == {(2, 2.0), (3, 3.0)}
 
 
-def test_no_observation_of_the_next_episode_is_in_this_one():
+def test_an_episode_contains_no_observation_of_the_next_one():
     ended, _ = play([2, 3], 30)
     assert all(episode.observations["light"][0] == 100 * episode.provenance.seed for episode in ended)
 
 
-def test_a_long_history_that_is_moved_and_grown_keeps_every_episode_whole():
+def test_episodes_stay_intact_when_the_history_grows_and_forgets():
     ended, _ = play([2, 3, 70, 400], 1000)
     assert {len(episode) for episode in ended} == {2, 3, 70, 400}
     for episode in ended:
@@ -52,7 +52,7 @@ def test_a_long_history_that_is_moved_and_grown_keeps_every_episode_whole():
         assert episode.actions.tolist() == episode.observations["light"].tolist()
 
 
-def test_policies_are_told_of_new_episodes_and_not_asked_at_resets():
+def test_policies_are_reset_for_new_episodes_and_inactive_at_reset_steps():
     _, policy = play([2, 5], 6)
     assert policy.resets[0] == [0, 1]
     assert [0] in policy.resets
@@ -66,13 +66,13 @@ def test_episodes_carry_their_seed_index_and_weights_version():
     ]  # fmt: skip
 
 
-def test_once_plays_one_episode_of_each_environment():
+def test_once_plays_one_episode_per_environment():
     played = list(episodes(CountingEnv(COUNTED, [1, 4, 2]), EchoPolicy(), SOURCE, once=True))
     assert sorted(len(episode) for episode in played) == [1, 2, 4]
 
 
 class Telling(CountingEnv):
-    """Tells of success in some steps: `told[step]` is what it says there."""
+    """Reports success in some steps: `told[step]`."""
 
     def __init__(self, lengths: list[int], told: dict[int, bool]) -> None:
         super().__init__(COUNTED, lengths)
@@ -85,21 +85,21 @@ class Telling(CountingEnv):
 
 
 @pytest.mark.parametrize("length", [1, 40, 64, 65, 100, 400])
-def test_success_that_is_told_with_the_last_step_alone_is_what_was_told(length):
+def test_success_may_be_reported_in_the_last_step_only(length):
     for said in (False, True):
         (episode,) = episodes(Telling([length], {length: said}), EchoPolicy(), SOURCE, once=True)
         assert episode.success is said
         assert len(episode) == length
 
 
-def test_success_told_in_one_episode_is_no_success_of_another():
+def test_success_of_one_episode_does_not_affect_another():
     played = list(episodes(Telling([3, 200], {3: True}), EchoPolicy(), SOURCE, once=True))
     assert [episode.success for episode in played] == [True, True]
     played = list(episodes(Telling([3, 200], {200: True}), EchoPolicy(), SOURCE, once=True))
     assert [episode.success for episode in played] == [None, True]
 
 
-def test_episodes_that_tell_nothing_had_no_success_once_another_tells_of_it():
+def test_episodes_without_a_report_count_as_failures_if_another_reports_success():
     assert success_share([None, True, None, False]) == 0.25
     assert success_share([None, None]) is None
     assert success_share([]) is None
@@ -112,7 +112,7 @@ class LateTargets(EchoPolicy):
         return actions if len(self.active) <= 70 else actions + 0.5
 
 
-def test_targets_that_come_late_are_the_actions_before_and_keep_their_fractions():
+def test_targets_that_begin_late_are_the_actions_before_and_keep_their_fractions():
     spec = replace(COUNTED, action=ActionSpec(Modality.CONTINUOUS, (), low=(0.0,), high=(1000.0,)))
     (episode,) = episodes(CountingEnv(spec, [100]), LateTargets(), SOURCE, once=True)
     assert (episode.targets[:70] == episode.actions[:70]).all()
@@ -127,7 +127,7 @@ class Broken(CountingEnv):
         return replace(now, rewards=np.where(self._step == 3, np.nan, now.rewards))
 
 
-def test_a_value_that_no_task_allows_ends_the_episode_in_a_line_that_names_part_and_step():
+def test_a_value_that_the_task_does_not_allow_is_an_error_that_names_part_and_step():
     with pytest.raises(PlayError, match="toy/counted, rewards, step 2: nan is not finite"):
         list(episodes(Broken(COUNTED, [5]), EchoPolicy(), SOURCE, once=True))
     with pytest.raises(PlayError, match=r"toy/counted, actions, step 0: 5000 is no integer in \[0, 1024\)"):
@@ -146,7 +146,7 @@ class ConstantPolicy(EchoPolicy):
         self.told.append(actions.tolist())
 
 
-def test_a_disturbed_expert_is_learned_from_by_what_it_would_have_done():
+def test_the_targets_of_a_disturbed_expert_are_its_own_actions():
     expert, count = ConstantPolicy(1), 400
     noisy = NoisyExpert(expert, ConstantPolicy(2), 0.3, 4, seeds=[0])
     env = CountingEnv(COUNTED, [count])
@@ -157,7 +157,7 @@ def test_a_disturbed_expert_is_learned_from_by_what_it_would_have_done():
     assert np.concatenate(expert.told).tolist() == episode.actions.tolist()
 
 
-def test_a_disturbance_lasts_as_long_as_asked():
+def test_a_disturbance_lasts_noise_steps():
     noisy = NoisyExpert(ConstantPolicy(1), ConstantPolicy(2), 0.1, 5, seeds=[3])
     (episode,) = episodes(CountingEnv(COUNTED, [600]), noisy, SOURCE, once=True)
     edges = np.flatnonzero(np.diff(np.concatenate([[1], episode.actions, [1]])))

@@ -1,4 +1,4 @@
-"""How much of each source the run's progress calls for, and how weights follow the scores."""
+"""How the share of each source follows the run's progress, and how task weights follow the scores."""
 
 import pytest
 
@@ -10,19 +10,19 @@ from gato_dist.sources import Source, expert_episodes, source_shares
 from gato_dist.training.adaptive_weights import factors
 
 
-def test_beta_falls_from_one_to_its_floor_between_two_points_of_the_run():
+def test_beta_falls_linearly_from_one_to_its_floor_between_start_and_until():
     config = RelabelConfig(start=0.2, until=0.6, expert_episodes=0.1)
     found = [expert_episodes(config, progress) for progress in (0.0, 0.2, 0.4, 0.6, 1.0)]
     assert found == pytest.approx([1.0, 1.0, 0.55, 0.1, 0.1])
 
 
-def test_beta_may_fall_at_once():
+def test_beta_falls_at_once_if_start_equals_until():
     config = RelabelConfig(start=0.0, until=0.0, expert_episodes=0.0)
     assert expert_episodes(config, 0.0) == 1.0
     assert expert_episodes(config, 1e-6) == 0.0
 
 
-def test_shares_of_sources_fall_with_it_and_add_up():
+def test_shares_of_sources_follow_progress_and_add_up_to_one():
     config = RelabelConfig(start=0.0, until=1.0, demonstrations=0.4, self_return=0.9, self_share=0.5)
     assert source_shares(config, 0.5) == pytest.approx({Source.EXPERT: 0.7, Source.RELABELLED: 0.15, Source.SELF: 0.15})
     assert source_shares(RelabelConfig(), 1.0) == pytest.approx(
@@ -30,7 +30,7 @@ def test_shares_of_sources_fall_with_it_and_add_up():
     )
 
 
-def test_a_schedule_that_ends_before_it_begins_is_refused_by_its_key():
+def test_until_before_start_is_an_input_error_that_names_the_key():
     data = {"name": "x", "tasks": [{"name": "metaworld/reach-v3"}], "relabel": {"start": 0.5, "until": 0.2}}
     with pytest.raises(InputError, match=r"relabel\.until 0\.2 lies before relabel\.start 0\.5"):
         parse_config(data, "x.yaml")
@@ -40,7 +40,7 @@ def scored(task: str, *fractions: float | None) -> list[ScoreRow]:
     return [ScoreRow(i, i, task, "s", 16, 0.0, 1.0, f or 0.0, 0.0, f, f, f) for i, f in enumerate(fractions)]
 
 
-def test_weights_follow_need_and_gain_and_keep_their_sum():
+def test_factors_follow_need_and_gain_and_keep_the_sum_of_weights():
     rows = scored("s/solved", 0.9, 1.0, 1.0) + scored("s/gains", 0.1, 0.3, 0.5) + scored("s/stuck", 0.1, 0.1, 0.1)
     weights = {"s/solved": 1.0, "s/gains": 2.0, "s/stuck": 1.0}
     found = factors(rows, weights, floor=0.2)
@@ -50,13 +50,13 @@ def test_weights_follow_need_and_gain_and_keep_their_sum():
     assert found["s/solved"] / found["s/stuck"] == pytest.approx(0.2 / (0.2 + 0.8 * 0.9 / 2), rel=0.02)
 
 
-def test_what_was_not_measured_or_has_no_expert_keeps_its_weight():
+def test_tasks_without_scores_or_a_valid_expert_keep_their_weight():
     weights = {"s/a": 1.0, "s/none": 3.0, "s/new": 2.0}
     found = factors(scored("s/a", 0.5) + scored("s/none", None, None), weights, 0.25)
     assert found == pytest.approx({"s/a": 1.0, "s/none": 1.0, "s/new": 1.0})
 
 
-def test_noise_of_few_episodes_moves_the_weights_less_than_what_is_measured_well():
+def test_scores_of_few_episodes_change_the_factors_less_than_scores_of_many():
     rough = [ScoreRow(i, i, "s/a", "s", 2, 0.0, 1.0, f, 0.5, f, f, f) for i, f in enumerate((0.2, 0.6))]
     fine = [ScoreRow(i, i, "s/a", "s", 200, 0.0, 1.0, f, 0.1, f, f, f) for i, f in enumerate((0.2, 0.6))]
     other = scored("s/b", 0.5, 0.5)

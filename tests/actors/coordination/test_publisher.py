@@ -1,4 +1,4 @@
-"""Publishing does not hold the learner up, and nothing that matters is lost."""
+"""Publishing does not hold the learner up, and the newest weights always arrive."""
 
 import threading
 
@@ -7,7 +7,7 @@ import pytest
 from actors.coordination.publisher import Publisher
 
 
-def test_training_goes_on_while_weights_are_sent_and_the_newest_ones_arrive():
+def test_publish_returns_at_once_and_the_newest_weights_arrive():
     sent, gate = [], threading.Event()
 
     def send(version, step, weights, published) -> None:
@@ -20,14 +20,14 @@ def test_training_goes_on_while_weights_are_sent_and_the_newest_ones_arrive():
     assert sent == []
     gate.set()
     publisher.wait()
-    # The first may have been taken already, or be overtaken like the others that waited.
+    # The first version was already being sent, or was replaced like the others.
     assert sent in ([1, 4], [4])
     publisher.publish(5, 5, {}, 0.0)
     publisher.wait()
     assert sent[-1] == 5
 
 
-def test_what_failed_while_sending_ends_the_run():
+def test_an_error_while_sending_is_raised_by_wait():
     def send(version, step, weights, published) -> None:
         raise RuntimeError("the coordinator died")
 

@@ -1,4 +1,4 @@
-"""Which weights are best, and when a run ends early."""
+"""Which weights are the best, and when training ends early."""
 
 import pytest
 
@@ -16,13 +16,13 @@ def selection(best: float = float("-inf"), **keys) -> Selection:
     return Selection(EvaluationConfig(**keys), best)
 
 
-def test_of_equals_the_first_is_best_and_what_an_earlier_start_kept_counts():
+def test_a_new_best_must_exceed_all_earlier_means_including_earlier_starts():
     chosen = selection(best=0.3)
     found = [chosen.add(point(version, mean)) for version, mean in enumerate((0.2, 0.4, 0.4, 0.5))]
     assert found == [False, True, False, True]
 
 
-def test_a_mean_while_its_last_round_is_under_way_does_not_count():
+def test_a_mean_over_different_numbers_of_episodes_does_not_count():
     chosen = selection()
     assert not chosen.add(point(4, 0.9, episodes=(8, 20)))
     assert chosen.add(point(4, 0.6, episodes=(20, 20)))
@@ -30,11 +30,11 @@ def test_a_mean_while_its_last_round_is_under_way_does_not_count():
 
 
 @pytest.mark.parametrize(("share", "counts"), [(1.0, False), (0.5, True)])
-def test_a_mean_of_several_versions_counts_where_tasks_take_turns(share, counts):
+def test_a_mean_over_several_versions_counts_only_if_tasks_take_turns(share, counts):
     assert selection(share=share).add(point(4, 0.9, oldest=3)) is counts
 
 
-def test_training_ends_at_the_mean_that_was_asked_for():
+def test_training_ends_at_the_mean_stop_at():
     chosen = selection(stop_at=0.5)
     verdicts = []
     for each in (point(1, 0.49), point(2, 0.5)):
@@ -43,7 +43,7 @@ def test_training_ends_at_the_mean_that_was_asked_for():
     assert verdicts == [None, "mean fraction 0.50 reaches evaluation.stop_at 0.5"]
 
 
-def test_training_ends_after_so_many_means_without_a_new_best():
+def test_training_ends_after_patience_means_without_a_new_best():
     chosen, ended = selection(patience=2), []
     for version, mean in enumerate((0.1, 0.05, 0.2, 0.2, 0.1)):
         each = point(version, mean)
@@ -52,7 +52,7 @@ def test_training_ends_after_so_many_means_without_a_new_best():
     assert ended == [False, False, False, False, True]
 
 
-def test_nothing_ends_early_unless_it_is_asked_for():
+def test_training_does_not_end_early_by_default():
     chosen = selection()
     for version in range(50):
         chosen.add(point(version, 1.0 - version / 50))

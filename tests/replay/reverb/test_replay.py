@@ -274,7 +274,7 @@ def test_first_rows_are_waited_for():
 def test_nobody_waits_for_the_first_rows_of_a_task_in_trouble_and_they_are_taken_once_they_come():
     opened, troubled = threading.Event(), frozenset[int]()
     streams = [Stream(0, 1.0, blocks(0)), Stream(1, 3.0, rows_after(opened))]
-    batches = iter(MixtureBatches(streams, 32, 3, 0, guide=lambda: Guidance(troubled=troubled)))
+    batches = iter(MixtureBatches(streams, 32, 3, 0, guide=lambda: Guidance(failed_tasks=troubled)))
     drawn: list[np.ndarray] = []
     thread = threading.Thread(target=lambda: drawn.append(next(batches).task))
     thread.start()

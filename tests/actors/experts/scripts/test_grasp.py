@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from actors.evaluate import evaluate_expert
+from actors.experts.registry import make_expert
 from actors.experts.scripts.grasp import CLOSE_SPEED, LIFT_TO, SEAT, GraspState, axes, next_command, rotation
 
 ACROSS = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # a brick a quarter turn round
@@ -61,3 +62,15 @@ def test_a_rotation_is_the_axis_and_angle_that_turn_there():
 def test_it_lifts_a_brick():
     (played,) = evaluate_expert("manipulation/lift-brick", 1, seed=3)
     assert played.episode_return > 100
+
+
+def test_labels_are_the_scripts_actions_in_active_environments():
+    made = make_expert("manipulation/lift-brick", [3, 4])
+    try:
+        observations, active = made.env.reset().observations, np.array([True, False])
+        labels = made.policy.label(observations, active)
+        assert labels == pytest.approx(made.policy.act(observations, {}, active))
+        assert labels[0].any()
+        assert not labels[1].any()
+    finally:
+        made.env.close()
