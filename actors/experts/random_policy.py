@@ -1,19 +1,24 @@
-"""The random policy that every score is measured from."""
+"""The random policy, whose score is the zero of the expert-score fraction."""
 
 from typing import Any
 
 import numpy as np
 
 from gato_dist.episode import Observations
-from gato_dist.ports import Info, Policy
+from gato_dist.ports import Array, Info, Policy
 from gato_dist.specs import ActionSpec, Modality
 from gato_dist.tokens.values import UNBOUNDED
 
 
 class RandomPolicy(Policy):
-    """What gymnasium's spaces sample of the task's actions, one generator per environment.
+    """Samples actions as gymnasium's spaces do, with one generator per environment.
 
-    Uniform between two bounds; the exponential distribution from a single bound on, and the normal one without any.
+    Discrete actions are uniform. A continuous action is uniform if it has two bounds, exponentially distributed from a
+    single bound on, and normal without bounds.
+
+    Args:
+        action: the task's actions.
+        seeds: one per environment.
     """
 
     def __init__(self, action: ActionSpec, seeds: list[int]) -> None:
@@ -21,28 +26,29 @@ class RandomPolicy(Policy):
         self._generators = [np.random.default_rng(seed) for seed in seeds]
         if action.modality is Modality.CONTINUOUS:
             low, high = (np.reshape(bound, action.shape).astype(np.float64) for bound in (action.low, action.high))
-            self._above, self._below = low > -UNBOUNDED, high < UNBOUNDED  # where there is a bound
-            self._low, self._high = np.where(self._above, low, 0.0), np.where(self._below, high, 0.0)
+            self._has_low, self._has_high = low > -UNBOUNDED, high < UNBOUNDED
+            self._low, self._high = np.where(self._has_low, low, 0.0), np.where(self._has_high, high, 0.0)
 
-    def reset(self, env_ids: np.ndarray) -> None:
-        """Random policies keep no state but their generators."""
+    def reset(self, env_ids: Array) -> None:
+        """Does nothing: the generators are the only state."""
 
-    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """[N, *action shape]."""
+    def act(self, observations: Observations, info: Info, active: Array) -> Array:
+        """Returns random actions, [N, *action shape]: integers, or float32."""
         action = self._action
         if action.modality is Modality.DISCRETE:
             values = np.reshape(action.num_values, action.shape)
-            return np.stack([g.integers(values) for g in self._generators])
-        return np.stack([self._sample(g) for g in self._generators]).astype(np.float32)
+            return np.stack([generator.integers(values) for generator in self._generators])
+        return np.stack([self._sample(generator) for generator in self._generators]).astype(np.float32)
 
-    def _sample(self, generator: np.random.Generator) -> np.ndarray:
-        both = self._above & self._below
-        uniform = generator.uniform(np.where(both, self._low, 0.0), np.where(both, self._high, 0.0))
-        if both.all():
+    def _sample(self, generator: np.random.Generator) -> Array:
+        bounded = self._has_low & self._has_high
+        uniform: Array = generator.uniform(np.where(bounded, self._low, 0.0), np.where(bounded, self._high, 0.0))
+        if bounded.all():
             return uniform
-        normal = generator.normal(size=both.shape)
-        far = generator.exponential(size=both.shape)
-        return np.select([both, self._above, self._below], [uniform, self._low + far, self._high - far], normal)
+        normal = generator.normal(size=bounded.shape)
+        distance = generator.exponential(size=bounded.shape)
+        conditions = [bounded, self._has_low, self._has_high]
+        return np.select(conditions, [uniform, self._low + distance, self._high - distance], normal)
 
     def describe(self) -> dict[str, Any]:
         return {"name": "uniform", "kind": "random"}

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from actors.experts.registry import Demonstrator, make_expert
+from actors.experts.demonstrator import Demonstrator
+from actors.experts.registry import make_expert
 from actors.rollout import Transition, rollout
 from gato_dist.envs.pictures import RenderStyle, draw_picture, render_style
 from gato_dist.envs.registry import make_env

@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from actors.evaluate import Evaluator
-from actors.experts.registry import make_demonstrator, policy_provenance
+from actors.experts.demonstrator import policy_provenance
+from actors.experts.registry import make_demonstrator
 from actors.rollout import episodes
 from gato_dist.config.sections import TaskConfig
 from gato_dist.datasets.collect_plan import Block, Span

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.experts.demonstrator import policy_provenance
 from actors.experts.planners.control_tasks.spec import ControlTask, Trajectory
 from actors.experts.planners.dm_control import (
     TASKS,
@@ -17,7 +18,6 @@ from actors.experts.planners.dm_control import (
     spline_basis,
     weighted_plan,
 )
-from actors.experts.registry import policy_provenance
 from gato_dist.envs.envpool_vector import import_envpool
 from gato_dist.scores.references import load_reference
 from gato_dist.tasks import match_tasks, task_entry
