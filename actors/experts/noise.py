@@ -1,4 +1,4 @@
-"""Disturbs an expert while it demonstrates, so that it also shows how to recover (DART, Laskey et al. 2017, 1703.09327)."""
+"""Disturbs an expert, so that it also demonstrates how to recover (DART, Laskey et al. 2017, arXiv 1703.09327)."""
 
 from typing import Any
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.live import Live
 
 from actors.experts.rl.train_settings import Settings, default_steps, make_settings
+from actors.experts.rl.training_job import TrainingJob
 from gato_dist.envs.registry import task_spec
 from gato_dist.errors import InputError
 from gato_dist.tasks import task_entry
@@ -17,7 +18,7 @@ from gato_dist.utils.locks import hold_folder, is_unused
 from gato_dist.utils.typed_json import to_json
 
 if TYPE_CHECKING:
-    from actors.experts.rl.train import TrainingJob, TrainingProgress
+    from actors.experts.rl.train import TrainingProgress
 
 EPISODES = 50
 
@@ -42,9 +43,10 @@ def _train_and_score(
     chosen_seed = saved["seed"] if saved else seed or 0
     if saved and seed not in (None, chosen_seed):
         raise InputError(f"--seed {seed}: the training in {folder} has seed {chosen_seed}")
-    from actors.experts.rl.train import TrainingJob, train_expert
+    from actors.experts.rl.train import train_expert
 
-    job, view = TrainingJob(task, settings, total, chosen_seed, folder), ProgressView()
+    job = TrainingJob(task=task, settings=settings, steps=total, seed=chosen_seed, folder=folder)
+    view = ProgressView()
     view.note(f"{task}: {settings.algorithm}, {total:,} steps, seed {chosen_seed} → {folder}")
     try:
         with view:
@@ -107,7 +109,7 @@ def _saved(folder: Path, task: str, resume: bool) -> dict[str, Any] | None:
     return saved
 
 
-def _score(job: "TrainingJob") -> str:
+def _score(job: TrainingJob) -> str:
     """Plays random and expert on the reference seeds, and writes scores and command into policy.json."""
     from actors.evaluate import evaluate_expert
     from gato_dist.scores.references import Score
@@ -132,7 +134,7 @@ def _score(job: "TrainingJob") -> str:
     )
 
 
-def command_of(job: "TrainingJob") -> str:
+def command_of(job: TrainingJob) -> str:
     """What makes this expert again: the task, the settings that are not its defaults, steps and seed."""
     spec, family = task_spec(job.task), task_entry(job.task).family
     words, given = [], {}

@@ -96,13 +96,13 @@ def test_the_suites_restart_environments_one_by_one():
     assert (before.info["elapsed_step"].tolist(), after.info["elapsed_step"].tolist()) == ([1] * 3, [1, 2, 1])
 
 
-def test_moments_are_those_of_everything_seen():
+def test_running_statistics_equal_those_of_all_values():
     values = np.random.default_rng(0).normal(3, 2, size=(60, 4))
-    moments = RunningStatistics.of_size(4)
+    statistics = RunningStatistics.of_size(4)
     for part in np.split(values, 6):
-        moments.update(part)
-    np.testing.assert_allclose(moments.mean, values.mean(0), rtol=1e-6)
-    np.testing.assert_allclose(moments.variance, values.var(0), rtol=1e-6)
+        statistics.update(part)
+    np.testing.assert_allclose(statistics.mean, values.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(statistics.variance, values.var(0), rtol=1e-6)
 
 
 def test_a_stack_keeps_environments_apart():
