@@ -1,4 +1,4 @@
-"""Importing envpool leaves no folder that users of one machine share."""
+"""Importing envpool creates no cache folder that the users of a machine share."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""The control planner against envpool: its state, its reward and its plans must be the environment's own."""
+"""The control planner: its states, rewards and plans agree with envpool."""
 
 import dataclasses
 from typing import Any
@@ -92,7 +92,7 @@ FINGERS = {"FingerSpin-v1": (3, 80), "FingerTurnEasy-v1": (1017, 20), "FingerTur
 
 
 @pytest.mark.parametrize("task", sorted(GOALS))
-def test_state_and_reward_agree_at_the_goal_too(task: str) -> None:
+def test_state_and_reward_also_agree_at_the_goal(task: str) -> None:
     seed, steps = GOALS[task]
     env, planner, spec = make_env(task, seed), ControlPlanner(task, 1, 0), TASKS[task]
     simulator, rewards = Simulator(spec), []
@@ -107,7 +107,7 @@ def test_state_and_reward_agree_at_the_goal_too(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", sorted(FINGERS))
-def test_the_reward_of_a_touched_spinner_agrees_where_the_contact_only_nearly_does(task: str) -> None:
+def test_the_reward_agrees_in_contact_although_the_contact_differs_slightly(task: str) -> None:
     seed, steps = FINGERS[task]
     env, spec, rewards, errors = make_env(task, seed), TASKS[task], [], []
     planner, simulator = ControlPlanner(task, 1, 0, samples=32), Simulator(spec)
@@ -139,7 +139,9 @@ def test_the_planner_beats_random_actions_on_a_short_episode() -> None:
     assert planned > random + 40
 
 
-def test_inactive_rows_cost_nothing_and_rows_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inactive_environments_are_not_planned_and_environments_are_independent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     env = make_env("ReacherEasy-v1", num_envs=2)
     observation, info = env.reset()
     both = ControlPlanner("ReacherEasy-v1", 2, 0).act(observation, info, np.array([True, True]))
@@ -186,7 +188,7 @@ def test_equal_returns_weigh_equally_and_a_cold_temperature_picks_the_best() -> 
     assert weighted_plan(plans, np.array([0.0, 5.0]), 0.01) == pytest.approx(1.0)
 
 
-def test_the_description_is_plain_data_and_tells_budgets_apart() -> None:
+def test_the_description_is_json_and_includes_the_budget() -> None:
     import json
 
     few, many = (ControlPlanner("ReacherEasy-v1", 1, 0, samples=samples).describe() for samples in (8, 16))
@@ -206,25 +208,25 @@ def planned_tasks() -> list[str]:
     return [name for name in match_tasks("dm_control/*") if task_entry(name).expert == "planner"]
 
 
-def test_the_task_table_leaves_to_the_planner_just_those_it_knows() -> None:
+def test_the_task_table_lists_the_planner_for_exactly_its_tasks() -> None:
     assert {task_entry(name).env for name in planned_tasks()} == set(TASKS)
 
 
 @pytest.mark.parametrize("name", planned_tasks())
-def test_the_shipped_reference_was_measured_with_the_present_budget(name: str) -> None:
+def test_the_shipped_reference_has_the_current_budget(name: str) -> None:
     planner, reference = ControlPlanner(task_entry(name).env, 1, 0), load_reference(name)
     assert policy_provenance(name, planner).policy_hash == reference.expert.policy_hash
     assert reference.expert.mean > reference.random.mean + reference.random.std
 
 
-def test_a_field_that_a_task_does_not_use_leaves_its_description_as_it_was() -> None:
+def test_unused_fields_do_not_change_the_description() -> None:
     described = TASKS["CartpoleSwingup-v1"].describe()
     assert described["rebuild"] == "rebuild_cartpole"
     assert "adapt" not in described
     assert "calmest" not in described
 
 
-def test_perturbations_shrink_to_the_calmest() -> None:
+def test_perturbations_range_from_calmest_to_noise() -> None:
     task = dataclasses.replace(TASKS["ReacherEasy-v1"], samples=3, noise=0.8, calmest=0.25)
     np.testing.assert_allclose(noise_scales(task), [0.2, 0.4, 0.8])
 

@@ -1,4 +1,4 @@
-"""What stable-baselines3 is given: every step of every episode once, with the right end, and nothing of the reset."""
+"""The environments that stable-baselines3 gets: every step of every episode once, with the right end."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def counters(lengths: list[int], rule: Preprocessing) -> ExpertVecEnv:
     return ExpertVecEnv(SeparateEnvs([CountingEnv(COUNTER, [length]) for length in lengths]), rule)
 
 
-def test_a_done_environment_restarts_in_the_same_step_and_the_others_do_not_move():
+def test_a_done_environment_restarts_in_the_same_step_while_others_wait():
     env = counters([3, 5], Preprocessing("flat"))
     seen, ended = [env.reset()[:, 0].tolist()], []
     for _ in range(15):
@@ -44,7 +44,7 @@ def test_a_done_environment_restarts_in_the_same_step_and_the_others_do_not_move
     assert sorted(env.recent) == [(3, 3)] * 5 + [(5, 5)] * 3
 
 
-def test_stacks_end_with_the_last_observation_and_begin_with_zeros():
+def test_frame_stacks_begin_with_zeros_in_every_episode():
     env = counters([3], Preprocessing("flat", stack=3))
     env.reset()
     steps = [env.step(np.zeros(1, int)) for _ in range(4)]
@@ -54,7 +54,7 @@ def test_stacks_end_with_the_last_observation_and_begin_with_zeros():
     assert steps[3][0].tolist() == [[0, 0, 1]]
 
 
-def test_envpool_steps_some_environments_while_others_wait():
+def test_envpool_restarts_some_environments_while_others_wait():
     """Pole balancing ends by itself (a fallen pole) or is cut: both, in environments that end at different times."""
     pool = EnvpoolVector(
         "CartPole-v1",
