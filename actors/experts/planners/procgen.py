@@ -159,8 +159,8 @@ class ProcgenPlanner(Policy):
         differs = np.abs(shown.astype(np.int16) - expected) > _LEVEL_TOLERANCE
         if differs.mean() > _SHARE_TOLERANCE:
             raise FrameMismatch(
-                f"{self.name}, environment {row}, level {level}: {differs.sum()} of {differs.size} values differ from the "
-                "shadow game; was every action played, and is a new episode announced by reset?"
+                f"{self.name}, environment {row}, level {level}: {differs.sum()} of {differs.size} values differ from "
+                "the shadow game; was every action played, and is a new episode announced by reset?"
             )
 
 

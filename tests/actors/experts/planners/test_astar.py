@@ -35,7 +35,7 @@ def test_sokoban_finds_no_plan_for_a_box_in_a_corner():
 
 
 def test_a_bot_that_replans_endlessly_fails_only_its_episode(monkeypatch):
-    monkeypatch.setattr(bot, "SEARCHES", 0)
+    monkeypatch.setattr(bot, "MAX_SEARCHES", 0)
     lost = evaluate_expert("babyai/go-to-local", 2, seed=5)
     assert [episode.success for episode in lost] == [False, False]
     assert {int(episode.actions[-1]) for episode in lost} == {6}
