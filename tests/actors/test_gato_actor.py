@@ -11,7 +11,7 @@ from actors.actor_context import ActorContext
 from actors.coordination.weights import PublishedWeights
 from actors.gato_actor import GatoRollouts, good_enough, newest_rounds, open_sinks, run_gato_actor
 from gato_dist.config.run_config import RunConfig, parse_config
-from gato_dist.envs.minigrid_python import MinigridVector
+from gato_dist.envs.minigrid_vector import MinigridVector
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.model.gato import Gato
 from gato_dist.scores.references import load_reference
