@@ -30,9 +30,9 @@ SAC = {"learning_starts": 64, "hidden": [16, 16], "batch_size": 16}
 
 def job_of(tmp_path, task, given, steps):
     spec = task_spec(task)
-    return TrainingJob(task, make_settings(spec, task.split("/")[0], given), steps, 5, tmp_path / "expert")
     settings = make_settings(spec, task.split("/")[0], given)
     return TrainingJob(task=task, settings=settings, steps=steps, seed=5, folder=tmp_path / "expert")
+
 
 def predictions(job, observations, count):
     """Returns the actions of stable-baselines3's own model, resumed from the job's folder."""
