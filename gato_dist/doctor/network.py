@@ -42,7 +42,7 @@ def _closed(name: str, networks: tuple[str, ...], state: State, said: str) -> Fi
             barrier = answer_only(server.getsockname()[1], networks)
         except PortStaysOpen as error:
             found, _, advice = str(error).partition("; ")
-            return Finding(name, state, found, f"{advice}: docs/operations.md")
+            return Finding(name, state, found, f"{advice}: docs/runbook.md")
     return Finding(name, "ok", f"{said}: {barrier}")
 
 
@@ -57,7 +57,7 @@ def open_ports() -> Finding:
         return Finding("open ports", "ok", f"{said}: none of them a run's")
     return Finding(
         "open ports", "warning", said,
-        "a firewall, or a private network; what closes a replay server's does not show here (docs/operations.md)",
+        "a firewall, or a private network; what closes a replay server's does not show here (docs/runbook.md)",
     )  # fmt: skip
 
 

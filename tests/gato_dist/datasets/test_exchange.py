@@ -1,4 +1,4 @@
-"""What others have collected is imported and trained on, by the commands that docs/datasets.md names."""
+"""What others have collected is imported and trained on, by the commands that docs/how-to/collect-data.md names."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What docs/datasets.md and a dataset's card say of other tools runs as it stands there, with none of our code."""
+"""What docs/reference/dataset-format.md and a dataset's card say of other tools runs as it stands there, with none of our code."""
 
 import os
 import re
@@ -22,7 +22,7 @@ from replay.dataset.summary import summarize
 from replay.dataset.writing import Source, write_dataset
 from tests.support.paths import ROOT
 
-PAGE = ROOT / "docs" / "datasets.md"
+PAGE = ROOT / "docs" / "reference" / "dataset-format.md"
 PRESS = ActionSpec(Modality.DISCRETE, (), (7,))
 TASKS = (
     TaskSpec(

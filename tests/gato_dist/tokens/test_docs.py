@@ -1,4 +1,4 @@
-"""The worked example of docs/tokens.md is what the code makes."""
+"""The worked example of docs/reference/tokens.md is what the code makes."""
 
 import re
 
@@ -10,7 +10,7 @@ from gato_dist.tokens.text import TextTokenizer
 from tests.support.fakes import ARM
 from tests.support.paths import ROOT
 
-PAGE = ROOT / "docs" / "tokens.md"
+PAGE = ROOT / "docs" / "reference" / "tokens.md"
 
 
 def test_the_worked_example_is_what_the_code_makes():
