@@ -20,7 +20,7 @@ TEXT_CACHE_SIZE = 4096  # texts that passed the check
 
 
 class CheckedEnv(gymnasium.Wrapper):
-    """A wrapper that raises InvalidStepError for an observation outside its space, or a reward that is not a finite number.
+    """A wrapper that raises InvalidStepError for an observation outside its space, or a reward that is not finite.
 
     The message names task, part and step. Floats may have another precision than the space's, and may exceed its
     bounds, since tokens clip them.
