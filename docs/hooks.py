@@ -1,7 +1,7 @@
 """Links of the documentation that lead to source files: on the site they become the file's name.
 
-In the repository such a link opens the file. The site has pages alone, and where the repository is published is for each
-publisher to say.
+In the repository such a link opens the file. The site contains only pages, and does not know where the repository is
+published.
 """
 
 import posixpath

@@ -72,7 +72,9 @@ def played(*makers: Any, threads: int = 1) -> list[Episode]:
     env = GymnasiumVector(make, spec, [*range(len(makers))], threads)
     try:
         policy = RandomPolicy(spec.action, env.seeds)
-        found = list(episodes(env, policy, Provenance(spec.name, 0, "random", ""), once=True))
+        found = list(
+            episodes(env, policy, Provenance(task=spec.name, seed=0, policy="random", policy_hash=""), once=True)
+        )
     finally:
         env.close()
     return sorted(found, key=lambda episode: episode.provenance.seed)

@@ -1,4 +1,4 @@
-"""Code in docs/reference/dataset-format.md and in a dataset's card opens the dataset with other libraries, without gato_dist."""
+"""Code in docs/reference/dataset-format.md and in dataset cards opens a dataset with other libraries alone."""
 
 import os
 import re
