@@ -2,7 +2,7 @@
 # PYTHON: an interpreter of version 3.11. By default python3.11 or python3, and if neither is one, uv downloads one.
 # EXTRAS: the optional dependencies of pyproject.toml that are installed.
 # UV_TORCH_BACKEND=cpu installs torch without CUDA from PyTorch's own index; `auto` chooses by the GPU's driver.
-EXTRAS ?= live,suites,procgen,video,images,minari,dev
+EXTRAS ?= live,suites,procgen,video,images,minari,dev,docs
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(EXTRAS)
@@ -13,7 +13,7 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
-.PHONY: install quickstart test test-slow lint types clean
+.PHONY: install quickstart test test-slow lint types docs clean
 
 install: $(STAMP)
 
@@ -59,8 +59,12 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint Dockerfile
 
+# The documentation's site, in site/: no network is needed once the tools are installed. Broken links are errors.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+
 types: install
 	$(BIN)/mypy
 
 clean:
-	rm -rf .uv $(VENV) runs
+	rm -rf .uv $(VENV) runs site

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from actors.actor_context import ActorContext
-from actors.experts.registry import Demonstrator, make_demonstrator
+from actors.experts.demonstrator import Demonstrator
+from actors.experts.registry import make_demonstrator
 from actors.rollout import EpisodeRecorder, rollout
 from gato_dist.config.data_sections import TaskConfig, TokensConfig
 from gato_dist.config.process_sections import ActorsConfig

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from actors.experts.registry import make_expert, policy_provenance
+from actors.experts.demonstrator import policy_provenance
+from actors.experts.registry import make_expert
 from actors.filming import Film, Filmed
 from actors.gato_policy import GatoPolicy
 from actors.rollout import episodes

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from gato_dist.envs.pictures import draw_picture, picture_style
+from gato_dist.envs.pictures import draw_picture, render_style
 from gato_dist.errors import InputError
 from gato_dist.ports import TimeStep, VectorEnv
 
@@ -34,7 +34,7 @@ class Film:
         """
         self._steps += 1
         if self._steps == 1:
-            self._fps = picture_style(env.spec.name).fps
+            self._fps = render_style(env.spec.name).fps
         if (self._steps - 1) % self._every:
             return
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from actors.experts.registry import policy_provenance
+from actors.experts.demonstrator import policy_provenance
 from actors.labelled import LabelFailed, LabelledPolicy
 from actors.rollout import EpisodeRecorder, rollout
 from gato_dist.episode import Episode, Provenance, join_steps

@@ -1,97 +1,96 @@
-"""Makes a task's expert, and the environments it acts in, from the task table."""
+"""The kinds of experts, and the functions that make a task's expert and its environments.
 
-import hashlib
-import importlib
+To add an expert for a suite:
+
+1. Write a subclass of `gato_dist.ports.Policy`, in `planners/` or `scripts/`.
+2. Write its maker in `actors.experts.makers`, or use `planner("module", "Class")` there.
+3. Add a line to `EXPERT_KINDS`, such as `("planner", "toy"): ExpertKind(planner("toy", "ToyPlanner"))`.
+4. Name the kind in the suite's task file, `gato_dist/assets/tasks/toy.yaml`: `defaults: {expert: planner}`.
+"""
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-
+from actors.experts import makers
+from actors.experts.demonstrator import Demonstrator
+from actors.experts.env_factory import EnvFactory
 from actors.experts.noise import NoisyExpert
-from actors.experts.random import RandomPolicy
+from actors.experts.random_policy import RandomPolicy
 from gato_dist.config.data_sections import TaskConfig
-from gato_dist.envs.registry import make_env, task_spec
-from gato_dist.episode import Provenance
 from gato_dist.errors import InputError
-from gato_dist.ports import Policy, VectorEnv
+from gato_dist.ports import Policy
 from gato_dist.tasks import TaskEntry, playable_entry, task_entry
-from gato_dist.utils.typed_json import to_json
 
-if TYPE_CHECKING:
-    from gato_dist.envs.minigrid_python import MinigridVector
-
-E = TypeVar("E", bound=VectorEnv)
-VERSIONED = ("envpool", "gymnasium", "numpy")
-
-
-@dataclass
-class Demonstrator:
-    """A policy and the environments it was made for."""
-
-    env: VectorEnv
-    policy: Policy
-
-    def provenance(self, weights_version: int = -1) -> Provenance:
-        """What all of its episodes share; seeds and times are the recorder's to fill in."""
-        return policy_provenance(self.env.spec.name, self.policy, weights_version)
-
-
-def policy_provenance(task: str, policy: Policy, weights_version: int = -1) -> Provenance:
-    """Provenance of a policy's episodes: its name, the hash of its description and the packages' versions."""
-    from importlib.metadata import version
-
-    text = policy.describe()
-    content = hashlib.sha256(to_json(text, sort_keys=True).encode()).hexdigest()[:16]
-    versions = {name: version(name) for name in VERSIONED}
-    return Provenance(
-        task=task, seed=0, policy=text["name"], policy_hash=content, weights_version=weights_version, versions=versions
-    )
-
-
-Maker = Callable[[TaskEntry, "_EnvMaker", dict[str, Any]], Demonstrator]
+ANY_SUITE = "*"
 
 
 @dataclass(frozen=True)
 class ExpertKind:
-    """How experts of a kind are made, and whether they are `Labeller`s too.
+    """How experts of a kind are made.
 
-    load: makes the policy alone, of (task, seeds, options), where what the user names may be missing.
+    Attributes:
+        make: makes the expert and its environments.
+        labels: whether the experts implement `Policy.label`, so that they can label another policy's episodes.
+        load: makes only the policy, given task, seeds and options. Kinds have it if the user names a file or code,
+            which can then be checked before a run starts.
     """
 
-    make: Maker
+    make: makers.Maker
     labels: bool = False
     load: Callable[[str, list[int], dict[str, Any]], Policy] | None = None
 
 
-def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Demonstrator:
-    """The expert of a run's task as the run has it demonstrate: cut short, disturbed. Raises as `make_expert`."""
-    options, steps = config.expert_options, config.demonstration_steps
-    made = make_expert(config.name, seeds, threads, config.expert, options, steps)
-    if config.noise:
-        random = RandomPolicy(made.env.spec.action, seeds)
-        made.policy = NoisyExpert(made.policy, random, config.noise, config.noise_steps, seeds)
-    return made
+# (kind, family of suites) → how to make it.
+EXPERT_KINDS: dict[tuple[str, str], ExpertKind] = {
+    ("scripted", "metaworld"): ExpertKind(makers.make_metaworld_script, labels=True),
+    ("scripted", "vizdoom"): ExpertKind(makers.make_vizdoom_script, labels=True),
+    ("scripted", "manipulation"): ExpertKind(makers.make_arm_script, labels=True),
+    ("bot", "babyai"): ExpertKind(makers.make_babyai_bot, labels=True),
+    ("astar", "babyai"): ExpertKind(makers.make_gridworld_planner, labels=True),
+    ("astar", "sokoban"): ExpertKind(makers.planner("sokoban", "SokobanPlanner"), labels=True),
+    ("planner", "ale"): ExpertKind(makers.ale_planner("ale", "AlePlanner")),
+    ("guided", "ale"): ExpertKind(makers.ale_planner("ale_guided", "GuidedAlePlanner")),
+    ("planner", "procgen"): ExpertKind(makers.planner("procgen", "ProcgenPlanner")),
+    ("planner", "dm_control"): ExpertKind(makers.planner("dm_control", "ControlPlanner")),
+    ("planner", "dm_control_pixels"): ExpertKind(makers.make_pixel_planner),
+    ("checkpoint", ANY_SUITE): ExpertKind(makers.make_checkpoint, labels=True, load=makers.load_checkpoint),
+    ("callable", ANY_SUITE): ExpertKind(makers.make_callable, labels=True, load=makers.load_callable),
+    ("random", ANY_SUITE): ExpertKind(makers.make_random),
+}
 
 
 def find_kind(task: str, kind: str | None) -> ExpertKind:
-    """This kind of expert for this task. Raises InputError that lists the kinds there are."""
+    """Returns a kind of expert for a task.
+
+    Args:
+        task: name of the task.
+        kind: name of the kind; None for the one in the task table.
+
+    Raises:
+        InputError: if there is no such kind for the task. The message lists the kinds that exist.
+    """
     entry = playable_entry(task)
     chosen = kind or entry.expert
-    found = _KINDS.get((chosen, entry.family)) or _KINDS.get((chosen, "*"))
+    found = EXPERT_KINDS.get((chosen, entry.family)) or EXPERT_KINDS.get((chosen, ANY_SUITE))
     if found is None:
-        known = sorted({name for name, suite in _KINDS if suite in (entry.family, "*")})
+        known = sorted({name for name, family in EXPERT_KINDS if family in (entry.family, ANY_SUITE)})
         raise InputError(f"{task}: no expert of kind {chosen!r}; there is {', '.join(known)}")
     return found
 
 
 def check_expert(config: TaskConfig) -> None:
-    """Raises InputError where this task's expert is of no known kind, or one of a user's that cannot be loaded."""
+    """Checks that a task's expert exists, without making its environments.
+
+    Raises:
+        InputError: if the kind is unknown, or the user's own expert cannot be loaded.
+    """
     load = find_kind(config.name, config.expert).load
     if load is not None:
-        options = merged_options(task_entry(config.name), config.expert, config.expert_options)
-        with _naming(config.name, config.expert or task_entry(config.name).expert):
+        entry = task_entry(config.name)
+        options = merged_options(entry, config.expert, config.expert_options)
+        with _errors_name_the_expert(config.name, config.expert or entry.expert):
             load(config.name, [0], options)
 
 
@@ -103,173 +102,71 @@ def make_expert(
     options: dict[str, Any] | None = None,
     max_steps: int | None = None,
 ) -> Demonstrator:
-    """One environment per seed and the expert that acts in them.
+    """Makes one environment per seed, and the expert that acts in them.
 
-    kind, options: over those of the task table; max_steps: as in `make_env`.
-    Raises InputError that names the task for an unknown kind, a wrong option or a missing library.
+    Args:
+        task: name of the task.
+        seeds: one per environment.
+        threads: how many threads, or processes, may step the environments.
+        kind: kind of expert; None for the one in the task table.
+        options: keyword arguments of the expert, which override those in the task table.
+        max_steps: truncates episodes.
+
+    Raises:
+        InputError: if the kind is unknown, an option is wrong or a package is missing. The message names the task.
     """
     entry = task_entry(task)
     chosen = kind or entry.expert
-    make, worlds = find_kind(task, chosen).make, _EnvMaker(seeds, threads, max_steps)
-    with _naming(task, chosen):
+    expert_kind = find_kind(task, chosen)
+    envs = EnvFactory(entry=entry, seeds=seeds, threads=threads, max_steps=max_steps)
+    with _errors_name_the_expert(task, chosen):
         try:
-            return make(entry, worlds, merged_options(entry, kind, options))
+            return expert_kind.make(envs, merged_options(entry, kind, options))
         except BaseException:
-            worlds.close()
+            envs.close()
             raise
 
 
+def make_demonstrator(config: TaskConfig, seeds: list[int], threads: int) -> Demonstrator:
+    """Makes the expert of a run's task, with the run's episode limit and disturbances.
+
+    Args:
+        config: the task's section of the run's config.
+        seeds: one per environment.
+        threads: how many threads, or processes, may step the environments.
+
+    Raises:
+        InputError: as `make_expert`.
+    """
+    made = make_expert(
+        config.name,
+        seeds,
+        threads,
+        kind=config.expert,
+        options=config.expert_options,
+        max_steps=config.demonstration_steps,
+    )
+    if config.noise:
+        random = RandomPolicy(made.env.spec.action, seeds)
+        made.policy = NoisyExpert(made.policy, random, seeds, share=config.noise, steps=config.noise_steps)
+    return made
+
+
 def merged_options(entry: TaskEntry, kind: str | None, options: dict[str, Any] | None) -> dict[str, Any]:
-    """Keyword arguments of an expert: those of the task table where it is that kind, and `options` over them."""
+    """Returns the keyword arguments of an expert.
+
+    Args:
+        entry: the task. Its options count only if `kind` is the task's own kind of expert.
+        kind: kind of expert; None for the task's own.
+        options: override those of the task.
+    """
     return (entry.expert_options if kind in (None, entry.expert) else {}) | (options or {})
 
 
 @contextmanager
-def _naming(task: str, kind: str) -> Iterator[None]:
-    """What an expert's maker says of its options or libraries, as an InputError of this task."""
+def _errors_name_the_expert(task: str, kind: str) -> Iterator[None]:
+    """Turns errors about an expert's options or packages into an InputError that names the task."""
     try:
         yield
     except (ImportError, TypeError, ValueError) as error:
         raise InputError(f"{task}, {kind} expert: {error}") from error
-
-
-@dataclass(frozen=True)
-class _EnvMaker:
-    """How many environments an expert gets, and of which length; and those that were made."""
-
-    seeds: list[int]
-    threads: int
-    max_steps: int | None
-    made: list[VectorEnv] = field(default_factory=list)
-
-    def make(self, entry: TaskEntry) -> VectorEnv:
-        return self.keep(make_env(entry.name, self.seeds, self.threads, self.max_steps))
-
-    def keep(self, env: E) -> E:
-        self.made.append(env)
-        return env
-
-    def close(self) -> None:
-        for env in self.made:
-            env.close()
-
-
-def _scripted(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.scripts.metaworld import MetaWorldScript
-
-    return Demonstrator(worlds.make(entry), MetaWorldScript(entry.name.split("/")[1], **options))
-
-
-def _vizdoom_script(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.scripts.vizdoom import VizdoomScript
-
-    script = VizdoomScript(entry.env, len(worlds.seeds), **options)
-    return Demonstrator(worlds.make(entry), script)
-
-
-def _arm_script(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.scripts.grasp import GOALS, GraspScript
-    from actors.experts.scripts.reach import TARGETS, ReachScript
-
-    script = dict.fromkeys(TARGETS, ReachScript) | dict.fromkeys(GOALS, GraspScript)
-    if entry.env not in script:
-        raise ValueError(f"no script for {entry.env}; there is one for {', '.join(script)}")
-    env = worlds.make(entry)
-    return Demonstrator(env, script[entry.env](entry.env, np.asarray(env.spec.action.high), **options))
-
-
-def _minigrid(entry: TaskEntry, worlds: _EnvMaker) -> "MinigridVector":
-    from gato_dist.envs.minigrid_python import MinigridVector
-
-    options = dict(entry.options)
-    limit = options.pop("max_episode_steps", None)
-    spec, most = task_spec(entry.name), worlds.max_steps or limit
-    return worlds.keep(MinigridVector(entry.env, spec, worlds.seeds, most, options))
-
-
-def _bot(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.planners.babyai_bot import BabyAIBotExpert
-
-    env = _minigrid(entry, worlds)
-    return Demonstrator(env, BabyAIBotExpert(env, **options))
-
-
-def _gridworld(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.planners.gridworld import GridworldPlanner
-
-    env = _minigrid(entry, worlds)
-    return Demonstrator(env, GridworldPlanner(env, **options))
-
-
-def _callable(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-    return Demonstrator(worlds.make(entry), _load_callable(entry.name, worlds.seeds, options))
-
-
-def _load_callable(task: str, seeds: list[int], options: dict[str, Any]) -> Policy:
-    from actors.experts.user import CallableExpert
-
-    return CallableExpert(task_spec(task), seeds, **options)
-
-
-def _random(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-    env = worlds.make(entry)
-    return Demonstrator(env, RandomPolicy(env.spec.action, worlds.seeds, **options))
-
-
-def _checkpoint(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-    expert = _load_checkpoint(entry.name, worlds.seeds, options)
-    return Demonstrator(worlds.make(entry), expert)
-
-
-def _load_checkpoint(task: str, seeds: list[int], options: dict[str, Any]) -> Policy:
-    from actors.experts.rl.checkpoint import CheckpointExpert
-
-    return CheckpointExpert(task_spec(task), seeds, **options)
-
-
-def _ale(module: str, name: str) -> Maker:
-    """A planner that a shadow emulator serves: refuses the environments that no shadow can follow."""
-
-    def make(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-        from actors.experts.planners.ale_emulator import check_options
-
-        check_options(entry.options)
-        return _planner(module, name)(entry, worlds, options)
-
-    return make
-
-
-def _planner(module: str, name: str) -> Maker:
-    def make(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-        planner = getattr(importlib.import_module(f"actors.experts.planners.{module}"), name)
-        env = worlds.make(entry)
-        return Demonstrator(env, planner(entry.env, len(worlds.seeds), worlds.seeds[0], **options))
-
-    return make
-
-
-def _pixel_planner(entry: TaskEntry, worlds: _EnvMaker, options: dict[str, Any]) -> Demonstrator:
-    from actors.experts.from_state import StateExpert
-    from gato_dist.envs.suites import dm_control
-
-    made = _planner("dm_control", "ControlPlanner")(entry, worlds, options)
-    parts = [part.name for part in dm_control.spec(entry).observations]
-    return Demonstrator(made.env, StateExpert(made.policy, parts))
-
-
-_KINDS: dict[tuple[str, str], ExpertKind] = {
-    ("scripted", "metaworld"): ExpertKind(_scripted, labels=True),
-    ("scripted", "vizdoom"): ExpertKind(_vizdoom_script, labels=True),
-    ("scripted", "manipulation"): ExpertKind(_arm_script, labels=True),
-    ("bot", "babyai"): ExpertKind(_bot, labels=True),
-    ("astar", "babyai"): ExpertKind(_gridworld, labels=True),
-    ("astar", "sokoban"): ExpertKind(_planner("sokoban", "SokobanPlanner"), labels=True),
-    ("planner", "ale"): ExpertKind(_ale("ale", "AlePlanner")),
-    ("guided", "ale"): ExpertKind(_ale("ale_guided", "GuidedAlePlanner")),
-    ("planner", "procgen"): ExpertKind(_planner("procgen", "ProcgenPlanner")),
-    ("planner", "dm_control"): ExpertKind(_planner("dm_control", "ControlPlanner")),
-    ("planner", "dm_control_pixels"): ExpertKind(_pixel_planner),
-    ("checkpoint", "*"): ExpertKind(_checkpoint, labels=True, load=_load_checkpoint),
-    ("callable", "*"): ExpertKind(_callable, labels=True, load=_load_callable),
-    ("random", "*"): ExpertKind(_random),
-}

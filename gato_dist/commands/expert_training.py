@@ -18,7 +18,8 @@ from gato_dist.utils.locks import hold_folder, is_unused
 from gato_dist.utils.typed_json import to_json
 
 if TYPE_CHECKING:
-    from actors.experts.rl.train import Job, Progress
+    from actors.experts.rl.train import TrainingProgress
+    from actors.experts.rl.training_job import TrainingJob
 
 SCORED_EPISODES = 50
 MANIFEST = "policy.json"
@@ -93,9 +94,10 @@ def _train_and_score(
     settings = _make_settings(task, overrides, saved, folder)
     if saved and seed not in (None, saved.seed):
         raise InputError(f"--seed {seed}: the training in {folder} has seed {saved.seed}")
-    from actors.experts.rl.train import Job, train_expert
+    from actors.experts.rl.train import train_expert
+    from actors.experts.rl.training_job import TrainingJob
 
-    job = Job(
+    job = TrainingJob(
         task=task,
         settings=settings,
         steps=steps or (saved.total_steps if saved else default_steps(settings, task_entry(task).family)),
@@ -164,7 +166,7 @@ def parse_settings(overrides: list[str]) -> dict[str, Any]:
     return settings
 
 
-def _score(job: "Job") -> str:
+def _score(job: "TrainingJob") -> str:
     """Scores random and expert on the reference seeds, adds scores and command to policy.json, returns a summary."""
     from actors.evaluate import evaluate_expert
     from gato_dist.scores.references import Score
@@ -188,7 +190,7 @@ def _score(job: "Job") -> str:
     )
 
 
-def training_command(job: "Job") -> str:
+def training_command(job: "TrainingJob") -> str:
     """Returns the command that trains this expert again: task, settings other than the defaults, steps and seed."""
     spec, family = task_spec(job.task), task_entry(job.task).family
     overrides, given = [], {}
@@ -219,7 +221,7 @@ class ProgressView:
         if self._live:
             self._live.stop()
 
-    def show(self, progress: "Progress") -> None:
+    def show(self, progress: "TrainingProgress") -> None:
         """Shows the progress, if it is time for the next line."""
         line = progress_line(progress)
         if self._live:
@@ -233,7 +235,7 @@ class ProgressView:
         self._console.print(message, markup=False, soft_wrap=True)
 
 
-def progress_line(progress: "Progress") -> str:
+def progress_line(progress: "TrainingProgress") -> str:
     """Returns the progress as one line: share, steps, steps per second, mean return and remaining time."""
     mean = "–" if progress.mean_return is None else f"{progress.mean_return:,.2f}"
     remaining = timedelta(seconds=int(progress.seconds_left))

@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 from rich.console import Console
 
-from actors.experts.registry import Demonstrator, make_expert
+from actors.experts.demonstrator import Demonstrator
+from actors.experts.registry import make_expert
 from actors.rollout import Transition, rollout
-from gato_dist.envs.pictures import Picture, draw_picture, picture_style
+from gato_dist.envs.pictures import RenderStyle, draw_picture, render_style
 from gato_dist.envs.registry import make_env
 from gato_dist.episode import Observations
 from gato_dist.errors import InputError
@@ -95,7 +96,7 @@ def play(options: PlayOptions) -> None:
         InputError: if an option is wrong, before anything is written.
         RuntimeError: if the video cannot be written.
     """
-    style, console = picture_style(options.task), make_console()
+    style, console = render_style(options.task), make_console()
     check_video(options.video)
     seeds = _held_out_seeds(options)
     policy_title, make_demonstrator = _policy(options)
@@ -156,7 +157,7 @@ class Caption:
 
     title: str
     prefix: str
-    style: Picture
+    style: RenderStyle
 
     def lines(self, env: VectorEnv, step: Transition, summary: EpisodeSummary) -> list[str]:
         """Returns the caption of one step: the same number of lines at every step of a task."""

@@ -51,7 +51,7 @@ def _check_port_filter(name: str, networks: Sequence[str], state_if_open: State,
         try:
             barrier = restrict_port(server.getsockname()[1], networks)
         except PortRestrictionFailed as error:
-            return Finding(name, state_if_open, str(error), "see docs/operations.md")
+            return Finding(name, state_if_open, str(error), "see docs/explanation/security.md")
     return Finding(name, "ok", f"{found}: {barrier}")
 
 
@@ -68,7 +68,9 @@ def check_open_ports() -> Finding:
         found += f" and {len(listeners) - SHOWN_PORTS} more"
     if not any(listener.process.startswith(RUN_PROCESSES) for listener in listeners):
         return Finding("open ports", "ok", f"{found}: none belongs to a run")
-    advice = "use a firewall or a private network; filters on replay ports are not visible here (docs/operations.md)"
+    advice = (
+        "use a firewall or a private network; replay filters do not show here (docs/explanation/security.md)"
+    )
     return Finding("open ports", "warning", found, advice)
 
 

@@ -1,7 +1,7 @@
-"""The layouts of the shipped tasks as their packages told them: who lists tasks asks no package, and needs none.
+"""The specs of the shipped tasks, as their packages reported them: listing tasks needs none of the packages.
 
-assets/layouts.jsonl holds a JSON object a task. `python -m tests.contracts.layouts` writes it, tests hold it to the
-packages.
+assets/layouts.jsonl holds one JSON object per task. `python -m tests.contracts.layouts` writes the file, and tests
+compare it with the packages.
 """
 
 import json
@@ -16,7 +16,7 @@ FILE = Path(str(files("gato_dist") / "assets" / "layouts.jsonl"))
 
 
 def known_layout(entry: TaskEntry) -> TaskSpec | None:
-    """A shipped task's layout; None for a user's own, whose options the table does not know."""
+    """Returns the spec of a shipped task; None for a user's own task, whose options the file does not know."""
     return None if entry.user_defined else _table().get(entry.name)
 
 

@@ -1,7 +1,7 @@
-"""A place for matplotlib's cache that no other user shares.
+"""Gives matplotlib a cache folder that no other user shares.
 
-Importing envpool imports matplotlib, and puts its cache into one folder of /tmp for all users unless MPLCONFIGDIR is
-set: everybody but the folder's owner is warned at every import.
+Importing envpool imports matplotlib, and unless MPLCONFIGDIR is set, envpool puts matplotlib's cache into one folder of
+/tmp for all users. Everybody except the folder's owner then gets a warning at every import.
 """
 
 import atexit
@@ -12,16 +12,16 @@ from pathlib import Path
 
 
 def set_matplotlib_cache() -> None:
-    """Sets MPLCONFIGDIR to a folder of this user's own, unless it is set already.
+    """Sets MPLCONFIGDIR to a folder of this user, unless it is set already.
 
-    It has to be called before envpool or matplotlib is imported.
+    Call it before envpool or matplotlib is imported.
     """
     if "MPLCONFIGDIR" not in os.environ:
         os.environ["MPLCONFIGDIR"] = str(_cache_in_home() or _cache_of_this_process())
 
 
 def _cache_in_home() -> Path | None:
-    """The user's cache folder, as the XDG specification names it; None if there is none that can be written."""
+    """Returns the user's cache folder, as the XDG specification names it; None if it cannot be written."""
     try:
         parent = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(parent) / "matplotlib"

@@ -1,4 +1,4 @@
-"""Makes Qt5 available to Procgen where the system has none."""
+"""Makes Qt5 available to Procgen if the system has none."""
 
 import ctypes
 import ctypes.util
@@ -13,8 +13,11 @@ _LIBRARIES = ("libicudata.so.56", "libicuuc.so.56", "libicui18n.so.56", "libQt5C
 def load_qt5() -> None:
     """Loads the Qt5 libraries of the `PyQt5-Qt5` wheel into this process, unless the system has its own.
 
-    Procgen draws with Qt5 and its binaries look the libraries up by name only, so this must run before
-    `envpool` or `procgen` is imported. Raises ImportError, naming both remedies, when there is no Qt5 at all.
+    Call it before `envpool` or `procgen` is imported: Procgen draws with Qt5, and its binaries look the libraries up
+    by name only.
+
+    Raises:
+        ImportError: if there is no Qt5 at all. The message names both remedies.
     """
     if ctypes.util.find_library("Qt5Gui"):
         return

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.evaluate import Evaluator
-from actors.experts.registry import find_kind, make_expert, policy_provenance
+from actors.experts.demonstrator import policy_provenance
+from actors.experts.registry import find_kind, make_expert
 from actors.labelled import LabelledPolicy
 from actors.rollout import episodes
 from gato_dist.config.data_sections import TaskConfig

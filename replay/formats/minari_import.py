@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gato_dist.envs.python_vector import SUCCESS
+from gato_dist.envs.gymnasium_vector import SUCCESS
 from gato_dist.envs.spaces import action_spec, first_action, observation_specs, read_observations
 from gato_dist.episode import Episode, Provenance
 from gato_dist.errors import READ_ERRORS, InputError, brief

@@ -8,7 +8,6 @@ import pytest
 from actors.actor_context import ActorContext
 from actors.demonstrate import run_expert
 from gato_dist.config.run_config import parse_config
-from gato_dist.scores.references import load_reference
 from gato_dist.sequence import Sequences
 from gato_dist.telemetry import ExpertReport
 from gato_dist.training.live import make_tokenizer
@@ -53,7 +52,7 @@ class FakeRun:
 
 def demonstrate(run: FakeRun) -> None:
     config = parse_config({"name": "x", "tasks": [{"name": TASK, "num_envs": 2}], "tokens": {"length": 64}}, "test")
-    tokenizer = make_tokenizer(config, {TASK: load_reference(TASK)}).tasks[TASK]
+    tokenizer = make_tokenizer(config).tasks[TASK]
     run_expert(config.tasks[0], tokenizer, run.context(), copy=1, actors=config.actors, tokens=config.tokens)
 
 

@@ -5,7 +5,6 @@ from actors.coordination.weights import PublishedWeights
 from actors.evaluation_worker import EvaluationWorker
 from gato_dist.config.run_config import parse_config
 from gato_dist.model.gato import Gato
-from gato_dist.scores.references import load_reference
 from gato_dist.telemetry import EvaluatorReport
 from gato_dist.training.live import make_tokenizer
 
@@ -23,7 +22,7 @@ class FakeWorker:
             "evaluation": {"episodes": 1, "final_episodes": 3},
         }
         config = parse_config(data, "test")
-        tokenizer = make_tokenizer(config, {TASK: load_reference(TASK)})
+        tokenizer = make_tokenizer(config)
         model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
         self._state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
         self.loaded: list[int] = []

@@ -11,7 +11,7 @@ from actors.actor_context import ActorContext
 from actors.coordination.weights import PublishedWeights
 from actors.gato_actor import GatoRollouts, good_enough, newest_rounds, open_sinks, run_gato_actor
 from gato_dist.config.run_config import RunConfig, parse_config
-from gato_dist.envs.minigrid_python import MinigridVector
+from gato_dist.envs.minigrid_vector import MinigridVector
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.model.gato import Gato
 from gato_dist.scores.references import load_reference
@@ -98,7 +98,7 @@ def test_rounds_end_when_the_run_stops():
 
 def test_a_gato_actor_writes_relabelled_sequences_until_the_run_stops():
     config = make_config(start=0.0)
-    tokenizer = make_tokenizer(config, {TASK: load_reference(TASK)})
+    tokenizer = make_tokenizer(config)
     model = Gato(config.model, tokenizer.vocabulary.size, tokenizer.tensor_size)
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     written: list[Sequences | None] = []
@@ -121,8 +121,8 @@ def test_a_gato_actor_writes_relabelled_sequences_until_the_run_stops():
 
 
 def test_sinks_of_a_tasks_sources_have_different_sequence_ids():
-    config = make_config(self_return=0.9)
-    tokenizer = make_tokenizer(config, {TASK: load_reference(TASK)}).tasks[TASK]
+    config = make_config(self_imitation_threshold=0.9)
+    tokenizer = make_tokenizer(config).tasks[TASK]
     with open_sinks(config.tasks[0], [Source.RELABELLED, Source.SELF], config, tokenizer, context()) as sinks:
         assert list(sinks) == [Source.RELABELLED, Source.SELF]
         assert sinks[Source.RELABELLED].packer is not sinks[Source.SELF].packer
@@ -169,7 +169,7 @@ def test_every_round_begins_in_new_levels(task):
 def test_relabel_num_envs_overrides_the_tasks_num_envs():
     for asked, count in ((None, 3), (5, 5)):
         config = make_config(num_envs=asked)
-        tokenizer = make_tokenizer(config, {TASK: load_reference(TASK)})
+        tokenizer = make_tokenizer(config)
         rollouts = GatoRollouts(config.tasks[0], config, tokenizer, context(), labels=True)
         try:
             assert len(rollouts.env.seeds) == count

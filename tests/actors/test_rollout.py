@@ -148,7 +148,7 @@ class ConstantPolicy(EchoPolicy):
 
 def test_the_targets_of_a_disturbed_expert_are_its_own_actions():
     expert, count = ConstantPolicy(1), 400
-    noisy = NoisyExpert(expert, ConstantPolicy(2), 0.3, 4, seeds=[0])
+    noisy = NoisyExpert(expert, ConstantPolicy(2), [0], share=0.3, steps=4)
     env = CountingEnv(COUNTED, [count])
     (episode,) = episodes(env, noisy, SOURCE, once=True)
     assert (episode.targets == 1).all()
@@ -158,7 +158,7 @@ def test_the_targets_of_a_disturbed_expert_are_its_own_actions():
 
 
 def test_a_disturbance_lasts_noise_steps():
-    noisy = NoisyExpert(ConstantPolicy(1), ConstantPolicy(2), 0.1, 5, seeds=[3])
+    noisy = NoisyExpert(ConstantPolicy(1), ConstantPolicy(2), [3], share=0.1, steps=5)
     (episode,) = episodes(CountingEnv(COUNTED, [600]), noisy, SOURCE, once=True)
     edges = np.flatnonzero(np.diff(np.concatenate([[1], episode.actions, [1]])))
     runs = edges[1::2] - edges[::2]

@@ -21,7 +21,7 @@ from actors.evaluate import load_state
 from actors.ray_actors import CoordinatorActor
 from gato_dist.config.process_sections import EvaluationConfig, RayConfig
 from gato_dist.supervisor.ray_init import STORE_BYTES, connect
-from gato_dist.supervisor.system import COPIES
+from gato_dist.supervisor.ray_session import COPIES
 from learner.learner import Learner
 from tests.benchmarks.learner import KINDS, make_batch, make_config, make_tokenizer
 

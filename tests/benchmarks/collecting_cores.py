@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.envs.vector import import_envpool
+from gato_dist.envs.envpool_vector import import_envpool
 from gato_dist.tasks import playable_entry
 from tests.benchmarks.collecting import ENVS, STEPS, TASKS, raw, replay_server, stages
 

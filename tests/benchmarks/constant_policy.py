@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 
-from actors.experts.registry import policy_provenance
+from actors.experts.demonstrator import policy_provenance
 from actors.rollout import episodes
 from gato_dist.envs.registry import make_env
 from gato_dist.ports import Policy

@@ -213,7 +213,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--loaders", type=int, default=4 if gpu else 1, help="processes that read, for --all")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if gpu else "cpu")
     parser.add_argument("--profile", action="store_true", help="the operations of one step of each preset, too")
-    parser.add_argument("--all", action="store_true", help="every measurement of docs/performance.md, in --budget")
+    parser.add_argument(
+        "--all", action="store_true", help="every measurement of docs/experiments/performance.md, in --budget"
+    )
     parser.add_argument("--budget", type=float, default=540, help="seconds after which no further line is begun")
     return parser.parse_args()
 

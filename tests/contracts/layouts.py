@@ -1,4 +1,4 @@
-"""Writes the table of the shipped tasks' layouts anew: `python -m tests.contracts.layouts`."""
+"""Writes the table of the shipped tasks' specs: `python -m tests.contracts.layouts`."""
 
 from gato_dist.envs.layouts import FILE
 from gato_dist.envs.registry import package_layout
@@ -7,7 +7,7 @@ from gato_dist.utils.typed_json import to_json
 
 
 def line(entry: TaskEntry) -> str:
-    """What the task's package says, as it stands in the table."""
+    """Returns the line of the table for a task, as its package reports the spec."""
     return to_json(package_layout(entry).to_dict())
 
 

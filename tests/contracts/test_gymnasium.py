@@ -84,7 +84,7 @@ def test_a_users_own_suite_is_a_file_in_the_working_directory(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["NoSuchThing-v0", "nomodule:make", "json:nothing"])
-def test_what_cannot_be_made_is_refused_in_one_line(name, tmp_path):
+def test_an_environment_that_cannot_be_made_is_refused_in_one_line(name, tmp_path):
     words = ["experts", "score", f"gymnasium/{name}", "--expert", "random"]
     done = subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 2
@@ -92,7 +92,7 @@ def test_what_cannot_be_made_is_refused_in_one_line(name, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_run_refuses_a_policy_that_is_not_there_before_anything_starts(tmp_path):
+def test_a_run_with_a_missing_policy_is_refused_before_it_starts(tmp_path):
     pytest.importorskip("reverb")
     entry = '{name: metaworld/reach-v3, expert: callable, expert_options: {policy: "nothing:here"}}'
     (tmp_path / "run.yaml").write_text(f"name: run\ntasks: [{entry}]\nlearner: {{steps: 1}}\n")
@@ -102,7 +102,7 @@ def test_a_run_refuses_a_policy_that_is_not_there_before_anything_starts(tmp_pat
     assert not (tmp_path / "runs").exists()
 
 
-def test_spaces_become_parts_that_keep_their_names_and_ranges():
+def test_spaces_become_named_parts_with_their_ranges():
     from gymnasium import spaces
 
     space = spaces.Dict(
@@ -126,7 +126,7 @@ def test_spaces_become_parts_that_keep_their_names_and_ranges():
         ((4, 84, 84), Modality.DISCRETE, (4, 84, 84)),
     ],
 )
-def test_bytes_are_pictures_or_grids_by_their_shape(shape, modality, seen):
+def test_uint8_boxes_become_images_or_grids_by_shape(shape, modality, seen):
     space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
     (part,) = observation_specs(space)
     assert (part.modality, part.shape) == (modality, seen)
@@ -137,7 +137,7 @@ def test_bytes_are_pictures_or_grids_by_their_shape(shape, modality, seen):
     assert read.sum() == values.sum() * (3 if shape[2] == 1 else 1)
 
 
-def test_integers_of_a_box_are_choices_counted_from_its_lowest():
+def test_integer_boxes_become_choices_counted_from_the_lowest():
     space = gymnasium.spaces.Box(np.array([-2, 3]), np.array([2, 5]), dtype=np.int32)
     assert action_spec(space).num_values == (5, 3)
     assert (first_action(space) == [-2, 3]).all()
@@ -146,7 +146,7 @@ def test_integers_of_a_box_are_choices_counted_from_its_lowest():
     assert action_spec(gymnasium.spaces.Box(-1.0, 1.0, ())).shape == ()
 
 
-def test_spaces_without_tokens_are_refused_by_name():
+def test_unsupported_spaces_are_refused_with_their_name():
     spaces = gymnasium.spaces
     with pytest.raises(InputError, match="'graph'"):
         observation_specs(spaces.Dict({"graph": spaces.Graph(spaces.Box(0, 1, (2,)), None)}))

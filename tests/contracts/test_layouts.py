@@ -1,4 +1,4 @@
-"""The table of layouts says what the packages say, and nobody who lists tasks waits for a package or needs one."""
+"""The shipped specs agree with the packages, and listing tasks imports none of the packages."""
 
 import subprocess
 import sys
@@ -22,17 +22,17 @@ def written() -> dict[str, str]:
     return dict(zip(SHIPPED, FILE.read_text("utf-8").splitlines(), strict=True))
 
 
-def test_every_shipped_task_stands_in_the_table_and_no_other():
+def test_the_table_holds_exactly_the_shipped_tasks():
     assert [task_spec(name).name for name in written()] == SHIPPED
 
 
 @pytest.mark.parametrize("name", list(dict.fromkeys(SAMPLE)))
-def test_a_layout_in_the_table_is_what_the_package_says(name):
+def test_a_layout_in_the_table_equals_the_packages(name):
     assert written()[name] == line(task_entry(name))
 
 
 @pytest.mark.slow
-def test_every_layout_in_the_table_is_what_its_package_says():
+def test_every_layout_in_the_table_equals_its_packages():
     assert written() == {name: line(task_entry(name)) for name in SHIPPED}
 
 
@@ -42,12 +42,12 @@ def test_the_environment_that_is_made_has_the_layout_of_the_table():
     assert env.spec == task_spec("metaworld/reach-v3")
 
 
-@pytest.mark.parametrize("words", [["tasks"], ["experts", "list"]])
-def test_tasks_are_listed_without_their_packages(words):
-    """Processor time, which a busy machine does not stretch as it does the clock's."""
+@pytest.mark.parametrize("arguments", [["tasks"], ["experts", "list"]])
+def test_tasks_are_listed_without_their_packages(arguments):
+    """Measures processor time, which does not depend on what else the machine does."""
     block = f"import sys, resource, atexit; sys.modules.update(dict.fromkeys({HEAVY!r}))"
     told = "atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_utime, file=sys.stderr))"
-    code = f"{block}; {told}; from gato_dist.cli.main import main; sys.exit(main({words!r}))"
+    code = f"{block}; {told}; from gato_dist.cli.main import main; sys.exit(main({arguments!r}))"
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Environments that nobody here wrote: what they may do, and what is refused in one line."""
+"""Environments of users and other packages: what is accepted, and what is refused in one line."""
 
 import subprocess
 import sys
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from actors.experts.random import RandomPolicy
+from actors.experts.random_policy import RandomPolicy
 from actors.experts.registry import make_expert
 from actors.rollout import episodes
-from gato_dist.envs.python_vector import PythonVector, spec_of
+from gato_dist.envs.gymnasium_vector import GymnasiumVector, gymnasium_spec
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.envs.spaces import action_spec
 from gato_dist.episode import Episode, Provenance
@@ -66,10 +66,10 @@ def played(*makers: Any, threads: int = 1) -> list[Episode]:
     threads: above 1, in processes; the makers must be the same then.
     """
     probe = makers[0]()
-    spec, remaining = spec_of("gymnasium/toy", probe), list(makers)
+    spec, remaining = gymnasium_spec("gymnasium/toy", probe), list(makers)
     probe.close()
     make = makers[0] if threads > 1 else lambda: remaining.pop(0)()
-    env = PythonVector(make, spec, [*range(len(makers))], threads)
+    env = GymnasiumVector(make, spec, [*range(len(makers))], threads)
     try:
         policy = RandomPolicy(spec.action, env.seeds)
         found = list(
@@ -81,52 +81,52 @@ def played(*makers: Any, threads: int = 1) -> list[Episode]:
 
 
 @pytest.mark.parametrize("length", [5, 40, 100])
-def test_success_in_the_last_info_alone_counts_as_it_was_told(length):
+def test_success_in_the_last_info_counts(length):
     for said in (False, np.False_, np.True_, True, 0.0, 1.0):
         (episode,) = played(lambda said=said: Scripted(length=length, infos={length: {"is_success": said}}))
         assert episode.success is bool(said)
 
 
-def test_environments_of_one_vector_may_tell_of_success_under_other_keys_or_not_at_all():
+def test_environments_of_one_vector_may_report_success_under_different_keys():
     told = [{2: {"success": True}}, {5: {"is_success": True}}, {}, {3: {"success": False}, 5: {"is_success": None}}]
     found = played(*(lambda infos=infos: Scripted(infos=infos) for infos in told))
     assert [episode.success for episode in found] == [True, True, False, False]
 
 
-def test_a_success_that_is_no_number_is_refused():
+def test_a_success_that_is_not_a_number_is_refused():
     with pytest.raises(InvalidStepError, match=r"gymnasium/toy, info\['success'\]: must be True, False or a number"):
         played(lambda: Scripted(infos={2: {"success": "yes"}}))
 
 
 BYTES, COUNT, WORDS = spaces.Box(0, 9, (2,), np.uint8), spaces.Discrete(3, start=1), spaces.Text(8)
 WRONG = [
-    (NUMBERS, {"rewards": {3: np.nan}}, "rewards, step 2: nan is no finite number"),
-    (NUMBERS, {"rewards": {1: None}}, "rewards, step 0: None is no finite number"),
+    (NUMBERS, {"rewards": {3: np.nan}}, "rewards, step 2: nan is not a finite number"),
+    (NUMBERS, {"rewards": {1: None}}, "rewards, step 0: None is not a finite number"),
     (NUMBERS, {"seen": {2: np.full(3, np.inf)}}, "state, step 2: inf is not finite"),
     (NUMBERS, {"seen": {2: np.full(3, 1e300)}}, "state, step 2: inf is not finite"),
     (NUMBERS, {"seen": {0: np.zeros(4)}}, r"state, step 0: its shape is \(4,\), not \(3,\)"),
-    (NUMBERS, {"seen": {1: np.array(["a"] * 3)}}, "state, step 1: <U1 where float32 belongs"),
+    (NUMBERS, {"seen": {1: np.array(["a"] * 3)}}, "state, step 1: <U1 instead of float32"),
     (BYTES, {"seen": {1: np.array([300, 1])}}, r"state, step 1: 300 lies outside \[0, 9\]"),
-    (BYTES, {"seen": {1: np.array([1.5, 1])}}, "state, step 1: float64 where uint8 belongs"),
+    (BYTES, {"seen": {1: np.array([1.5, 1])}}, "state, step 1: float64 instead of uint8"),
     (COUNT, {"seen": {0: 1, 4: 4}}, r"state, step 4: 4 lies outside \[1, 3\]"),
-    (COUNT, {"seen": {0: 1, 1: 1, 2: None}}, "state, step 2: object where int64 belongs"),
+    (COUNT, {"seen": {0: 1, 1: 1, 2: None}}, "state, step 2: object instead of int64"),
     (spaces.MultiDiscrete([2, 9]), {"seen": {1: np.array([5, 5])}}, r"state, step 1: 5 lies outside \[0, 1\]"),
     (WORDS, {"seen": {2: "far too long"}}, "state, step 2: a text of 12 characters, the space holds 8"),
-    (WORDS, {"seen": {2: 7}}, "state, step 2: int in place of a text"),
+    (WORDS, {"seen": {2: 7}}, "state, step 2: int instead of a text"),
     (spaces.Text(8, charset="go n"), {"seen": {2: "go up"}}, "state, step 2: a text with 'p', which is not in"),
     (spaces.Dict({"a": COUNT, "b": NUMBERS}), {"seen": {0: {"a": 1}}}, "b, step 0: is missing"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("space", "given", "says"), WRONG, ids=[says for *_, says in WRONG])
-def test_a_value_outside_its_space_is_refused_by_task_part_and_step(space, given, says):
+def test_an_invalid_value_is_refused_with_task_part_and_step(space, given, says):
     if space is COUNT:
         given = {"seen": dict.fromkeys(range(6), 1) | given["seen"]}
     with pytest.raises(InvalidStepError, match=f"^gymnasium/toy, {says}"):
         played(lambda: Scripted(space, **given))
 
 
-def test_what_tokens_can_hold_is_taken_as_it_comes():
+def test_other_dtypes_and_lists_are_accepted():
     for value in (np.full(3, 7.5), np.zeros(3, np.float64), [0, 0.5, 1], np.ones(3, int)):
         (episode,) = played(lambda value=value: Scripted(seen=dict.fromkeys(range(6), value)))
         assert (episode.observations["state"] == np.asarray(value, np.float32)).all()
@@ -134,7 +134,7 @@ def test_what_tokens_can_hold_is_taken_as_it_comes():
     assert episode.observations["state"][1] == "go to the red ball"
 
 
-def test_environments_in_processes_of_their_own_are_held_to_the_same_without_a_traceback(capfd):
+def test_environments_in_processes_are_checked_without_a_traceback(capfd):
     space = spaces.Dict({"words": spaces.Text(20), "count": spaces.Discrete(3)})
     fine = played(*[lambda: Scripted(space)] * 2, threads=2)
     assert [len(episode) for episode in fine] == [5, 5]
@@ -143,7 +143,7 @@ def test_environments_in_processes_of_their_own_are_held_to_the_same_without_a_t
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_no_environment_stays_open_where_one_cannot_be_made():
+def test_all_environments_are_closed_if_one_cannot_be_made():
     before, made = Scripted.opened, []
 
     def make():
@@ -153,11 +153,11 @@ def test_no_environment_stays_open_where_one_cannot_be_made():
         return Scripted()
 
     with pytest.raises(ValueError, match="no more"):
-        PythonVector(make, spec_of("gymnasium/toy", Scripted()), [0, 1, 2])
+        GymnasiumVector(make, gymnasium_spec("gymnasium/toy", Scripted()), [0, 1, 2])
     assert Scripted.opened == before + 1  # the one whose spaces were asked
 
 
-def test_random_actions_are_what_gymnasium_samples_of_unbounded_and_half_bounded_boxes():
+def test_random_actions_are_distributed_as_gymnasiums_samples():
     low, high = np.array([-np.inf, 2.0, -np.inf, -1.0]), np.array([np.inf, np.inf, 3.0, 1.0])
     box = spaces.Box(low, high, dtype=np.float64, seed=0)
     policy = RandomPolicy(action_spec(box), [0])
@@ -231,7 +231,7 @@ def test_an_environment_that_needs_its_options_is_made_with_them_and_closed(mine
     assert sys.modules[mine].Needy.opened == []
 
 
-def test_packages_that_register_by_import_are_found_by_their_ids():
+def test_packages_are_imported_for_well_known_ids():
     pong = task_spec("gymnasium/ALE/Pong-v5")
     assert (pong.observations[0].modality, pong.observations[0].shape) == (Modality.IMAGE, (224, 160, 3))
     env = make_env("gymnasium/MiniGrid-Empty-5x5-v0", [0])
@@ -252,12 +252,12 @@ def test_packages_that_register_by_import_are_found_by_their_ids():
         ("gymnasium:Nothing-v0", "gymnasium has no 'Nothing-v0', and registers no environment of this id"),
     ],
 )
-def test_an_id_that_nobody_registered_is_refused_with_what_to_do(env, says):
+def test_an_unknown_id_is_refused_with_advice(env, says):
     with pytest.raises(InputError, match=says):
         task_spec(f"gymnasium/{env}")
 
 
-def test_a_collection_that_is_refused_says_why_in_one_line_and_writes_no_episode(tmp_path):
+def test_a_failed_collection_prints_one_line_and_writes_no_episode(tmp_path):
     (tmp_path / "bad.py").write_text(
         MINE.replace("float(self.size)", "float('nan')").replace("size, render_mode=None", "size=1, render_mode=None")
     )

@@ -1,4 +1,4 @@
-"""Control from pixels is the control from state in front of a camera: the same physics, planner and scores."""
+"""DM Control from pixels has the physics, planner and scores of DM Control from state."""
 
 from ctypes.util import find_library
 
@@ -21,7 +21,7 @@ def reference(task: str):
         return None
 
 
-def test_references_from_pixels_are_those_from_state():
+def test_references_from_pixels_equal_those_from_state():
     for name in NAMES:
         state, pixels = reference(f"dm_control/{name}"), reference(f"dm_control_pixels/{name}")
         assert (state is None) == (pixels is None), name
@@ -32,7 +32,7 @@ def test_references_from_pixels_are_those_from_state():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_the_planner_and_random_play_the_same_episode_in_front_of_a_camera(name):
+def test_planner_and_random_policy_play_the_same_episode_from_pixels(name):
     if find_library("EGL") is None:
         pytest.skip("MuJoCo draws through EGL: apt-get install libegl1")
     measured = reference(f"dm_control/{name}")

@@ -1,4 +1,4 @@
-"""What every suite promises, on real environments."""
+"""The contract of every suite, `gato_dist.envs.suite.Suite`, on real environments."""
 
 from ctypes.util import find_library
 from dataclasses import replace
@@ -8,11 +8,11 @@ import pytest
 
 from actors.experts.registry import find_kind, make_expert
 from actors.rollout import episodes
+from gato_dist.envs.envpool_vector import channels_last
 from gato_dist.envs.pictures import draw_picture
 from gato_dist.envs.registry import make_env, task_spec
 from gato_dist.envs.suites import procgen
-from gato_dist.envs.suites.babyai import _Missions
-from gato_dist.envs.vector import channels_last
+from gato_dist.envs.suites.babyai import _MissionCache
 from gato_dist.errors import InputError
 from gato_dist.scores.references import load_reference
 from gato_dist.seeds import dataset_seeds, evaluation_seeds, expert_seeds
@@ -37,27 +37,27 @@ TASKS = [
     "manipulation/reach-site",
     "gymnasium/CartPole-v1",
 ]
-UNSEEN = ("gymnasium/CartPole-v1", "manipulation/reach-site", "metaworld/dial-turn-v3", "procgen_hard/maze")
+NOT_DRAWN = ("gymnasium/CartPole-v1", "manipulation/reach-site", "metaworld/dial-turn-v3", "procgen_hard/maze")
 STEPS = 40
-UNCUT = {"procgen/coinrun": 1000, "procgen_hard/maze": 500}
+FIXED_LIMIT = {"procgen/coinrun": 1000, "procgen_hard/maze": 500}
 
 
 def play(task: str, seeds: list[int], kind: str | None = "random"):
     """One short episode of each seed."""
     if task.startswith("dm_control_pixels") and find_library("EGL") is None:
         pytest.skip("MuJoCo draws through EGL: apt-get install libegl1")
-    made = make_expert(task, seeds, kind=kind, max_steps=None if task in UNCUT else STEPS)
+    made = make_expert(task, seeds, kind=kind, max_steps=None if task in FIXED_LIMIT else STEPS)
     played = list(episodes(made.env, made.policy, made.provenance(), once=True))
     made.env.close()
     return sorted(played, key=lambda episode: episode.provenance.seed)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_episodes_are_as_the_task_says(task):
+def test_episodes_match_the_tasks_spec(task):
     spec = task_spec(task)
     for episode in play(task, [11, 12, 13]):
         length = len(episode)
-        assert 0 < length <= UNCUT.get(task, STEPS)
+        assert 0 < length <= FIXED_LIMIT.get(task, STEPS)
         assert len(episode.actions) == len(episode.targets) == length
         for part in spec.observations:
             values = episode.observations[part.name]
@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_episode(task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_other_seeds_give_other_episodes(task):
+def test_different_seeds_give_different_episodes(task):
     one, *others = play(task, [31, 32, 33, 34])
     name = task_spec(task).observations[-1].name
     starts = [np.asarray(episode.observations[name][min(10, len(episode) - 1)]) for episode in (one, *others)]
@@ -96,18 +96,18 @@ def test_other_seeds_give_other_episodes(task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_an_episode_that_ran_into_the_limit_is_truncated_not_terminated(task):
-    limit = UNCUT.get(task, 5)
-    env = make_env(task, [41], max_steps=None if task in UNCUT else limit)
+def test_an_episode_at_the_limit_is_truncated_and_not_terminated(task):
+    limit = FIXED_LIMIT.get(task, 5)
+    env = make_env(task, [41], max_steps=None if task in FIXED_LIMIT else limit)
     env.reset()
-    idle = np.full((1, *env.spec.action.shape), 4 if task in UNCUT else 0)
+    idle = np.full((1, *env.spec.action.shape), 4 if task in FIXED_LIMIT else 0)
     steps = [env.step(idle) for _ in range(limit)]
     env.close()
     assert [step.truncated[0] for step in steps] == [False] * (limit - 1) + [True]
     assert not any(step.terminated[0] for step in steps)
 
 
-@pytest.mark.parametrize("task", [task for task in TASKS if task not in UNSEEN])
+@pytest.mark.parametrize("task", [task for task in TASKS if task not in NOT_DRAWN])
 def test_drawing_an_environment_does_not_change_its_episode(task):
     if task.startswith(("dm_control", "metaworld", "mujoco")) and find_library("EGL") is None:
         pytest.skip("MuJoCo draws through EGL: apt-get install libegl1")
@@ -155,19 +155,19 @@ def test_every_listed_task_has_a_layout_an_expert_and_a_window_that_fits():
         assert min_step_tokens(spec, "compact") <= 128
 
 
-def test_every_meta_world_task_is_listed_with_what_it_scores():
+def test_every_meta_world_task_has_reference_scores():
     names = [name for name in task_table() if name.startswith("metaworld/")]
     assert len(names) == 50
     scored = [load_reference(name) for name in names]
     assert all(reference.expert.episodes >= 50 and reference.random.episodes >= 50 for reference in scored)
 
 
-def test_the_channels_of_frames_move_to_the_end():
+def test_channels_last_equals_a_transpose():
     frames = np.random.default_rng(0).integers(256, size=(2, 3, 4, 5), dtype=np.uint8)
     assert (channels_last(frames) == frames.transpose(0, 2, 3, 1)).all()
 
 
-def test_a_mission_is_decoded_once_and_lists_handed_out_stay():
+def test_a_mission_is_decoded_once_and_returned_lists_do_not_change():
     decoded = []
 
     def decode(row):
@@ -177,7 +177,7 @@ def test_a_mission_is_decoded_once_and_lists_handed_out_stay():
     def rows(*texts):
         return np.frombuffer(b"".join(text.encode().ljust(16, b"\0") for text in texts), np.uint8).reshape(-1, 16)
 
-    missions = _Missions(decode)
+    missions = _MissionCache(decode)
     first = missions.read(rows("open a door", "go to a key"), np.array([True, True]))
     second = missions.read(rows("go to a key", "not looked at"), np.array([True, False]))
     assert (first, second) == (["open a door", "go to a key"], ["go to a key"] * 2)
@@ -185,7 +185,7 @@ def test_a_mission_is_decoded_once_and_lists_handed_out_stay():
     assert decoded == ["open a door", "go to a key"]
 
 
-def first_worlds(task: str, seeds: list[int]) -> list:
+def first_levels(task: str, seeds: list[int]) -> list:
     env = make_env(task, seeds, 1)
     try:
         first = env.reset()
@@ -194,23 +194,23 @@ def first_worlds(task: str, seeds: list[int]) -> list:
         env.close()
 
 
-def test_procgen_is_scored_on_levels_that_no_expert_shows():
+def test_procgen_evaluation_levels_are_never_demonstrated():
     taught, held_out = (expert_seeds(1, 0, 16) + dataset_seeds(0, 16), evaluation_seeds(32))
-    assert max(first_worlds("procgen/coinrun", taught)) < 2**30 <= min(first_worlds("procgen/coinrun", held_out))
+    assert max(first_levels("procgen/coinrun", taught)) < 2**30 <= min(first_levels("procgen/coinrun", held_out))
 
 
-def test_a_bound_on_procgens_levels_is_the_experts_alone(tmp_path):
+def test_limits_of_procgen_levels_do_not_apply_to_evaluation(tmp_path):
     entry = replace(task_entry("procgen/coinrun"), options={"num_levels": 200})
-    assert procgen.levels(entry, 5) == {"start_level": 0, "num_levels": 200}
-    assert procgen.levels(entry, evaluation_seeds(1)[0]) == procgen.HELD_OUT
+    assert procgen.level_range(entry, 5) == {"start_level": 0, "num_levels": 200}
+    assert procgen.level_range(entry, evaluation_seeds(1)[0]) == procgen.HELD_OUT_LEVELS
     with pytest.raises(InputError, match="held out"):
-        procgen.levels(replace(entry, options={"num_levels": 200, "start_level": 2**30}), 5)
+        procgen.level_range(replace(entry, options={"num_levels": 200, "start_level": 2**30}), 5)
 
 
-def test_sokoban_is_scored_on_levels_that_no_expert_shows(tmp_path, monkeypatch):
+def test_sokoban_evaluation_levels_are_never_demonstrated(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     taught, held_out = (
-        {grid[..., 1].tobytes() for grid in first_worlds("sokoban/boxoban", seeds)}
+        {grid[..., 1].tobytes() for grid in first_levels("sokoban/boxoban", seeds)}
         for seeds in (expert_seeds(1, 0, 500), evaluation_seeds(500))
     )
     assert not taught & held_out

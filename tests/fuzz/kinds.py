@@ -53,7 +53,9 @@ class Makings:
         EpisodeLog(self.run / "episodes.jsonl").append(
             TaskResult(row=row, returns=(1.0, 2.0), successes=(True, False), tokens=10, seconds=1.0)
         )
-        Cost(1, 2, 3, 4.0, 5.0, "a", {"b": "c"}).save(self.run / "cost.json")
+        Cost(
+            starts=1, env_steps=2, tokens=3, training_seconds=4.0, seconds=5.0, hardware="a", versions={"b": "c"}
+        ).save(self.run / "cost.json")
 
 
 def kinds(makings: Makings) -> dict[str, Kind]:

@@ -11,19 +11,21 @@ from gato_dist.training.adaptive_weights import factors
 
 
 def test_beta_falls_linearly_from_one_to_its_floor_between_start_and_until():
-    config = RelabelConfig(start=0.2, until=0.6, expert_episodes=0.1)
+    config = RelabelConfig(start=0.2, until=0.6, min_beta=0.1)
     found = [expert_episodes(config, progress) for progress in (0.0, 0.2, 0.4, 0.6, 1.0)]
     assert found == pytest.approx([1.0, 1.0, 0.55, 0.1, 0.1])
 
 
 def test_beta_falls_at_once_if_start_equals_until():
-    config = RelabelConfig(start=0.0, until=0.0, expert_episodes=0.0)
+    config = RelabelConfig(start=0.0, until=0.0, min_beta=0.0)
     assert expert_episodes(config, 0.0) == 1.0
     assert expert_episodes(config, 1e-6) == 0.0
 
 
 def test_shares_of_sources_follow_progress_and_add_up_to_one():
-    config = RelabelConfig(start=0.0, until=1.0, demonstrations=0.4, self_return=0.9, self_share=0.5)
+    config = RelabelConfig(
+        start=0.0, until=1.0, min_demonstration_share=0.4, self_imitation_threshold=0.9, self_imitation_share=0.5
+    )
     assert source_shares(config, 0.5) == pytest.approx({Source.EXPERT: 0.7, Source.RELABELLED: 0.15, Source.SELF: 0.15})
     assert source_shares(RelabelConfig(), 1.0) == pytest.approx(
         {Source.EXPERT: 0.3, Source.RELABELLED: 0.7, Source.SELF: 0.0}

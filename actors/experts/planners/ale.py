@@ -1,22 +1,22 @@
-"""A planner for ALE games: an expert that looks ahead in a second emulator instead of being trained.
+"""A planner for ALE games: an expert that searches in a second emulator instead of being trained.
 
-envpool cannot be cloned, but ALE without sticky actions is deterministic: a *shadow* emulator (`ale_py`, the same ROM)
-that starts where envpool started and repeats its actions is in the same state for ever, and it can be cloned. Every
-call compares the shadow's 128 bytes of RAM with the ones envpool reports.
+envpool cannot be cloned, but ALE without sticky actions is deterministic. A *shadow* emulator (`ale_py`, same ROM) that
+starts in envpool's state and repeats its actions stays in the same state, and it can be cloned. Every call compares the
+shadow's 128 bytes of RAM with those that envpool reports.
 
-The search asks of every action: what if I held it from here on? All held actions advance together, one decision deeper
-at a time, until one of them scores; that one is then held until it has scored, and everything is asked again. (Rollouts
-of base policies: Bertsekas, Tsitsiklis and Wu 1997; action persistence: Metelli et al. 2020, arXiv 2002.06836.)
-Rollout IW(1) with RAM novelty (Bandres, Bonet and Geffner 2018, arXiv 1801.03354) scores as well, but which sampled
-branch comes first is chance. Holding halves the simulation and predicts better from frames, though not well enough yet:
-a small CNN cloned from 19,000 frames of Boxing reached less than a tenth of the planner's score. Do not take this
-expert's score for what a clone of it will reach.
+The search simulates every action as if it were held from now on. All held actions advance together, one decision at a
+time, until one of them scores. That action is held until it has scored; then the search starts again. (Rollouts of base
+policies: Bertsekas, Tsitsiklis and Wu 1997; action persistence: Metelli et al. 2020, arXiv 2002.06836.) If every held
+action is fatal, the planner tries random pairs of held actions.
 
-Where every held action is fatal, random pairs of them are tried, until one is not.
+If nothing scores, the planner holds, with probability `wander`, a random action among the equally good ones instead of
+the first. This ends standstills, and makes episodes differ: envpool begins episodes after 1 to 30 no-op frames, so that
+there are at most 30 starts, and nothing else in a game is random. Random numbers depend on the seed alone.
 
-Where nothing scores, `wander` is how often a random one of the equally good actions is held instead of the first. It
-ends standstills and lets episodes differ: envpool begins each after 1 to 30 no-op frames, so that there are no more
-than 30 beginnings, and a game out of danger has no other chance in it. Random numbers come from the seed alone.
+Rollout IW(1) with RAM novelty (Bandres, Bonet and Geffner 2018, arXiv 1801.03354) scores as well, but its choice among
+sampled branches is random. Held actions need half the simulation and are easier to predict from frames, though still
+hard: a small CNN cloned from 19,000 frames of Boxing reached less than a tenth of the planner's score. This expert's
+score does not tell what a clone of it will reach.
 """
 
 import dataclasses
@@ -28,12 +28,19 @@ import numpy as np
 from actors.experts.planners.ale_emulator import FRAME_SKIP, AleEmulator, GameState
 from actors.experts.planners.ale_search import escape, search
 from gato_dist.episode import Observations
-from gato_dist.ports import Info, Policy
+from gato_dist.ports import Array, Info, Policy
 
 
 @dataclasses.dataclass
 class _Episode:
-    """One environment's episode: its own random numbers, where the shadow is, the last action and those to come."""
+    """The planner's state in one environment.
+
+    Attributes:
+        random: random numbers of this episode.
+        state: the shadow emulator's state; None before the first step.
+        action: the last action.
+        plan: the next actions.
+    """
 
     random: np.random.Generator
     state: GameState | None = None
@@ -42,16 +49,10 @@ class _Episode:
 
 
 class AlePlanner(Policy):
-    """Plans for N envpool environments of one ALE game, one after the other; see the module for how.
+    """Plans for N envpool environments of one ALE game, one after the other; the module's docstring says how.
 
-    game: envpool's name without the suffix. actions: those considered, in order of preference among equals; None: all
-    of the minimal action set. nodes, discount, horizon: as in `search`. wander: the probability that, where
-    nothing scores, a random one of the equals is held. escapes: pairs of held actions tried where every single one is
-    fatal (`escape`). With both 0 an episode is a function of its start alone.
-    The environments need envpool's defaults: frame_skip=4, repeat_action_probability=0, full_action_space=False,
-    use_fire_reset=True, episodic_life=False (`check_options`); what they show does not matter, since only `info['ram']`
-    is read.
-    Raises what AleEmulator raises, and ValueError for parameters out of range.
+    The environments must have envpool's defaults for everything that changes the game (`check_options`). Their
+    observations do not matter, since only `info["ram"]` is read.
     """
 
     def __init__(
@@ -66,6 +67,23 @@ class AlePlanner(Policy):
         wander: float = 0.15,
         escapes: int = 20,
     ) -> None:
+        """Loads the game. If `wander` and `escapes` are 0, an episode is a function of its start alone.
+
+        Args:
+            game: envpool's name, such as `Pong-v5`.
+            num_envs: number of environments, N.
+            seed: of all random numbers.
+            nodes: simulated decisions per search, as in `search`.
+            discount: of scores per decision, as in `search`.
+            horizon: decisions of lookahead, as in `search`.
+            actions: actions to consider, the preferred ones first; None for the minimal action set.
+            wander: probability that, if nothing scores, a random one of the equally good actions is held.
+            escapes: pairs of held actions to try if every single one is fatal, as in `escape`.
+
+        Raises:
+            ImportError: if ale_py is missing.
+            ValueError: if a parameter is out of range, or ale_py does not have the game.
+        """
         if nodes < 1 or horizon < 1 or escapes < 0 or not 0.0 < discount <= 1.0 or not 0.0 <= wander <= 1.0:
             raise ValueError(
                 f"nodes {nodes} and horizon {horizon} must be at least 1, escapes {escapes} at least 0, "
@@ -78,18 +96,19 @@ class AlePlanner(Policy):
         self._game, self._seed = game.removesuffix("-v5"), seed
         self._nodes, self._discount, self._horizon, self._wander = nodes, discount, horizon, wander
         self._escapes = escapes
-        self._begun = [0] * num_envs
+        self._episodes_begun = [0] * num_envs
         self._episodes = [self._begin(env) for env in range(num_envs)]
 
-    def reset(self, env_ids: np.ndarray) -> None:
-        """These environments (ints [K]) begin a new episode at the next `act`."""
+    def reset(self, env_ids: Array) -> None:
+        """Begins a new episode in these environments, int [M], at the next `act`."""
         for env in env_ids:
             self._episodes[env] = self._begin(int(env))
 
-    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """Actions int64 [N]; reads info['ram'], uint8 [N, 128]. Sequences not `active` (bool [N]) keep their last.
+    def act(self, observations: Observations, info: Info, active: Array) -> Array:
+        """Returns actions, int64 [N]. It reads `info["ram"]`, uint8 [N, 128]; inactive environments keep their action.
 
-        Raises ShadowMismatch where an environment is not where the shadow emulator is.
+        Raises:
+            ShadowMismatch: if an environment is not in the shadow emulator's state.
         """
         for env in np.flatnonzero(active):
             episode = self._episodes[env]
@@ -99,15 +118,18 @@ class AlePlanner(Policy):
             episode.action = episode.plan.pop(0)
         return np.array([episode.action for episode in self._episodes], np.int64)
 
-    def played(self, actions: np.ndarray) -> None:
-        """What was done, int [N], in place of what `act` returned. RAM alone does not always tell: Pong's paddle has
-        a position of its own in the emulator, so an action guessed from RAM may lead astray later."""
+    def played(self, actions: Array) -> None:
+        """Announces the actions, int [N], that were taken.
+
+        The actions cannot always be inferred from RAM: Pong's paddle has a position in the emulator that RAM does not
+        show, so that a wrong guess would appear only later.
+        """
         for episode, action in zip(self._episodes, actions, strict=True):
             if action != episode.action:
                 episode.action, episode.plan = int(action), []
 
     def describe(self) -> dict[str, Any]:
-        """Everything that decides the behaviour; JSON types."""
+        """Returns everything that decides the behaviour, as JSON types."""
         return {
             "name": f"ale-persistence/{self._game}",
             "kind": "planner",
@@ -122,11 +144,11 @@ class AlePlanner(Policy):
         }
 
     def _begin(self, env: int) -> _Episode:
-        self._begun[env] += 1
-        return _Episode(np.random.default_rng([self._seed, env, self._begun[env]]))
+        self._episodes_begun[env] += 1
+        return _Episode(np.random.default_rng([self._seed, env, self._episodes_begun[env]]))
 
-    def _synchronise(self, episode: _Episode, ram: np.ndarray) -> None:
-        """Brings the shadow to the state that `ram` shows; a plan dies with the first action that was not its own."""
+    def _synchronise(self, episode: _Episode, ram: Array) -> None:
+        """Brings the shadow to the state of `ram`, and drops the plan if another action was taken."""
         if episode.state is None:
             episode.state = self._emulator.start(ram)
             return
@@ -135,10 +157,14 @@ class AlePlanner(Policy):
             episode.plan = []
 
     def _plan(self, state: GameState, random: np.random.Generator) -> list[int]:
-        """The actions to play next, at least one."""
-        found = search(self._emulator, state, self._candidates, self._nodes, self._discount, self._horizon)
+        """Returns the next actions, at least one."""
+        found = search(
+            self._emulator, state, self._candidates, nodes=self._nodes, discount=self._discount, horizon=self._horizon
+        )
         if found.lost and (
-            way_out := escape(self._emulator, state, self._candidates, random, self._escapes, found.depth)
+            way_out := escape(
+                self._emulator, state, self._candidates, random, attempts=self._escapes, horizon=found.depth
+            )
         ):
             return way_out
         action = found.action

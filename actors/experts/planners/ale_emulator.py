@@ -1,17 +1,17 @@
-"""The shadow of an envpool ALE game: an `ale_py` emulator whose states can be kept, returned to and compared by RAM."""
+"""A shadow of an envpool ALE game: an `ale_py` emulator whose states can be saved, restored and compared by RAM."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from gato_dist.ports import Array
 
 if TYPE_CHECKING:
     import ale_py
 
-FRAME_SKIP = 4  # emulator frames a decision lasts, envpool's default
-MAX_START_FRAMES = 60  # envpool's noop_max is 30 frames; twice that also covers a user's larger value
-# What a shadow takes for granted of the environment's options; frames and limits of length do not matter to it.
+FRAME_SKIP = 4  # emulator frames per decision, envpool's default
+MAX_START_FRAMES = 60  # envpool's noop_max is 30 frames; twice as many also cover a user's larger value
+# The environment's options that a shadow relies on. Options of frames and limits do not matter.
 REQUIRED = {
     "repeat_action_probability": 0.0,
     "frame_skip": FRAME_SKIP,
@@ -22,22 +22,29 @@ REQUIRED = {
 
 
 class ShadowMismatch(RuntimeError):
-    """The shadow emulator is not where envpool is: the environment's settings differ from the planner's."""
+    """The shadow emulator is not in envpool's state: the environment's settings differ from the planner's."""
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raises ValueError that names an environment option which no shadow can follow, and its value that one can."""
+    """Checks that a shadow emulator can follow an environment.
+
+    Args:
+        options: the environment's options.
+
+    Raises:
+        ValueError: if an option has another value than a shadow needs. The message names both.
+    """
     for name, value in REQUIRED.items():
         if options.get(name, value) != value:
             raise ValueError(
                 f"environment option {name}={options[name]}: a shadow emulator can only follow {name}={value}; "
-                "a trained expert has no such need"
+                "a trained expert does not need it"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class GameState:
-    """A point of a game: the emulator's own snapshot, its RAM (128 bytes) and the lives left."""
+    """A state of the game: the emulator's snapshot, its RAM (128 bytes), and the lives left."""
 
     snapshot: "ale_py.ALEState"
     ram: bytes
@@ -45,10 +52,16 @@ class GameState:
 
 
 class AleEmulator:
-    """One `ale_py` emulator that visits as many games as wanted: a state goes in, its successor comes out.
+    """An `ale_py` emulator as a function from a state and an action to the next state.
 
-    game: envpool's name without the suffix (`SpaceInvaders`). Actions index the minimal action set, as in envpool.
-    Raises ImportError where ale_py is not installed, ValueError where it has no such game.
+    Actions are indices of the minimal action set, as in envpool.
+
+    Args:
+        game: envpool's name without the suffix, such as `SpaceInvaders`.
+
+    Raises:
+        ImportError: if ale_py is missing.
+        ValueError: if ale_py does not have the game.
     """
 
     def __init__(self, game: str) -> None:
@@ -63,8 +76,15 @@ class AleEmulator:
         self.num_actions = len(self._actions)
         self._starts = self._find_starts()
 
-    def start(self, ram: np.ndarray) -> GameState:
-        """The start of an episode whose first `info['ram']` is `ram`, uint8 [128]; raises ShadowMismatch if none is."""
+    def start(self, ram: Array) -> GameState:
+        """Returns the first state of an episode.
+
+        Args:
+            ram: the first `info["ram"]` of the episode, uint8 [128].
+
+        Raises:
+            ShadowMismatch: if no episode starts with this RAM.
+        """
         state = self._starts.get(ram.tobytes())
         if state is None:
             raise ShadowMismatch(
@@ -74,7 +94,7 @@ class AleEmulator:
         return state
 
     def step(self, state: GameState, action: int) -> tuple[GameState, float, bool]:
-        """One decision of four frames: the next state, the unclipped score (points), and whether a life was lost."""
+        """Takes one decision of four frames: returns the next state, the points scored, and whether a life was lost."""
         self._ale.restoreState(state.snapshot)
         reward = 0
         for _ in range(FRAME_SKIP):
@@ -82,14 +102,23 @@ class AleEmulator:
             if self._ale.game_over():
                 break
         successor = self._capture()
-        # The winning point ends a game too (Boxing's hundredth): an end is no loss if it scores.
+        # The winning point also ends a game, such as Boxing's hundredth: an end with a score is not a loss.
         lost = successor.lives < state.lives or (self._ale.game_over() and reward <= 0)
         return successor, float(reward), lost
 
-    def follow(self, state: GameState, action: int, ram: np.ndarray) -> tuple[GameState, bool]:
-        """The successor of `state` whose RAM is `ram`, uint8 [128], and whether `action` led there; another may have.
+    def follow(self, state: GameState, action: int, ram: Array) -> tuple[GameState, bool]:
+        """Finds the successor of a state by its RAM.
 
-        So the planner can label the states another policy visits. Raises ShadowMismatch where no action explains `ram`.
+        Args:
+            state: the state before.
+            action: the action that was probably taken. The others are tried too.
+            ram: `info["ram"]` after the action, uint8 [128].
+
+        Returns:
+            The successor, and whether `action` led to it.
+
+        Raises:
+            ShadowMismatch: if no action leads to this RAM.
         """
         wanted = ram.tobytes()
         others = (other for other in range(self.num_actions) if other != action)
@@ -103,7 +132,7 @@ class AleEmulator:
         )
 
     def _find_starts(self) -> dict[bytes, GameState]:
-        """Every state envpool may begin with, by its RAM: some no-op frames, then FIRE in the games that have it."""
+        """Returns envpool's possible first states by RAM: after some no-op frames, and FIRE in games that have it."""
         self._ale.reset_game()
         starts: dict[bytes, GameState] = {}
         fires = self._fire in self._actions
@@ -124,13 +153,13 @@ class AleEmulator:
 
 
 def _load_ale(game: str) -> tuple[Any, Any]:
-    """The ale_py module and the path of the game's ROM."""
+    """Returns the ale_py module and the path of the game's ROM."""
     try:
         import ale_py
         from ale_py import roms
     except ImportError as error:
         raise ImportError("the ALE planner needs ale_py: pip install 'gato-dist[suites]'") from error
-    # `TicTacToe3d` is tic_tac_toe_3d and `Pitfall2` is pitfall2: only the letters are common to both spellings.
+    # `TicTacToe3d` is tic_tac_toe_3d, and `Pitfall2` is pitfall2: the names agree without underscores and case.
     for rom in roms.get_all_rom_ids():
         if rom.replace("_", "") == game.lower():
             return ale_py, roms.get_rom_path(rom)

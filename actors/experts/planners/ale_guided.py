@@ -1,9 +1,9 @@
-"""A planner for ALE games that looks ahead along a guide: a rule on the game's RAM that plays passably by itself.
+"""A planner for ALE games that improves on a guide: a simple rule on the game's RAM that plays passably by itself.
 
-The rollout algorithm (Bertsekas, Tsitsiklis and Wu, 1997): follow the guide in a clone of the emulator until a point
-falls; where that is no point won, try short held actions first and the guide afterwards, and take what scores best.
-What results is the guide's play nearly everywhere, so that one frame explains most actions, and better than the guide
-where it matters. The guide reads positions from RAM that the frame shows as well.
+It is the rollout algorithm (Bertsekas, Tsitsiklis and Wu 1997): follow the guide in a clone of the emulator until a
+point is scored. If the guide does not win that point, try short held actions before the guide, and take the best.
+The planner acts as the guide nearly everywhere, so that one frame explains most actions, and better where it matters.
+The guide reads only positions from RAM that the frame shows too.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from actors.experts.planners.ale_emulator import AleEmulator, GameState
 
 Guide = Callable[[bytes], int]
 
-# Rows of Pong's RAM, and where on the paddle the ball is to land: off centre, so that it leaves at an angle.
+# Bytes of Pong's RAM, and where the ball shall hit the paddle: off centre, so that it leaves at an angle.
 PONG_PADDLE, PONG_BALL = 51, 54
 PONG_OFFSET, PONG_SLACK = 6, 2
 PONG_STAY, PONG_UP, PONG_DOWN = 0, 2, 3
 
 
 def pong_guide(ram: bytes) -> int:
-    """Keeps the paddle level with the ball; stays where there is no ball."""
+    """Returns the action that keeps the paddle level with the ball; PONG_STAY without a ball."""
     if ram[PONG_BALL] == 0:
         return PONG_STAY
     below = ram[PONG_PADDLE] + PONG_OFFSET - ram[PONG_BALL]
@@ -34,54 +34,89 @@ def pong_guide(ram: bytes) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class Guided:
-    """A game's guide, the actions tried in its place, and for how many decisions each is held."""
+class GuidedGame:
+    """A game with a guide.
+
+    Attributes:
+        guide: returns an action, given the RAM.
+        actions: actions to try before the guide.
+        holds: numbers of decisions for which to hold them.
+    """
 
     guide: Guide
     actions: tuple[int, ...]
     holds: tuple[int, ...]
 
 
-GUIDES = {"Pong": Guided(pong_guide, (PONG_UP, PONG_DOWN, PONG_STAY), (3, 6, 10))}
+GUIDES = {"Pong": GuidedGame(pong_guide, (PONG_UP, PONG_DOWN, PONG_STAY), (3, 6, 10))}
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
-    """Actions from a state until a point fell, or the horizon: and the point, 0 where none fell."""
+class GuidedPlan:
+    """A simulated plan.
+
+    Attributes:
+        actions: the actions, up to the first point or the horizon.
+        score: the point, negative if the opponent scored; 0 if nobody scored.
+    """
 
     actions: list[int]
     score: float
 
 
-def follow_guide(emulator: AleEmulator, state: GameState, first: list[int], guide: Guide, horizon: int) -> Line:
-    """Plays `first`, then the guide, for at most `horizon` decisions in all or until the score changes."""
+def follow_guide(
+    emulator: AleEmulator, state: GameState, *, first: list[int], guide: Guide, horizon: int
+) -> GuidedPlan:
+    """Simulates some actions and then the guide, until the score changes.
+
+    Args:
+        emulator: the game.
+        state: the current state.
+        first: actions before the guide.
+        guide: the guide.
+        horizon: most decisions in all.
+    """
     actions: list[int] = []
     for depth in range(horizon):
         actions.append(first[depth] if depth < len(first) else guide(state.ram))
         state, score, _ = emulator.step(state, actions[-1])
         if score:
-            return Line(actions, score)
-    return Line(actions, 0.0)
+            return GuidedPlan(actions, score)
+    return GuidedPlan(actions, 0.0)
 
 
-def guided_search(emulator: AleEmulator, state: GameState, game: Guided, horizon: int) -> Line:
-    """The guide's own line if it scores; else the best of it and of every held action before it, first of equals."""
-    best = follow_guide(emulator, state, [], game.guide, horizon)
+def guided_search(emulator: AleEmulator, state: GameState, game: GuidedGame, horizon: int) -> GuidedPlan:
+    """Returns the guide's own plan if it scores, else the best plan with a held action first.
+
+    Args:
+        emulator: the game.
+        state: the current state.
+        game: the guide and the actions to try.
+        horizon: most decisions of a plan.
+    """
+    best = follow_guide(emulator, state, first=[], guide=game.guide, horizon=horizon)
     if best.score > 0:
         return best
     for hold in game.holds:
         for action in game.actions:
-            line = follow_guide(emulator, state, [action] * hold, game.guide, horizon)
-            if line.score > best.score:
-                best = line
+            plan = follow_guide(emulator, state, first=[action] * hold, guide=game.guide, horizon=horizon)
+            if plan.score > best.score:
+                best = plan
     return best
 
 
 class GuidedAlePlanner(AlePlanner):
-    """Plans for N envpool environments of one ALE game that has a guide; follows envpool as `AlePlanner` does.
+    """Plans for N envpool environments of one ALE game that has a guide, without random numbers.
 
-    horizon: decisions looked ahead; commit: decisions played of a line that does not score. Draws no random number:
-    an episode is a function of its start and of what disturbs it. Raises ValueError for a game without a guide.
+    Args:
+        game: envpool's name, such as `Pong-v5`.
+        num_envs: number of environments, N.
+        seed: not used.
+        horizon: decisions of lookahead.
+        commit: decisions to take of a plan that does not score.
+
+    Raises:
+        ValueError: if there is no guide for the game.
     """
 
     def __init__(self, game: str, num_envs: int, seed: int, horizon: int = 60, commit: int = 8) -> None:
@@ -101,5 +136,5 @@ class GuidedAlePlanner(AlePlanner):
         }
 
     def _plan(self, state: GameState, random: np.random.Generator) -> list[int]:
-        line = guided_search(self._emulator, state, self._guided, self._horizon)
-        return line.actions if line.score > 0 else line.actions[: self._commit]
+        plan = guided_search(self._emulator, state, self._guided, self._horizon)
+        return plan.actions if plan.score > 0 else plan.actions[: self._commit]

@@ -1,4 +1,4 @@
-"""What to do in a game that can be stepped from any state: lookahead over held actions, and a way out of danger."""
+"""Searches in a game that can be stepped from any state: lookahead over held actions, and an escape from danger."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,22 +6,29 @@ from typing import Any, Protocol
 
 import numpy as np
 
-LEAD = 3  # decisions an action that scores nothing is held before looking again: a fifth of a second
+MAX_IDLE_HOLD = 3  # decisions that an action without a score is held before the next search: a fifth of a second
 
 
 class Emulator(Protocol):
-    """What the search needs of a game; states are opaque to it."""
+    """A game that can be stepped from any state. The search does not look into states."""
 
     def step(self, state: Any, action: int) -> tuple[Any, float, bool]:
-        """One decision: the next state, the score it brought (points) and whether it was fatal."""
+        """Takes one decision: returns the next state, the points scored, and whether the decision was fatal."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
-class Decision:
-    """The action found, how many decisions to hold it, its discounted score (points), and the decisions simulated.
+class SearchResult:
+    """What a search found.
 
-    equals: the actions that are as good, itself included. lost: every action is fatal. depth: decisions looked ahead.
+    Attributes:
+        action: the best action.
+        hold: number of decisions to hold it.
+        value: its discounted score, in points.
+        nodes: number of simulated decisions.
+        equals: the actions that are as good, itself included.
+        lost: whether every action is fatal.
+        depth: decisions of lookahead.
     """
 
     action: int
@@ -34,8 +41,8 @@ class Decision:
 
 
 @dataclasses.dataclass
-class _Held:
-    """One action held: the state it has led to, its discounted score so far, and whether it still goes on."""
+class _HeldAction:
+    """A held action: the state that it has led to, its discounted score so far, and whether it was fatal."""
 
     action: int
     state: Any
@@ -44,46 +51,62 @@ class _Held:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Survival before score, whatever the game's points are worth."""
+        """The order of preference: survival counts more than any score."""
         return (not self.lost, self.value)
 
 
 def search(
-    emulator: Emulator, state: Any, actions: Sequence[int], nodes: int, discount: float, horizon: int
-) -> Decision:
-    """The action whose persistence scores soonest and most; the first of equals in `actions`, so put NOOP (0) first.
+    emulator: Emulator, state: Any, actions: Sequence[int], *, nodes: int, discount: float, horizon: int
+) -> SearchResult:
+    """Finds the action that scores soonest and most if it is held.
 
-    nodes: at most so many simulated decisions, but always one for each action. discount: in (0, 1], by decision.
-    horizon: decisions looked ahead. A held action that turns out fatal goes no further and ranks last.
-    What does not score is held for LEAD decisions at most, and for one where every action is fatal.
+    An action that does not score is held for at most MAX_IDLE_HOLD decisions, and for one if every action is fatal.
+    Fatal actions rank last.
+
+    Args:
+        emulator: the game.
+        state: the current state.
+        actions: actions to consider. The first of equally good ones is chosen, so NOOP (0) should come first.
+        nodes: most decisions to simulate; each action is simulated at least once.
+        discount: factor per decision, in (0, 1].
+        horizon: most decisions of lookahead.
     """
-    lines = [_Held(action, state) for action in actions]
-    alive, used, depth = lines, 0, 0
+    held_actions = [_HeldAction(action, state) for action in actions]
+    alive, used, depth = held_actions, 0, 0
     while alive and depth < horizon and (depth == 0 or used + len(alive) <= nodes):
-        for line in alive:
-            line.state, reward, line.lost = emulator.step(line.state, line.action)
-            line.value += discount**depth * reward
+        for held in alive:
+            held.state, reward, held.lost = emulator.step(held.state, held.action)
+            held.value += discount**depth * reward
         used, depth = used + len(alive), depth + 1
-        alive = [line for line in alive if not line.lost]
-        if any(line.value > 0.0 for line in alive):
+        alive = [held for held in alive if not held.lost]
+        if any(held.value > 0.0 for held in alive):
             break
-    best = max(lines, key=lambda line: line.rank)  # max() keeps the first of equals
-    hold = 1 if best.lost else depth if best.value > 0.0 else min(depth, LEAD)
-    equals = tuple(line.action for line in lines if line.rank == best.rank)
-    return Decision(best.action, hold, best.value, used, equals, best.lost, depth)
+    best = max(held_actions, key=lambda held: held.rank)  # max() keeps the first of equals
+    hold = 1 if best.lost else depth if best.value > 0.0 else min(depth, MAX_IDLE_HOLD)
+    equals = tuple(held.action for held in held_actions if held.rank == best.rank)
+    return SearchResult(best.action, hold, best.value, used, equals, best.lost, depth)
 
 
 def escape(
-    emulator: Emulator, state: Any, actions: Sequence[int], random: np.random.Generator, tries: int, horizon: int
+    emulator: Emulator, state: Any, actions: Sequence[int], random: np.random.Generator, *, attempts: int, horizon: int
 ) -> list[int]:
-    """What to do where every held action is fatal: the beginning of a random pair of held actions that is not.
+    """Tries random pairs of held actions, if every single held action is fatal.
 
-    Of `tries` pairs the first that lives for `horizon` decisions is taken, else the one that lives longest.
-    Returns the first action of the pair for as long as it is held, at least one decision; [] if `tries` is 0.
+    Args:
+        emulator: the game.
+        state: the current state.
+        actions: actions to draw from.
+        random: random numbers.
+        attempts: number of pairs to try. The first that survives for `horizon` decisions is chosen, else the one that
+            survives longest.
+        horizon: decisions of lookahead.
+
+    Returns:
+        The first action of the chosen pair, repeated for as long as it is held; [] if `attempts` is 0.
     """
     best: list[int] = []
     longest = -1
-    for _ in range(tries):
+    for _ in range(attempts):
         first, second = random.choice(actions, 2)
         hold = int(random.integers(1, max(2, horizon // 2)))
         here, depth, lost = state, 0, False

@@ -1,4 +1,4 @@
-"""Weighted A* (Pohl 1970), and what every expert does that follows a plan."""
+"""Weighted A* (Pohl 1970), and the base class of experts that follow a plan."""
 
 import heapq
 from collections.abc import Callable, Hashable, Iterable
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gato_dist.episode import Observations
-from gato_dist.ports import Info, Policy
+from gato_dist.ports import Array, Info, Policy
 
 UNREACHABLE = 10**9
 
@@ -20,47 +20,60 @@ def search(
     is_goal: Callable[[S], bool],
     successors: Callable[[S], Iterable[tuple[Any, S, int]]],
     estimate: Callable[[S], float],
+    *,
     weight: float = 1.0,
     nodes: int = 1_000_000,
 ) -> list[Any] | None:
-    """The labels on a path from `start` to a goal; None where there is none within `nodes` expansions.
+    """Searches a path from a state to a goal with weighted A*.
 
-    successors: (label, state, cost) of each step. estimate: of the cost that remains; with weight 1 and an estimate
-    that is never too high the path is a cheapest one, otherwise it costs at most `weight` times as much.
+    If the estimate is never too high, the path costs at most `weight` times as much as the cheapest one.
+
+    Args:
+        start: the first state.
+        is_goal: whether a state is a goal.
+        successors: (label, state, cost) of each step from a state.
+        estimate: estimated cost from a state to the nearest goal.
+        weight: factor of the estimate.
+        nodes: expansions after which the search gives up.
+
+    Returns:
+        The labels of the steps; None if no path was found.
     """
     order = count()
     frontier = [(weight * estimate(start), next(order), start)]
-    cost, came = {start: 0}, {start: (None, start)}
+    cost, parents = {start: 0}, {start: (None, start)}
     closed: set[S] = set()
     while frontier and nodes:
         _, _, state = heapq.heappop(frontier)
         if state in closed:
             continue
         if is_goal(state):
-            return _path(came, state)
+            return _path(parents, state)
         closed.add(state)
         nodes -= 1
         for label, after, step in successors(state):
             reached = cost[state] + step
             if reached < cost.get(after, UNREACHABLE) and after not in closed:
-                cost[after], came[after] = reached, (label, state)
+                cost[after], parents[after] = reached, (label, state)
                 heapq.heappush(frontier, (reached + weight * estimate(after), next(order), after))
     return None
 
 
-def _path(came: dict, state: Any) -> list[Any]:
+def _path(parents: dict[Any, tuple[Any, Any]], state: Any) -> list[Any]:
     labels = []
-    while came[state][1] != state:
-        label, state = came[state]
+    while parents[state][1] != state:
+        label, state = parents[state]
         labels.append(label)
     return labels[::-1]
 
 
 class PlanFollower(Policy):
-    """Plays the plan of each of N environments to its end, then plans again; plans at once where it was disturbed.
+    """Follows a plan in each environment, and plans again at its end or if another action was taken.
 
-    plan: the actions to take in environment i, which shows the observations; none where there is no way.
-    stuck: what is done there, before it looks again.
+    Args:
+        num_envs: number of environments, N.
+        plan: returns the actions for environment i, given i and all observations; None or [] if there is no plan.
+        stuck: returns the action to take if there is no plan.
     """
 
     def __init__(
@@ -71,13 +84,13 @@ class PlanFollower(Policy):
         self._left: list[list[int]] = [[] for _ in range(num_envs)]
         self._chosen = np.zeros(num_envs, np.int64)
 
-    def reset(self, env_ids: np.ndarray) -> None:
+    def reset(self, env_ids: Array) -> None:
         for i in env_ids:
             self._left[i] = []
         self._lost[env_ids] = False
 
-    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """int64 [N]; 0 in rows that are not active."""
+    def act(self, observations: Observations, info: Info, active: Array) -> Array:
+        """Returns the next action of each plan, int64 [N]; 0 in environments that are not active."""
         actions = np.zeros(len(active), np.int64)
         for i in np.flatnonzero(active):
             if not self._left[i]:
@@ -86,19 +99,20 @@ class PlanFollower(Policy):
         self._chosen = actions.copy()
         return actions
 
-    def lost(self) -> np.ndarray:
-        """Environments in which `label` has found no plan since the last reset: bool [N]."""
+    def lost(self) -> Array:
+        """Returns in which environments `label` has found no plan since the last reset, bool [N]."""
         return self._lost
 
-    def played(self, actions: np.ndarray) -> None:
-        """What was done [N] in place of what `act` returned; where it differs, a plan is made anew."""
+    def played(self, actions: Array) -> None:
+        """Drops the plan of each environment in which another action, [N], was taken than `act` returned."""
         for i in np.flatnonzero(actions != self._chosen):
             self._left[i] = []
 
-    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
-        """What it would do now in each environment, whoever acts there: int64 [N]; none of these plans is followed.
+    def label(self, observations: Observations, active: Array) -> Array:
+        """Returns the first action of a new plan for each environment, int64 [N].
 
-        Where it found no way once it does not look again: most worlds that were spoilt stay so, and that takes longest.
+        If there was no plan once, the environment is not planned again before `reset`: most levels that became
+        unsolvable stay so, and failing searches take longest.
         """
         actions = np.zeros(len(active), np.int64)
         for i in np.flatnonzero(active):

@@ -1,4 +1,4 @@
-"""BabyAI's bot (Chevalier-Boisvert et al., 2019): plans from the full state of minigrid's Python environment."""
+"""BabyAI's bot (Chevalier-Boisvert et al. 2019, arXiv 1810.08272), which plans from the environment's full state."""
 
 import contextlib
 import io
@@ -6,22 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from gato_dist.envs.minigrid_python import MinigridVector
+from gato_dist.envs.minigrid_vector import MinigridVector
 from gato_dist.episode import Observations
-from gato_dist.ports import Info, Policy
+from gato_dist.ports import Array, Info, Policy
 
-SEARCHES = 1000  # of a way, before one action
+MAX_SEARCHES = 1000  # path searches for one action
 
 
-class Endless(RuntimeError):
-    """The bot goes from one plan to another and back without choosing an action."""
+class EndlessReplanning(RuntimeError):
+    """The bot switches between plans forever without choosing an action."""
 
 
 def _make_bot(env: Any) -> Any:
     from minigrid.utils.baby_ai_bot import BabyAIBot
 
     class PatientBot(BabyAIBot):
-        """Raises Endless where the bot would search for ever, as it does in a rare level with locked doors."""
+        """Raises EndlessReplanning if the bot would search forever, as it does in a rare level with locked doors."""
 
         def replan(self, action_taken: Any = None) -> Any:
             self._searches = 0
@@ -29,15 +29,19 @@ def _make_bot(env: Any) -> Any:
 
         def _shortest_path(self, *arguments: Any, **options: Any) -> Any:
             self._searches += 1
-            if self._searches > SEARCHES:
-                raise Endless
+            if self._searches > MAX_SEARCHES:
+                raise EndlessReplanning
             return super()._shortest_path(*arguments, **options)
 
     return PatientBot(env)
 
 
 class BabyAIBotExpert(Policy):
-    """One bot per environment of a `MinigridVector`."""
+    """Runs one bot per environment.
+
+    Args:
+        env: the environments.
+    """
 
     def __init__(self, env: MinigridVector) -> None:
         self._env = env
@@ -45,13 +49,13 @@ class BabyAIBotExpert(Policy):
         self._last: list[Any] = [None] * len(env.envs)
         self._lost: set[int] = set()
 
-    def reset(self, env_ids: np.ndarray) -> None:
+    def reset(self, env_ids: Array) -> None:
         self._lost.difference_update(env_ids.tolist())
         for i in env_ids:
             self._bots[i], self._last[i] = _make_bot(self._env.envs[i]), None
 
-    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """int64 [N]; the bot reads the environments, not the observations."""
+    def act(self, observations: Observations, info: Info, active: Array) -> Array:
+        """Returns the bots' actions, int64 [N]. Bots read the environments, not the observations."""
         actions = np.zeros(len(active), np.int64)
         for i in np.flatnonzero(active):
             self._last[i] = self._replan(i)
@@ -59,31 +63,31 @@ class BabyAIBotExpert(Policy):
         return actions
 
     def _replan(self, i: int) -> Any:
-        """The bot's next action; `done`, which does nothing, from where it has lost its way: that episode fails."""
+        """Returns a bot's next action; `done`, which does nothing, if the bot failed in this episode."""
         if i in self._lost:
             return self._env.envs[i].actions.done
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 return self._bots[i].replan(self._last[i])
-        except (AssertionError, Endless):
-            # It checks what it takes for granted by assertions, and a rare level breaks one.
+        except (AssertionError, EndlessReplanning):
+            # The bot's assertions fail in rare levels.
             self._lost.add(i)
             return self._env.envs[i].actions.done
 
-    def lost(self) -> np.ndarray:
+    def lost(self) -> Array:
         """Environments whose bot has lost its way since the last reset: bool [N]."""
         return np.isin(np.arange(len(self._bots)), list(self._lost))
 
-    def played(self, actions: np.ndarray) -> None:
-        """What was done [N] in place of what `act` returned: the bot plans on from there."""
+    def played(self, actions: Array) -> None:
+        """Announces the actions, [N], that were taken. The bots plan on from there."""
         for i, action in enumerate(actions):
             if self._last[i] is not None:
                 self._last[i] = self._env.envs[i].actions(int(action))
 
-    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
-        """What the bot would do now in each of its environments, whoever acts there: int64 [N].
+    def label(self, observations: Observations, active: Array) -> Array:
+        """Returns the bots' actions while another policy acts, int64 [N].
 
-        Tell it every action with `played`, and every new episode with `reset`: it follows the environments by those.
+        Call `played` after every step and `reset` for every new episode: the bots follow the environments by them.
         """
         return self.act(observations, {}, active)
 

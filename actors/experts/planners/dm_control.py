@@ -1,9 +1,9 @@
 """Predictive sampling for DM Control: an expert that plans with the simulator instead of being trained.
 
-At every replanning step the physics is rebuilt from the observation alone, a bundle of perturbed plans is rolled out
-with `mujoco.rollout`, and the plans are averaged with weights that grow with their return (MPPI, Williams et al. 2017,
-arXiv 1707.02342; the spline plans follow predictive sampling, Howell et al. 2022, arXiv 2212.00541). What it knows
-of a task is a `ControlTask` of `actors.experts.dmc`.
+At every replanning step, the planner rebuilds the physical state from the observation alone, simulates perturbed plans
+with `mujoco.rollout`, and averages the plans with weights that grow with their returns (MPPI, Williams et al. 2017,
+arXiv 1707.02342). Plans are splines, as in predictive sampling (Howell et al. 2022, arXiv 2212.00541). A `ControlTask`
+of `actors.experts.planners.control_tasks` holds what the planner knows of a task.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from actors.experts.planners.control_tasks.simulator import Simulator
-from actors.experts.planners.control_tasks.spec import ControlTask, Observation, State
+from actors.experts.planners.control_tasks.spec import ControlTask, Observation, PhysicsState
 from actors.experts.planners.control_tasks.tasks import TASKS
 from gato_dist.episode import Observations
 from gato_dist.ports import Info, Policy
@@ -30,22 +30,39 @@ __all__ = [
 
 
 def spline_basis(knots: int, horizon: int) -> np.ndarray:
-    """Linear interpolation as a matrix: knots [P] placed evenly over the plan -> controls [H]; float64 [H, P]."""
+    """Returns the matrix, float64 [H, P], that interpolates H controls linearly between P evenly spaced knots."""
     at = np.linspace(0, knots - 1, horizon)
     return np.clip(1 - np.abs(at[:, None] - np.arange(knots)), 0, None)
 
 
 def shifted(plan: np.ndarray, basis: np.ndarray, steps: int) -> np.ndarray:
-    """The plan [P, A] as seen `steps` control steps later, its last knot held; still [P, A]."""
+    """Moves a plan in time. The last knot is held.
+
+    Args:
+        plan: knots, [P, A].
+        basis: the matrix of `spline_basis`, [H, P].
+        steps: control steps that have passed.
+
+    Returns:
+        The knots of the rest of the plan, [P, A].
+    """
     knots, horizon = len(plan), len(basis)
     at = np.linspace(0, knots - 1, knots) + steps * (knots - 1) / (horizon - 1)
     return np.stack([np.interp(at, np.arange(knots), column) for column in plan.T], axis=1)
 
 
 def weighted_plan(plans: np.ndarray, returns: np.ndarray, temperature: float) -> np.ndarray:
-    """The average of plans [K, ...] under softmax weights of their standardised returns [K].
+    """Averages plans with softmax weights of their standardised returns (MPPI).
 
-    An average of good plans is smoother in the observation than the best plan, hence easier to imitate.
+    The average depends on the observation more smoothly than the best plan does, hence it is easier to imitate.
+
+    Args:
+        plans: [K, ...].
+        returns: [K].
+        temperature: of the softmax.
+
+    Returns:
+        The average plan, [...].
     """
     spread = returns.std()
     weights = np.exp((returns - returns.max()) / (temperature * spread)) if spread > 0 else np.ones_like(returns)
@@ -53,14 +70,26 @@ def weighted_plan(plans: np.ndarray, returns: np.ndarray, temperature: float) ->
 
 
 def noise_scales(task: ControlTask) -> np.ndarray:
-    """Standard deviation of each sample's perturbation, float64 [K]: from `noise * calmest` up to `noise`."""
+    """Returns the standard deviation of each sample's perturbation, float64 [K], from `noise · calmest` to `noise`."""
     return task.noise * task.calmest ** np.linspace(1, 0, task.samples)
 
 
 def improve(
-    task: ControlTask, simulator: Simulator, state: State, plan: np.ndarray, noise: np.ndarray, basis: np.ndarray
+    task: ControlTask, simulator: Simulator, state: PhysicsState, plan: np.ndarray, noise: np.ndarray, basis: np.ndarray
 ) -> np.ndarray:
-    """One round of MPPI over knots: plan [P, A] in [-1, 1] and unit noise [K, P, A] -> a better plan [P, A]."""
+    """Improves a plan by one round of MPPI.
+
+    Args:
+        task: the task, with the planner's parameters.
+        simulator: the task's physics.
+        state: the current state.
+        plan: knots in [−1, 1], [P, A].
+        noise: standard normal numbers, [K, P, A].
+        basis: the matrix of `spline_basis`, [H, P].
+
+    Returns:
+        The improved knots, [P, A].
+    """
     plans = np.clip(plan + noise_scales(task)[:, None, None] * noise, -1, 1)
     controls = np.einsum("hp,kpa->kha", basis, plans)
     returns = task.objective(simulator.rollout(state, controls)).sum(axis=1)
@@ -68,12 +97,18 @@ def improve(
 
 
 class ControlPlanner(Policy):
-    """Plans for each of `num_envs` environments of one task; a function of the observation and its own last plan.
+    """Plans for N environments of one task. Actions depend on the observation and on the previous plan.
 
-    seed draws the perturbations; budget replaces fields of the task's specification (`samples`, `replan_every`, ...).
-    Between replanning steps it plays the plan it has, which the simulator it planned with follows exactly.
-    Raises ValueError for a task without a specification or an impossible budget, TypeError for an unknown field of it,
-    ImportError without MuJoCo and dm_control.
+    Args:
+        task: envpool's name, a key of `TASKS`.
+        num_envs: number of environments, N.
+        seed: of the perturbations.
+        **budget: replaces fields of the task's `ControlTask`, such as `samples` or `replan_every`.
+
+    Raises:
+        ValueError: if there is no `ControlTask` for the task, or the budget is impossible.
+        TypeError: if `ControlTask` does not have a field of `budget`.
+        ImportError: if MuJoCo or dm_control is missing.
     """
 
     def __init__(self, task: str, num_envs: int, seed: int, **budget: Any) -> None:
@@ -92,12 +127,12 @@ class ControlPlanner(Policy):
         self.reset(np.arange(num_envs))
 
     def reset(self, env_ids: np.ndarray) -> None:
-        """Forgets the plans of env_ids [M], which begin a new episode at the next `act`."""
+        """Drops the plans of these environments, int [M], which begin a new episode at the next `act`."""
         self._plans[env_ids] = 0
         self._ages[env_ids] = 0
 
     def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """Actions in [-1, 1], float32 [N, A]; rows where `active` [N] is False are zero and cost nothing."""
+        """Returns actions in [−1, 1], float32 [N, A]; zeros, without a search, in inactive environments."""
         actions = np.zeros((len(active), self._actions), np.float32)
         for row in np.flatnonzero(active):
             if self._ages[row] % self.task.replan_every == 0:
@@ -107,11 +142,11 @@ class ControlPlanner(Policy):
         return actions
 
     def describe(self) -> dict[str, Any]:
-        """Name, kind and every parameter that shapes the behaviour, as plain values for a content hash."""
+        """Returns name, kind and all parameters, which are hashed."""
         return {"name": f"control_planner/{self.name}", "kind": "planner", "parameters": self.task.describe()}
 
     def _replan(self, row: int, observation: Observation) -> None:
-        """Moves the plan on to the present and improves it from the state that the observation shows."""
+        """Moves an environment's plan to the present and improves it from the observed state."""
         task = self.task
         first = self._ages[row] == 0
         if not first:
@@ -119,5 +154,5 @@ class ControlPlanner(Policy):
         state = task.rebuild(observation)
         for _ in range(task.first_iterations if first else 1):
             noise = self._random[row].standard_normal((task.samples, task.knots, self._actions))
-            noise[0] = 0  # the plan itself competes too
+            noise[0] = 0  # the unperturbed plan is one of the samples
             self._plans[row] = improve(task, self._simulator, state, self._plans[row], noise, self._basis)

@@ -1,13 +1,12 @@
-"""Planners for Procgen: experts that search over clones of the game instead of being trained.
+"""A planner for Procgen: an expert that searches in clones of the game instead of being trained.
 
-envpool's games cannot be cloned, so a shadow of each one, started from the level seed that envpool reports, follows it
-in the `procgen-mirror` package, and clones of the shadow's state are searched. Three searches serve three kinds of
-game:
+envpool's games cannot be cloned. Therefore a shadow of each game, started from the level seed that envpool reports,
+follows it in the `procgen-mirror` package, and clones of the shadow are searched. There are three searches:
 
-* `shoot`: tries every pair of held actions and plays the beginning of the best. For games of many rewards.
-* `repair`: plays one default action and mends the plan before each death with a short deviation. For games with one
-  reward, at the goal; one habit and its exceptions are easier to imitate than a search that is free to do anything.
-* `explore`: breadth first to the nearest reward, what looks alike counted once. For mazes.
+* `shoot` tries every pair of held actions and takes the beginning of the best. For games with many rewards.
+* `repair` repeats one default action, and corrects the plan before each death with a short deviation. For games with
+  one reward at the goal. A habit with exceptions is easier to imitate than the result of a free search.
+* `explore` searches breadth first for the nearest reward, and treats states that look alike as one. For mazes.
 
 Easy and hard levels are searched alike.
 """
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.experts.planners.procgen_clones import MODES, Clones
+from actors.experts.planners.procgen_clones import MODES, ProcgenClones
 from actors.experts.planners.procgen_search import Exploring, Repairing, Shooting, explore, held_pairs, repair, shoot
 from gato_dist.episode import Observations
 from gato_dist.ports import Info, Policy
@@ -26,14 +25,14 @@ from gato_dist.ports import Info, Policy
 LEFT, DOWN, STAY, UP, RIGHT, FIRE = 1, 3, 4, 5, 7, 9
 LEFT_DOWN, LEFT_UP, RIGHT_DOWN, RIGHT_UP = 0, 2, 6, 8
 _ALL_WAYS = (STAY, UP, DOWN, LEFT, RIGHT, LEFT_UP, LEFT_DOWN, RIGHT_UP, RIGHT_DOWN)
-# Two builds of Qt draw the edges of sprites apart: up to 123 of 12,288 values by more than 16 levels (measured: a ship
-# turned in caveflyer, ninja, hard coinrun) while rewards and ends agree. A lost step shows in hundreds of values.
-_ROUNDING = 16
-_FORGIVEN = 0.02
+# Two builds of Qt draw the edges of sprites differently: up to 123 of 12,288 values by more than 16 levels (measured in
+# caveflyer, ninja and hard coinrun), while rewards and ends agree. After a missed step, many hundreds of values differ.
+_LEVEL_TOLERANCE = 16
+_SHARE_TOLERANCE = 0.02
 
 
 class FrameMismatch(RuntimeError):
-    """The shadow game no longer shows what the environment shows, so nothing planned on it would be true."""
+    """The shadow game shows another frame than the environment, so that its plans would be wrong."""
 
 
 Search = Shooting | Repairing | Exploring
@@ -71,15 +70,22 @@ GAMES: dict[str, Search] = {
     "maze": Exploring((UP, DOWN, LEFT, RIGHT), hold=1, layers=200, width=100),
     "miner": Exploring((UP, DOWN, LEFT, RIGHT), hold=1, layers=40, width=60),
 }  # fmt: skip
-COPIES = 32  # of a game that `explore` steps together
+COPIES = 32  # copies of a game that `explore` steps together
 
 
 class ProcgenPlanner(Policy):
-    """Plans for each of `num_envs` environments of one envpool Procgen game, as `MinerHard-v0`; draws no random number.
+    """Plans for N environments of one Procgen game, without random numbers.
 
-    seed: taken so that all planners are made alike. budget: replaces fields of the game's own search.
-    Raises ValueError for a game without a search, TypeError for a field that its search lacks, ImportError without
-    procgen-mirror, gym3 or Qt5.
+    Args:
+        game: envpool's name, such as `MinerHard-v0`.
+        num_envs: number of environments, N.
+        seed: not used; all planners have the same arguments.
+        **budget: replaces fields of the game's search.
+
+    Raises:
+        ValueError: if there is no search for the game.
+        TypeError: if its search does not have a field of `budget`.
+        ImportError: if procgen-mirror, gym3 or Qt5 is missing.
     """
 
     def __init__(self, game: str, num_envs: int, seed: int, **budget: Any) -> None:
@@ -88,26 +94,30 @@ class ProcgenPlanner(Policy):
             raise ValueError(f"no Procgen planner for {game!r}; there is one for {', '.join(sorted(GAMES))}")
         self.name, self._game, self._mode = game, parts[1].lower(), parts[2]
         self.search = dataclasses.replace(GAMES[self._game], **budget)
-        self._clones = Clones(self._game, _copies(self.search), 0, self._mode)
-        self._walker = Clones(self._game, 1, 0, self._mode)
-        self._shadows: list[Clones | None] = [None] * num_envs
+        self._clones = ProcgenClones(self._game, _copies(self.search), 0, self._mode)
+        self._walker = ProcgenClones(self._game, 1, 0, self._mode)
+        self._shadows: list[ProcgenClones | None] = [None] * num_envs
         self._plans: list[list[int]] = [[] for _ in range(num_envs)]
         self._played = np.full(num_envs, STAY, np.int64)
         self._steps = [0] * num_envs
 
     def reset(self, env_ids: np.ndarray) -> None:
-        """Forgets the shadows of env_ids [M], which begin a new episode at the next `act`."""
+        """Drops the shadows of these environments, int [M], which begin a new episode at the next `act`."""
         for row in env_ids:
             if (shadow := self._shadows[row]) is not None:
                 shadow.close()
             self._shadows[row], self._plans[row], self._steps[row] = None, [], 0
 
     def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """Actions int64 [N]; rows where `active` [N] is False are no-ops and cost nothing.
+        """Returns actions, int64 [N]; no-ops, without a search, in inactive environments.
 
-        observations: one uint8 image part [N, 64, 64, 3]; info: envpool's, of which `level_seed` [N] is read.
-        The shadows play what was returned, unless `played` says otherwise. Raises FrameMismatch when a shadow shows
-        another frame.
+        Args:
+            observations: one image part, uint8 [N, 64, 64, 3].
+            info: envpool's; `level_seed` [N] is read.
+            active: bool [N].
+
+        Raises:
+            FrameMismatch: if a shadow shows another frame.
         """
         (frames,) = map(np.asarray, observations.values())
         actions = np.full(len(active), STAY, np.int64)
@@ -115,7 +125,7 @@ class ProcgenPlanner(Policy):
             level = int(info["level_seed"][row])
             shadow = self._shadows[row]
             if shadow is None:
-                shadow = self._shadows[row] = Clones(self._game, 1, level, self._mode)
+                shadow = self._shadows[row] = ProcgenClones(self._game, 1, level, self._mode)
             else:
                 shadow.step(self._played[row : row + 1])
             self._check(row, level, frames[row], shadow.frame())
@@ -127,13 +137,13 @@ class ProcgenPlanner(Policy):
         return actions
 
     def played(self, actions: np.ndarray) -> None:
-        """What was done [N] in place of what `act` returned; where it differs, a plan is made anew."""
+        """Announces the actions, [N], that were taken, and drops the plans that they differ from."""
         for row in np.flatnonzero(actions != self._played):
             self._plans[row] = []
         self._played = np.array(actions, np.int64)
 
     def describe(self) -> dict[str, Any]:
-        """Name, kind and every parameter that shapes the behaviour, as plain values for a content hash."""
+        """Returns name, kind and all parameters, which are hashed."""
         parameters = {"search": type(self.search).__name__, **dataclasses.asdict(self.search)}
         return {"name": f"procgen_planner/{self.name}", "kind": "planner", "parameters": parameters}
 
@@ -145,17 +155,17 @@ class ProcgenPlanner(Policy):
         return repair(self._clones, self._walker, state, self.search).tolist()
 
     def _check(self, row: int, level: int, shown: np.ndarray, expected: np.ndarray) -> None:
-        """Compares two uint8 frames, forgiving the few edge pixels that two builds of Qt draw apart."""
-        apart = np.abs(shown.astype(np.int16) - expected) > _ROUNDING
-        if apart.mean() > _FORGIVEN:
+        """Compares two uint8 frames. A few edge pixels may differ, as builds of Qt draw them differently."""
+        differs = np.abs(shown.astype(np.int16) - expected) > _LEVEL_TOLERANCE
+        if differs.mean() > _SHARE_TOLERANCE:
             raise FrameMismatch(
-                f"{self.name}, environment {row}, level {level}: {apart.sum()} of {apart.size} values differ from the "
-                "shadow game; was every action played, and is a new episode announced by reset?"
+                f"{self.name}, environment {row}, level {level}: {differs.sum()} of {differs.size} values differ from "
+                "the shadow game; was every action played, and is a new episode announced by reset?"
             )
 
 
 def _copies(search: Search) -> int:
-    """How many copies of the game a search steps together."""
+    """Returns how many copies of the game a search steps together."""
     if isinstance(search, Exploring):
         return COPIES
     return len(held_pairs(search)) if isinstance(search, Shooting) else search.window * len(search.deviations)

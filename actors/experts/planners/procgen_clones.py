@@ -1,4 +1,4 @@
-"""Copies of a Procgen game whose states can be saved and loaded, from the `procgen-mirror` package."""
+"""Procgen games whose states can be saved and loaded, from the `procgen-mirror` package."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -10,15 +10,23 @@ from gato_dist.envs.qt import load_qt5
 from gato_dist.utils.missing_packages import INSTALL_CLONES, wheel_advice
 
 _STATE_FUNCTIONS = ("int get_state(libenv_env *, int, char *, int);", "void set_state(libenv_env *, int, char *, int);")
-_STATE_BYTES = 2**20  # the package's own bound on a state
+_STATE_BYTES = 2**20  # the package's own limit of a state
 MODES = {"Easy": 0, "Hard": 1}  # distribution_mode by the name that envpool's ids give it
 
 
-class Clones:
-    """`num` copies of one Procgen level whose states can be saved and loaded; mode: a name of MODES.
+class ProcgenClones:
+    """Copies of one Procgen level whose states can be saved and loaded.
 
-    The library is driven through gym3's `CEnv`: importing `procgen` itself needs the abandoned `gym` package.
-    Raises ImportError, naming the command that installs them, when procgen, gym3 or Qt5 is missing.
+    The library is called through gym3's `CEnv`, since importing `procgen` needs the abandoned `gym` package.
+
+    Args:
+        game: Procgen's name, such as `coinrun`.
+        num: number of copies.
+        level_seed: the level.
+        mode: a key of MODES.
+
+    Raises:
+        ImportError: if procgen, gym3 or Qt5 is missing. The message says how to install them.
     """
 
     def __init__(self, game: str, num: int, level_seed: int, mode: str = "Easy") -> None:
@@ -43,22 +51,29 @@ class Clones:
         self._buffer = self._env._ffi.new("char[]", _STATE_BYTES)
 
     def save(self, row: int = 0) -> bytes:
-        """The whole state of one copy, its random generator included."""
+        """Returns the state of one copy, including its random generator."""
         size = self._env.call_c_func("get_state", row, self._buffer, _STATE_BYTES)
         return bytes(self._env._ffi.buffer(self._buffer, size))
 
     def load(self, states: Sequence[bytes]) -> None:
-        """Puts the first len(states) copies into these states; the others stay as they are."""
+        """Puts the first `len(states)` copies into these states; the others stay as they are."""
         for row, state in enumerate(states):
             self._env.call_c_func("set_state", row, state, len(state))
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Actions [num] -> rewards float32 [num], done bool [num]; a copy that is done has begun the level again."""
+        """Steps all copies. A copy that is done has begun the level again.
+
+        Args:
+            actions: int [num].
+
+        Returns:
+            Rewards, float32 [num], and done, bool [num].
+        """
         self._env.act({"action": np.asarray(actions, np.int32)})
         return self._env.observe()[0::2]
 
     def frame(self, row: int = 0) -> np.ndarray:
-        """What one copy shows now: uint8 [64, 64, 3]."""
+        """Returns the current frame of one copy, uint8 [64, 64, 3]."""
         return self._env.observe()[1]["rgb"][row]
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""Searches over clones of a Procgen game. None draws a random number: equal states get equal plans."""
+"""Searches in clones of a Procgen game, without random numbers: equal states get equal plans.
+
+The names of the search classes and of their fields are part of an expert's description, whose hash is provenance.
+"""
 
 import dataclasses
 import itertools
@@ -6,14 +9,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from actors.experts.planners.procgen_clones import Clones
+from actors.experts.planners.procgen_clones import ProcgenClones
 
 
 @dataclasses.dataclass(frozen=True)
 class Shooting:
-    """Pairs of held actions: `actions` to choose from, steps the first is held for, and how far to look and commit.
+    """Parameters of `shoot`, which tries pairs of held actions.
 
-    The order of `actions` decides ties, hence equal states get equal actions.
+    Attributes:
+        actions: actions to choose from. Their order decides ties.
+        holds: numbers of steps for which the first action is held.
+        horizon: steps of a plan.
+        commit: steps to take of a plan.
+        discount: factor of rewards per step.
+        death_cost: what a death costs, in points.
     """
 
     actions: tuple[int, ...]
@@ -26,9 +35,14 @@ class Shooting:
 
 @dataclasses.dataclass(frozen=True)
 class Repairing:
-    """A `default` action and the deviations (action, steps, steps of progress lost) that may interrupt it.
+    """Parameters of `repair`, which repeats a default action and interrupts it by deviations.
 
-    Deviations start within `window` steps before a death; plans end after `limit` steps or `repairs` deviations.
+    Attributes:
+        default: the default action.
+        deviations: (action, number of steps, steps of progress that it costs).
+        window: deviations start within this many steps before a death.
+        limit: most steps of a plan.
+        repairs: most deviations of a plan.
     """
 
     default: int
@@ -40,10 +54,15 @@ class Repairing:
 
 @dataclasses.dataclass(frozen=True)
 class Exploring:
-    """Breadth first over `actions`, each held for `hold` steps, to the nearest reward; what looks alike is one state.
+    """Parameters of `explore`, a breadth-first search for the nearest reward.
 
-    grain: pixels a side of the blocks whose mean colours are compared. layers: actions looked ahead; width: the states
-    of a layer that are explored further. commit: steps played of a plan that found no reward.
+    Attributes:
+        actions: actions to choose from.
+        hold: steps for which each action is held.
+        layers: actions of lookahead.
+        width: most states of a layer that are explored further.
+        grain: side, in pixels, of the blocks whose mean colours are compared. States that look alike count as one.
+        commit: steps to take of a plan that found no reward.
     """
 
     actions: tuple[int, ...]
@@ -55,15 +74,24 @@ class Exploring:
 
 
 def held_pairs(search: Shooting) -> np.ndarray:
-    """All plans of two held actions: int64 [K, horizon], in the order that decides ties."""
+    """Returns all plans of two held actions, int64 [K, horizon], in the order that decides ties."""
     choices = itertools.product(search.actions, search.holds, search.actions)
     return np.array([[first] * hold + [second] * (search.horizon - hold) for first, hold, second in choices], np.int64)
 
 
-def shoot(clones: Clones, state: bytes, plans: np.ndarray, search: Shooting) -> np.ndarray:
-    """The first `commit` actions [C] of the plan with the highest discounted return from `state`.
+def shoot(clones: ProcgenClones, state: bytes, plans: np.ndarray, search: Shooting) -> np.ndarray:
+    """Returns the beginning of the plan with the highest discounted return.
 
-    plans: int64 [clones.num, H]. The end of an episode without a reward counts as a death.
+    An episode that ends without a reward counts as a death.
+
+    Args:
+        clones: as many copies as there are plans.
+        state: the current state.
+        plans: int64 [K, H].
+        search: parameters.
+
+    Returns:
+        Actions, int64 [commit].
     """
     clones.load([state] * clones.num)
     returns = np.zeros(clones.num)
@@ -76,10 +104,20 @@ def shoot(clones: Clones, state: bytes, plans: np.ndarray, search: Shooting) -> 
     return plans[np.argmax(np.round(returns, 6)), : search.commit]
 
 
-def play_out(clones: Clones, plans: np.ndarray, default: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Plays plans [num, H], then the default, from the loaded states -> (steps until the end [num], reached [num]).
+def play_out(clones: ProcgenClones, plans: np.ndarray, default: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Plays plans and then the default action, from the states that are loaded.
 
-    Copies that have not ended report limit and not reached: after `limit` steps, or twenty after the first goal.
+    It stops after `limit` steps, or twenty steps after the first copy reached the goal.
+
+    Args:
+        clones: K copies.
+        plans: int64 [K, H].
+        default: the action after the plans.
+        limit: most steps.
+
+    Returns:
+        The steps until each copy's end, int [K], and whether it reached the goal, bool [K]. A copy that has not ended
+        reports `limit` and False.
     """
     ends = np.full(clones.num, limit)
     reached = np.zeros(clones.num, bool)
@@ -98,8 +136,8 @@ def play_out(clones: Clones, plans: np.ndarray, default: int, limit: int) -> tup
     return ends, reached
 
 
-def snapshots(walker: Clones, state: bytes, plan: np.ndarray, since: int) -> list[bytes]:
-    """The states before steps since, since + 1, ... len(plan) - 1 of a plan [T] played from `state`."""
+def snapshots(walker: ProcgenClones, state: bytes, plan: np.ndarray, since: int) -> list[bytes]:
+    """Returns the states before the steps `since` … `len(plan) − 1` of a plan, int64 [T], played from `state`."""
     walker.load([state])
     states = []
     for step, action in enumerate(plan):
@@ -109,11 +147,20 @@ def snapshots(walker: Clones, state: bytes, plan: np.ndarray, since: int) -> lis
     return states
 
 
-def repair(clones: Clones, walker: Clones, state: bytes, search: Repairing) -> np.ndarray:
-    """A plan [T] from `state` to the goal, or to the latest death that `search` could put off.
+def repair(clones: ProcgenClones, walker: ProcgenClones, state: bytes, search: Repairing) -> np.ndarray:
+    """Returns a plan to the goal, or to the latest possible death.
 
-    Each round plays every deviation from the window before the death. One is valued together with its neighbours in
-    time, so that the one chosen also works a step early or late, as an imitator will play it.
+    Each round plays every deviation from the window before the death. The value of a deviation includes its neighbours
+    in time, so that the chosen one also works a step early or late, as an imitator will play it.
+
+    Args:
+        clones: `window` times as many copies as there are deviations.
+        walker: one further copy.
+        state: the current state.
+        search: parameters.
+
+    Returns:
+        Actions, int64 [T].
     """
     walker.load([state])
     (end,), (reached,) = play_out(walker, np.empty((1, 0), np.int64), search.default, search.limit)
@@ -131,22 +178,32 @@ def repair(clones: Clones, walker: Clones, state: bytes, search: Repairing) -> n
             smooth = np.where(goals, smooth, -np.inf)
         at, kind = np.unravel_index(np.argmax(smooth), smooth.shape)
         if values[at, kind] <= len(plan) and not goals[at, kind]:
-            window *= 2  # nothing so late helps: the mistake was made earlier
+            window *= 2  # no deviation helps this late: the mistake was made earlier
             continue
         action, steps, _ = search.deviations[kind]
-        mended = np.full(lengths[at, kind], search.default)
-        mended[: starts[at]] = plan[: starts[at]]
-        mended[starts[at] : starts[at] + steps] = action
-        plan, reached, window = mended, goals[at, kind], search.window
+        repaired = np.full(lengths[at, kind], search.default)
+        repaired[: starts[at]] = plan[: starts[at]]
+        repaired[starts[at] : starts[at] + steps] = action
+        plan, reached, window = repaired, goals[at, kind], search.window
     return plan
 
 
 def deviate(
-    clones: Clones, walker: Clones, state: bytes, plan: np.ndarray, starts: np.ndarray, search: Repairing
+    clones: ProcgenClones, walker: ProcgenClones, state: bytes, plan: np.ndarray, starts: np.ndarray, search: Repairing
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Plays every deviation from every start [S] -> values [S, D], plan lengths [S, D], goals reached [S, D].
+    """Plays every deviation from every start.
 
-    clones must hold S * D copies. Before the goal a value is the step of death, less what the deviation itself costs.
+    Args:
+        clones: S · D copies, for S starts and D deviations.
+        walker: one further copy.
+        state: the state before the plan.
+        plan: int64 [T].
+        starts: steps of the plan at which deviations start, int [S].
+        search: parameters.
+
+    Returns:
+        Values [S, D], plan lengths [S, D], and whether the goal was reached [S, D]. Without the goal, the value is the
+        step of the death minus the deviation's cost.
     """
     states = snapshots(walker, state, plan, int(starts[0]))
     kinds = len(search.deviations)
@@ -164,25 +221,32 @@ def deviate(
 
 
 @dataclasses.dataclass(frozen=True)
-class Visited:
-    """A state that exploring reached, by which actions, and how it looked there."""
+class ReachedState:
+    """A state that `explore` has reached, the actions that led there, and its appearance."""
 
     state: bytes
     path: tuple[int, ...]
-    look: bytes
+    appearance: bytes
 
 
-def explore(clones: Clones, state: bytes, search: Exploring, wander: int = 0) -> list[int]:
-    """The shortest plan of held actions to a reward, at least one step; the richest of equally short ones.
+def explore(clones: ProcgenClones, state: bytes, search: Exploring, wander: int = 0) -> list[int]:
+    """Returns the shortest plan of held actions to a reward; of equally short ones, the one with the highest return.
 
-    Without a reward in reach: the first `commit` steps to one of the states farthest away, another for every `wander`.
+    Args:
+        clones: copies of the game.
+        state: the current state.
+        search: parameters.
+        wander: chooses, if no reward is found, one of the farthest states, whose plan is then taken for `commit` steps.
+
+    Returns:
+        Actions, at least one.
     """
-    layer, seen = [Visited(state, (), b"")], set[bytes]()
+    layer, seen = [ReachedState(state, (), b"")], set[bytes]()
     for _ in range(search.layers):
         reached, rewarded = expand(clones, layer, search)
         if rewarded:
             return list(max(rewarded, key=lambda found: found[0])[1])
-        fresh = {visited.look: visited for visited in reversed(reached) if visited.look not in seen}
+        fresh = {visited.appearance: visited for visited in reversed(reached) if visited.appearance not in seen}
         if not fresh:
             break
         seen.update(fresh)
@@ -190,16 +254,20 @@ def explore(clones: Clones, state: bytes, search: Exploring, wander: int = 0) ->
     return list(layer[wander % len(layer)].path[: search.commit]) or [search.actions[wander % len(search.actions)]]
 
 
-def thin(layer: Sequence[Visited], width: int) -> list[Visited]:
-    """At most `width` of them, evenly spaced: neighbours were reached alike."""
+def thin(layer: Sequence[ReachedState], width: int) -> list[ReachedState]:
+    """Returns at most `width` states of a layer, evenly spaced, since neighbours were reached by similar plans."""
     picks = np.unique(np.linspace(0, len(layer) - 1, min(width, len(layer))).round().astype(int))
     return [layer[pick] for pick in picks]
 
 
 def expand(
-    clones: Clones, layer: Sequence[Visited], search: Exploring
-) -> tuple[list[Visited], list[tuple[float, tuple[int, ...]]]]:
-    """Every action held from every state of a layer -> states that live on, and (return, path) of the rewarded ones."""
+    clones: ProcgenClones, layer: Sequence[ReachedState], search: Exploring
+) -> tuple[list[ReachedState], list[tuple[float, tuple[int, ...]]]]:
+    """Plays every held action from every state of a layer.
+
+    Returns:
+        The states without a reward that have not ended, and (return, plan) of those with a reward.
+    """
     reached, rewarded = [], []
     children = [(parent, action) for parent in layer for action in search.actions]
     for first in range(0, len(children), clones.num):
@@ -218,12 +286,17 @@ def expand(
             if returns[row] > 0:
                 rewarded.append((float(returns[row]), path))
             elif alive[row]:
-                reached.append(Visited(clones.save(row), path, appearance(clones.frame(row), search.grain)))
+                reached.append(ReachedState(clones.save(row), path, appearance(clones.frame(row), search.grain)))
     return reached, rewarded
 
 
 def appearance(frame: np.ndarray, grain: int) -> bytes:
-    """What tells a frame, uint8 [64, 64, 3], from others: itself, or in blocks of `grain` the colours to 8 levels."""
+    """Returns a key for frames that look alike.
+
+    Args:
+        frame: uint8 [64, 64, 3].
+        grain: side of the blocks whose mean colours, in 8 levels, are the key; 1 for the frame itself.
+    """
     if grain == 1:
         return frame.tobytes()
     side = len(frame) // grain

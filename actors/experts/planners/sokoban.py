@@ -1,4 +1,4 @@
-"""Sokoban's expert: A* over pushes, from nothing but the grid that the observation shows."""
+"""An expert for Sokoban: A* over pushes, from the observed grid alone."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,11 +14,15 @@ MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 WALL, TARGET, AGENT, BOX = 1, 2, 3, 4
 
 Cell = tuple[int, int]
-State = tuple[Cell, frozenset[Cell]]  # the agent, the boxes
+SokobanState = tuple[Cell, frozenset[Cell]]  # the agent, the boxes
 
 
-class Level:
-    """One grid: uint8 [H, W, 2], what moves in channel 0 and what does not in channel 1."""
+class SokobanLevel:
+    """A level of Sokoban as a search problem.
+
+    Args:
+        grid: uint8 [H, W, 2]: agent and boxes in channel 0, walls and targets in channel 1.
+    """
 
     def __init__(self, grid: np.ndarray) -> None:
         moving, fixed = grid[..., 0], grid[..., 1]
@@ -26,22 +30,30 @@ class Level:
         self._targets = {tuple(cell) for cell in np.argwhere(fixed == TARGET).tolist()}
         (agent,) = np.argwhere(moving == AGENT).tolist()
         boxes = frozenset(tuple(cell) for cell in np.argwhere(moving == BOX).tolist())
-        self.start: State = (tuple(agent), boxes)
+        self.start: SokobanState = (tuple(agent), boxes)
         self._pushes_left = self._distances()
 
     def plan(self, weight: float, nodes: int) -> list[int] | None:
-        """Actions that push every box onto a target; None where none is found within `nodes` expansions."""
-        pushes = search(self.start, self._solved, self._successors, self._estimate, weight, nodes)
+        """Returns actions that push every box onto a target.
+
+        Args:
+            weight: of the estimate in A*.
+            nodes: expansions after which the search gives up.
+
+        Returns:
+            The actions; None if none were found.
+        """
+        pushes = search(self.start, self._solved, self._successors, self._estimate, weight=weight, nodes=nodes)
         return None if pushes is None else [action for walk in pushes for action in walk]
 
-    def _solved(self, state: State) -> bool:
+    def _solved(self, state: SokobanState) -> bool:
         return state[1] <= self._targets
 
-    def _estimate(self, state: State) -> float:
+    def _estimate(self, state: SokobanState) -> float:
         return sum(self._pushes_left.get(box, UNREACHABLE) for box in state[1])
 
-    def _successors(self, state: State) -> Iterator[tuple[tuple[int, ...], State, int]]:
-        """Every push there is, with the walk to it; its cost is the number of steps."""
+    def _successors(self, state: SokobanState) -> Iterator[tuple[tuple[int, ...], SokobanState, int]]:
+        """Yields every possible push, with the walk to it; its cost is the number of steps."""
         agent, boxes = state
         walks = self._walks(agent, boxes)
         for box in boxes:
@@ -53,7 +65,7 @@ class Level:
                     yield walk, (box, boxes - {box} | {ahead}), len(walk)
 
     def _walks(self, agent: Cell, boxes: frozenset[Cell]) -> dict[Cell, tuple[int, ...]]:
-        """A shortest walk to every cell that the agent can reach without pushing."""
+        """Returns a shortest walk to every cell that the agent can reach without pushing."""
         walks: dict[Cell, tuple[int, ...]] = {agent: ()}
         queue = deque([agent])
         while queue:
@@ -66,7 +78,7 @@ class Level:
         return walks
 
     def _distances(self) -> dict[Cell, int]:
-        """The fewest pushes from a cell to the nearest target on an otherwise empty grid; only cells that have one."""
+        """Returns the fewest pushes from each cell to the nearest target, if there were no other boxes."""
         distances = dict.fromkeys(self._targets, 0)
         queue = deque(self._targets)
         while queue:
@@ -80,10 +92,14 @@ class Level:
 
 
 class SokobanPlanner(PlanFollower):
-    """Solves each level when it is first seen, from the grid alone.
+    """Solves each level when an episode begins.
 
-    weight: of the estimate in A*. nodes: expansions after which a level counts as unsolved for now: the agent takes a
-    random step and looks again.
+    Args:
+        env: envpool's name; not used, since all tasks are planned alike.
+        num_envs: number of environments.
+        seed: of the random steps.
+        weight: of the estimate in A*. Above 1, plans are found faster but may be longer.
+        nodes: expansions after which a search gives up. The agent then takes a random step and searches again.
     """
 
     def __init__(self, env: str, num_envs: int, seed: int, weight: float = 2.0, nodes: int = 100_000) -> None:
@@ -95,4 +111,4 @@ class SokobanPlanner(PlanFollower):
         return {"name": "sokoban A*", "kind": "astar", "weight": self._weight, "nodes": self._nodes}
 
     def _solve(self, i: int, observations: Observations) -> list[int] | None:
-        return Level(np.asarray(observations["grid"][i])).plan(self._weight, self._nodes)
+        return SokobanLevel(np.asarray(observations["grid"][i])).plan(self._weight, self._nodes)

@@ -1,4 +1,4 @@
-"""A learned policy as an expert: what `gato-dist experts train` made, or others with stable-baselines3."""
+"""A trained policy as an expert, from `gato-dist experts train` or from stable-baselines3."""
 
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,12 @@ from actors.experts.rl.policy_files import find_policy, load_policy
 from actors.experts.rl.preprocess import FrameStack, preprocess
 from gato_dist.episode import Observations
 from gato_dist.errors import InputError
-from gato_dist.ports import Info, Policy
+from gato_dist.ports import Array, Info, Policy
 from gato_dist.specs import ActionSpec, Modality, TaskSpec
 
 
 class CheckpointExpert(Policy):
-    """Acts as a trained network says.
-
-    path: see `policy_files.load_policy`; without it the shipped or locally trained policy of the task.
-    deterministic: the most likely action; otherwise one drawn from the policy, by a generator for each environment.
-    activation, trust: as in `load_policy`. Raises InputError for files that are missing or do not fit.
-    """
+    """Acts with a trained network."""
 
     def __init__(
         self,
@@ -32,69 +27,88 @@ class CheckpointExpert(Policy):
         activation: str | None = None,
         trust: bool = False,
     ) -> None:
+        """Loads a policy.
+
+        Args:
+            spec: the task's observations and actions.
+            seeds: one per environment.
+            path: file or folder of the policy, as in `policy_files.load_policy`; None for the shipped policy of the
+                task, or the one that was trained here.
+            deterministic: whether to take the most likely action; otherwise actions are sampled.
+            activation: as in `load_policy`.
+            trust: as in `load_policy`.
+
+        Raises:
+            InputError: if the file is missing or does not fit the task.
+        """
         self._path = Path(path) if path else find_policy(spec.name)
         self._spec, self._deterministic = spec, deterministic
         self._policy = load_policy(self._path, spec, activation, trust)
-        self._stacks = [FrameStack(len(seeds), self._policy.rule.stack) for _ in range(2)]
+        self._stacks = [FrameStack(len(seeds), self._policy.preprocessing.stack) for _ in range(2)]
         self._generators = [np.random.default_rng(seed) for seed in seeds]
         network = self._policy.network
         kind = network.architecture.output if isinstance(network, PolicyNetwork) else "program"
-        if not deterministic and (kind in ("greedy", "tanh") or (kind, spec.action.modality) == _UNCERTAIN):
-            raise InputError(f"{self._path}: a policy without a distribution; it cannot act with deterministic: false")
+        if not deterministic and (kind in ("greedy", "tanh") or (kind, spec.action.modality) == _WITHOUT_DEVIATION):
+            raise InputError(f"{self._path}: the policy has no distribution; it cannot act with deterministic: false")
 
-    def reset(self, env_ids: np.ndarray) -> None:
-        """Frames of the episode before are forgotten."""
+    def reset(self, env_ids: Array) -> None:
+        """Forgets the frames of earlier episodes."""
         for stack in self._stacks:
             stack.begin(env_ids)
 
-    def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """[N, *action shape]: int64, or float32 within the action's bounds."""
-        return self._choose(self._see(observations, self._stacks[0]), active if not self._deterministic else None)
+    def act(self, observations: Observations, info: Info, active: Array) -> Array:
+        """Returns actions [N, *action shape]: int64, or float32 within the action's bounds."""
+        return self._choose(self._inputs(observations, self._stacks[0]), active if not self._deterministic else None)
 
-    def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
-        """The most likely actions [N, *action shape] for observations [N, ...], whoever acts.
+    def label(self, observations: Observations, active: Array) -> Array:
+        """Returns the most likely actions while another policy acts, [N, *action shape].
 
-        A pure function of the observations, unless the network sees a stack of frames: then it needs every step of
-        all environments in order, with `reset` where episodes begin, and keeps a history apart from `act`'s.
+        If the network sees a stack of frames, call this in every step, and `reset` when episodes begin. The frames are
+        kept apart from those of `act`.
         """
-        return self._choose(self._see(observations, self._stacks[1]), None)
+        return self._choose(self._inputs(observations, self._stacks[1]), None)
 
     def describe(self) -> dict[str, Any]:
         network = self._policy.network
         architecture = network.architecture.to_dict() if isinstance(network, PolicyNetwork) else {}
         return {
             "name": f"checkpoint {self._spec.name}", "kind": "checkpoint", "weights": self._policy.digest,
-            "architecture": architecture, "preprocessing": self._policy.rule.to_dict(),
+            "architecture": architecture, "preprocessing": self._policy.preprocessing.to_dict(),
             "deterministic": self._deterministic,
         }  # fmt: skip
 
-    def _see(self, observations: Observations, stack: FrameStack) -> np.ndarray:
-        return stack.push(preprocess(self._spec, self._policy.rule, observations, self._policy.moments))
+    def _inputs(self, observations: Observations, stack: FrameStack) -> Array:
+        return stack.push(preprocess(self._spec, self._policy.preprocessing, observations, self._policy.statistics))
 
     @torch.no_grad()
-    def _choose(self, seen: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
-        """drawn: bool [N], the rows whose actions are drawn from their distribution; None: all take its mode."""
+    def _choose(self, inputs: Array, sampled: Array | None) -> Array:
+        """Returns actions [N, *action shape].
+
+        Args:
+            inputs: preprocessed observations, [N, ...].
+            sampled: bool [N], the environments whose actions are sampled; None to take the mode everywhere.
+        """
         network = self._policy.network
-        inputs = torch.from_numpy(np.ascontiguousarray(seen))
+        tensor = torch.from_numpy(np.ascontiguousarray(inputs))
         if not isinstance(network, PolicyNetwork):
-            return self._decide_program(network(inputs).numpy(), drawn)
-        head, spread = network(inputs)
-        log_std = None if spread is None else spread.numpy()
-        noise = self._noise(head.numpy(), log_std, drawn)
+            return self._decide_program(network(tensor).numpy(), sampled)
+        head, log_std_tensor = network(tensor)
+        log_std = None if log_std_tensor is None else log_std_tensor.numpy()
+        noise = self._noise(head.numpy(), log_std, sampled)
         return decide(self._spec.action, network.architecture.output, head.numpy(), noise)
 
-    def _decide_program(self, out: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
+    def _decide_program(self, out: Array, sampled: Array | None) -> Array:
         action = self._spec.action
         if np.issubdtype(out.dtype, np.integer):
             return out.astype(np.int64).reshape(len(out), *action.shape)
         output = "categorical" if action.modality is Modality.DISCRETE else "gaussian"
         out = out.reshape(len(out), -1)
-        return decide(action, output, out, self._noise(out, None, drawn))
+        return decide(action, output, out, self._noise(out, None, sampled))
 
-    def _noise(self, head: np.ndarray, log_std: np.ndarray | None, drawn: np.ndarray | None) -> np.ndarray:
-        """What is added to `head`, like it: Gumbel noise makes of an argmax a draw from the softmax."""
+    def _noise(self, head: Array, log_std: Array | None, sampled: Array | None) -> Array:
+        """Returns the noise to add to `head`. With Gumbel noise, the argmax is a sample of the softmax."""
         noise = np.zeros_like(head)
-        for i in np.flatnonzero(drawn) if drawn is not None else ():
+        for i in np.flatnonzero(sampled) if sampled is not None else ():
             generator = self._generators[i]
             if log_std is None:
                 noise[i] = generator.gumbel(size=head.shape[1:])
@@ -103,12 +117,22 @@ class CheckpointExpert(Policy):
         return noise
 
 
-# A program answers actions, not their spread.
-_UNCERTAIN = ("program", Modality.CONTINUOUS)
+# A program returns actions without their standard deviation.
+_WITHOUT_DEVIATION = ("program", Modality.CONTINUOUS)
 
 
-def decide(action: ActionSpec, output: str, head: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Actions [N, *shape] from a head [N, outputs], as `Architecture.output` says it is to be read."""
+def decide(action: ActionSpec, output: str, head: Array, noise: Array) -> Array:
+    """Turns the outputs of a network's head into actions.
+
+    Args:
+        action: the task's actions.
+        output: what the head's numbers are; see `Architecture.output`.
+        head: float [N, outputs].
+        noise: float [N, outputs], added to the head.
+
+    Returns:
+        [N, *action shape]: int64, or float32 within the action's bounds.
+    """
     head = head + noise
     if output in ("categorical", "greedy"):
         groups = np.split(head, np.cumsum(action.num_values)[:-1], axis=1)

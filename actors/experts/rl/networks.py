@@ -1,7 +1,7 @@
-"""Policy networks of learned experts, rebuilt with torch alone, from stable-baselines3's weights or this project's.
+"""Policy networks of trained experts in plain torch, with stable-baselines3's weights or this project's.
 
-`flat` and `nature` are stable-baselines3's MlpPolicy and CnnPolicy (Mnih et al. 2015); `impala` is the residual network
-of Espeholt et al. 2018 that Procgen's baselines use.
+`flat` and `nature` are stable-baselines3's MlpPolicy and CnnPolicy (Mnih et al. 2015). `impala` is the residual network
+of Espeholt et al. 2018 (arXiv 1802.01561), which Procgen's baselines use.
 """
 
 import re
@@ -20,11 +20,18 @@ LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # SAC's
 
 @dataclass(frozen=True)
 class Architecture:
-    """All that decides a network's layers.
+    """Everything that decides a network's layers.
 
-    output: what the head's numbers are. `categorical`: logits; `greedy`: action values; `gaussian`: means of actions
-    that are clipped to their bounds; `squashed`: means before tanh, scaled to the bounds; `tanh`: such means without a
-    distribution. features_size: width after an image network; 0 for flat inputs.
+    Attributes:
+        features: the network that reads the observation.
+        input_shape: (D,) or (C, H, W).
+        hidden: widths of the hidden layers after the features.
+        activation: a key of `ACTIVATIONS`.
+        output: what the head's numbers are. `categorical`: logits. `greedy`: action values. `gaussian`: means of
+            actions, which are clipped to their bounds. `squashed`: means before tanh, which is scaled to the bounds.
+            `tanh`: the same without a distribution.
+        outputs: number of outputs of the head.
+        features_size: width after an image network; 0 for flat inputs.
     """
 
     features: Literal["flat", "nature", "impala"]
@@ -40,12 +47,12 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Architecture":
-        """Raises TypeError or KeyError where keys are missing or unknown."""
+        """Returns the architecture of a `to_dict`. Raises TypeError or KeyError if keys are missing or unknown."""
         return cls(**data | {"input_shape": tuple(data["input_shape"]), "hidden": tuple(data["hidden"])})
 
 
 class NatureFeatures(nn.Module):
-    """uint8 images as floats in [0, 1], [N, C, H, W] → [N, size]."""
+    """The network of Mnih et al. 2015: images as floats in [0, 1], [N, C, H, W] → [N, size]."""
 
     def __init__(self, shape: tuple[int, ...], size: int) -> None:
         super().__init__()
@@ -56,7 +63,8 @@ class NatureFeatures(nn.Module):
         self.linear = nn.Sequential(nn.Linear(_flat_size(self.cnn, shape), size), nn.ReLU())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.linear(self.cnn(images))
+        features: torch.Tensor = self.linear(self.cnn(images))
+        return features
 
 
 class _Residual(nn.Module):
@@ -70,7 +78,7 @@ class _Residual(nn.Module):
 
 
 class ImpalaFeatures(nn.Module):
-    """Images as floats in [0, 1], [N, C, H, W] → [N, size]: three stages of 16, 32 and 32 channels."""
+    """The network of Espeholt et al. 2018, with 16, 32 and 32 channels: floats in [0, 1], [N, C, H, W] → [N, size]."""
 
     def __init__(self, shape: tuple[int, ...], size: int) -> None:
         super().__init__()
@@ -84,11 +92,12 @@ class ImpalaFeatures(nn.Module):
         self.linear = nn.Sequential(nn.Linear(_flat_size(self.cnn, shape), size), nn.ReLU())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.linear(self.cnn(images))
+        features: torch.Tensor = self.linear(self.cnn(images))
+        return features
 
 
 class PolicyNetwork(nn.Module):
-    """Preprocessed observations → (head [N, outputs], log of standard deviations, or None where there are none)."""
+    """Preprocessed observations → (head [N, outputs], log of the standard deviations [N, outputs] or None)."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -128,7 +137,7 @@ def _flat_size(module: nn.Module, shape: tuple[int, ...]) -> int:
         return module(torch.zeros(1, *shape)).shape[1]
 
 
-# Ours for stable-baselines3's prefix; what matches none (critics, targets, value heads) does not act.
+# Prefixes of stable-baselines3's names → our names. Other weights (critics, targets, value heads) do not act.
 _PREFIXES: dict[str, dict[str, str]] = {
     "actor_critic": {
         "features_extractor.trunk.": "features.", "features_extractor.": "features.",
@@ -148,10 +157,16 @@ DEFAULT_ACTIVATIONS = {"actor_critic": "tanh", "sac": "relu", "td3": "relu", "dq
 def from_stable_baselines(
     state: Weights, input_shape: tuple[int, ...], discrete: bool, activation: str | None = None
 ) -> PolicyNetwork:
-    """The acting part of a stable-baselines3 policy (PPO, A2C, SAC, TD3, DDPG, DQN), layer sizes from the shapes.
+    """Returns the acting part of a stable-baselines3 policy of PPO, A2C, SAC, TD3, DDPG or DQN.
 
-    state: `policy.state_dict()`; activation: that of its kind of policy by default.
-    Raises ValueError where the weights are of another kind, or do not fit `input_shape`.
+    Args:
+        state: `policy.state_dict()`. The layers' sizes come from the shapes of its tensors.
+        input_shape: (D,) or (C, H, W).
+        discrete: whether actions are discrete.
+        activation: of the hidden layers; None for the default of the kind of policy.
+
+    Raises:
+        ValueError: if the weights are of another kind of policy, or do not fit `input_shape`.
     """
     kind = _kind(state)
     renamed = _rename(state, kind)

@@ -1,4 +1,8 @@
-"""This project's environments as stable-baselines3 wants them: one step ends an episode and begins the next."""
+"""This project's environments behind stable-baselines3's `VecEnv` interface.
+
+In a `VecEnv`, the step that ends an episode also begins the next one. In this project's `VectorEnv`, the following step
+begins it.
+"""
 
 from collections import deque
 from collections.abc import Iterable
@@ -8,35 +12,38 @@ import numpy as np
 from gymnasium import Space, spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from actors.experts.rl.preprocess import FrameStack, Moments, Preprocessing, preprocess, preprocessed_shape
+from actors.experts.rl.preprocess import FrameStack, Preprocessing, RunningStatistics, preprocess, preprocessed_shape
+from gato_dist.envs.envpool_vector import EnvpoolVector
 from gato_dist.envs.registry import make_env
 from gato_dist.episode import Observations
 from gato_dist.ports import TimeStep, VectorEnv
 from gato_dist.specs import Modality, TaskSpec
 
-RECENT = 100
+RECENT_EPISODES = 100
 REWARD_CLIP = 10.0
 
 
-class RestartableEnv(Protocol):
-    """A VectorEnv in which some environments can begin anew while the others wait."""
-
-    spec: TaskSpec
-    seeds: list[int]
-
-    def reset(self) -> TimeStep: ...
-
-    def step(self, actions: np.ndarray) -> TimeStep: ...
+class RestartableEnv(VectorEnv, Protocol):
+    """A `VectorEnv` in which some environments can begin a new episode while the others wait."""
 
     def restart(self, env_ids: np.ndarray) -> TimeStep:
-        """First observations [len(env_ids), ...] of these environments' next episodes."""
-        ...
+        """Begins a new episode in some environments.
 
-    def close(self) -> None: ...
+        Args:
+            env_ids: indices of environments, int [M].
+
+        Returns:
+            The first observations of these environments, [M, ...].
+        """
+        ...
 
 
 class SeparateEnvs:
-    """Vectors of one environment each as one RestartableEnv: for suites that can only step all together."""
+    """Joins vectors of one environment each to a `RestartableEnv`, for suites that can only step all environments.
+
+    Args:
+        envs: vectors with one environment each, of the same task.
+    """
 
     def __init__(self, envs: list[VectorEnv]) -> None:
         self._envs, self.spec = envs, envs[0].spec
@@ -49,7 +56,7 @@ class SeparateEnvs:
         return _join([env.step(action[None]) for env, action in zip(self._envs, actions, strict=True)])
 
     def restart(self, env_ids: np.ndarray) -> TimeStep:
-        """The step after done ignores its action and begins the next episode (see `VectorEnv`)."""
+        # The step after `done` ignores its action and begins the next episode; see `VectorEnv`.
         action = self.spec.action
         idle = np.zeros((1, *action.shape), np.int64 if action.modality is Modality.DISCRETE else np.float32)
         return _join([self._envs[i].step(idle) for i in env_ids])
@@ -59,13 +66,13 @@ class SeparateEnvs:
             env.close()
 
 
-def make_restartable(task: str, seeds: list[int], threads: int = 1, max_steps: int | None = None) -> Any:
-    """The suite's own vector where it can restart environments one by one, else one vector for each. A RestartableEnv.
+def make_restartable(task: str, seeds: list[int], threads: int = 1, max_steps: int | None = None) -> RestartableEnv:
+    """Makes environments that can be restarted one by one: envpool's vector, else a vector per environment.
 
-    Raises as `make_env`.
+    Arguments and errors are those of `gato_dist.envs.registry.make_env`.
     """
     env = make_env(task, seeds, threads, max_steps)
-    if hasattr(env, "restart"):
+    if isinstance(env, EnvpoolVector):
         return env
     env.close()
     made: list[VectorEnv] = []
@@ -80,41 +87,56 @@ def make_restartable(task: str, seeds: list[int], threads: int = 1, max_steps: i
 
 
 class ExpertVecEnv(VecEnv):
-    """A RestartableEnv that steps, preprocesses and counts for stable-baselines3.
+    """Steps a `RestartableEnv` for stable-baselines3: preprocesses observations, scales rewards, counts episodes.
 
-    Where an episode ends, the step returns the next one's first observation; its own last one is in
-    `info["terminal_observation"]`, and `info["TimeLimit.truncated"]` says that it was cut rather than ended.
-    recent: (return, length) of the newest episodes, from the task's own rewards.
-    moments: of state, updated by every step that is seen; None: not standardised.
-    reward_moments: of discounted returns, whose deviation divides the rewards; None: rewards as they are.
+    If an episode ends, the step returns the first observation of the next one. The last observation of the ended
+    episode is in `info["terminal_observation"]`; `info["TimeLimit.truncated"]` is true if the episode was truncated.
+
+    Attributes:
+        preprocessing: how observations become the network's input.
+        statistics: of the state, updated in every step; None if the state is not standardised.
+        reward_statistics: of discounted returns. Rewards are divided by their deviation; None to leave them.
+        recent: (return, length) of the last episodes, in the task's own rewards.
+        episodes: episodes that have ended.
     """
 
     def __init__(
         self,
         env: RestartableEnv,
-        rule: Preprocessing,
-        moments: Moments | None = None,
-        reward_moments: Moments | None = None,
+        preprocessing: Preprocessing,
+        *,
+        statistics: RunningStatistics | None = None,
+        reward_statistics: RunningStatistics | None = None,
         gamma: float = 0.99,
         clip_reward: bool = False,
     ) -> None:
-        self._env, self._rule = env, rule
-        self.moments, self.reward_moments = moments, reward_moments
+        """Wraps environments.
+
+        Args:
+            env: the environments.
+            preprocessing: how observations become the network's input.
+            statistics: as the attribute.
+            reward_statistics: as the attribute.
+            gamma: discount of the returns in `reward_statistics`.
+            clip_reward: whether only the rewards' signs are learned from.
+        """
+        self._env, self.preprocessing = env, preprocessing
+        self.statistics, self.reward_statistics = statistics, reward_statistics
         self._gamma, self._clip_reward = gamma, clip_reward
         count = len(env.seeds)
-        self._stack = FrameStack(count, rule.stack)
+        self._stack = FrameStack(count, preprocessing.stack)
         self._actions = np.zeros(0)
         self._returns, self._lengths = np.zeros(count), np.zeros(count, int)
         self._discounted = np.zeros(count)
-        self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
+        self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
         self.episodes = 0
-        super().__init__(count, observation_space(env.spec, rule), action_space(env.spec))
+        super().__init__(count, observation_space(env.spec, preprocessing), action_space(env.spec))
 
     def reset(self) -> np.ndarray:
         self._returns[:], self._lengths[:], self._discounted[:] = 0, 0, 0
-        everyone = np.arange(self.num_envs)
-        self._stack.begin(everyone)
-        return self._see(self._env.reset().observations, everyone)
+        all_ids = np.arange(self.num_envs)
+        self._stack.begin(all_ids)
+        return self._network_inputs(self._env.reset().observations, all_ids)
 
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = actions
@@ -122,14 +144,14 @@ class ExpertVecEnv(VecEnv):
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         after = self._env.step(self._actions)
         done = after.done
-        seen = self._see(after.observations, np.arange(self.num_envs))
+        seen = self._network_inputs(after.observations, np.arange(self.num_envs))
         self._returns += after.rewards
         self._lengths += 1
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         rewards = self._learned_rewards(after.rewards, done)
         ended = np.flatnonzero(done)
         for i in ended:
-            # A task that ended in the very step at which it would have been cut has no future to bootstrap from.
+            # If an episode terminated in its last step, there is no future value to bootstrap from.
             cut = bool(after.truncated[i] and not after.terminated[i])
             infos[i] = {"terminal_observation": seen[i].copy(), "TimeLimit.truncated": cut}
             self.recent.append((float(self._returns[i]), int(self._lengths[i])))
@@ -137,14 +159,14 @@ class ExpertVecEnv(VecEnv):
         if len(ended):
             self._returns[ended], self._lengths[ended] = 0, 0
             self._stack.begin(ended)
-            seen[ended] = self._see(self._env.restart(ended).observations, ended)
+            seen[ended] = self._network_inputs(self._env.restart(ended).observations, ended)
         return seen, rewards, done, infos
 
     def close(self) -> None:
         self._env.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Environments show stable-baselines3 nothing of themselves."""
+        """Returns None for each environment: they have no attributes for stable-baselines3."""
         return [None for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
@@ -159,33 +181,35 @@ class ExpertVecEnv(VecEnv):
     def _get_indices(self, indices: None | int | Iterable[int]) -> Iterable[int]:
         return range(self.num_envs) if indices is None else [indices] if isinstance(indices, int) else indices
 
-    def _see(self, observations: Observations, rows: np.ndarray) -> np.ndarray:
-        """What the network gets of these environments: [len(rows), ...], newly made."""
-        if self.moments is not None:
-            self.moments.update(preprocess(self._env.spec, self._rule, observations))
-        seen = preprocess(self._env.spec, self._rule, observations, self.moments)
+    def _network_inputs(self, observations: Observations, rows: np.ndarray) -> np.ndarray:
+        """Returns the network's inputs for these environments, a new array [len(rows), ...]."""
+        if self.statistics is not None:
+            self.statistics.update(preprocess(self._env.spec, self.preprocessing, observations))
+        seen = preprocess(self._env.spec, self.preprocessing, observations, self.statistics)
         return self._stack.push(seen, rows)
 
     def _learned_rewards(self, rewards: np.ndarray, done: np.ndarray) -> np.ndarray:
         if self._clip_reward:
             return np.sign(rewards)
-        if self.reward_moments is None:
+        if self.reward_statistics is None:
             return rewards
         self._discounted = self._discounted * self._gamma + rewards
-        self.reward_moments.update(self._discounted[:, None])
+        self.reward_statistics.update(self._discounted[:, None])
         self._discounted[done] = 0
-        scaled = rewards / np.sqrt(self.reward_moments.variance[0] + 1e-8)
+        scaled = rewards / np.sqrt(self.reward_statistics.variance[0] + 1e-8)
         return np.clip(scaled, -REWARD_CLIP, REWARD_CLIP).astype(np.float32)
 
 
-def observation_space(spec: TaskSpec, rule: Preprocessing) -> Space:
-    shape = preprocessed_shape(spec, rule)
-    if rule.kind == "image":
+def observation_space(spec: TaskSpec, preprocessing: Preprocessing) -> Space[Any]:
+    """Returns gymnasium's space of the network's inputs."""
+    shape = preprocessed_shape(spec, preprocessing)
+    if preprocessing.kind == "image":
         return spaces.Box(0, 255, shape, np.uint8)
     return spaces.Box(-np.inf, np.inf, shape, np.float32)
 
 
-def action_space(spec: TaskSpec) -> Space:
+def action_space(spec: TaskSpec) -> Space[Any]:
+    """Returns gymnasium's space of the task's actions."""
     action = spec.action
     if action.modality is Modality.DISCRETE:
         return spaces.MultiDiscrete(list(action.num_values)) if action.shape else spaces.Discrete(action.num_values[0])
@@ -197,7 +221,11 @@ def _join(steps: list[TimeStep]) -> TimeStep:
     observations: Observations = {
         name: np.concatenate([np.asarray(step.observations[name]) for step in steps]) for name in steps[0].observations
     }
-    rewards, terminated, truncated = (
-        np.concatenate([getattr(step, name) for step in steps]) for name in ("rewards", "terminated", "truncated")
+    return TimeStep(
+        observations,
+        rewards=np.concatenate([step.rewards for step in steps]),
+        terminated=np.concatenate([step.terminated for step in steps]),
+        truncated=np.concatenate([step.truncated for step in steps]),
+        success=None,
+        info={},
     )
-    return TimeStep(observations, rewards, terminated, truncated, None, {})

@@ -1,4 +1,4 @@
-"""Keys of `gato-dist experts train`: names and meanings as in stable-baselines3, defaults by algorithm and suite."""
+"""Settings of `gato-dist experts train`: keys as in stable-baselines3, defaults by algorithm and suite."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ class _Settings(BaseModel):
     envs: Positive = Field(8, description="environments stepped together")
     threads: Positive = Field(1, description="threads that step environments")
     torch_threads: Positive = Field(1, description="threads of the networks on a CPU")
-    device: str = Field("auto", description="cpu, cuda, …; auto: a GPU where there is one")
+    device: str = Field("auto", description="cpu, cuda, …; auto: a GPU if there is one")
     hidden: tuple[Positive, ...] = Field((64, 64), description="widths of the hidden layers after the features")
     frame_stack: Positive | None = Field(None, description="newest observations seen at once; 4 on ALE, else 1")
     normalize: bool = Field(False, description="standardise state by running mean and deviation")
@@ -28,7 +28,7 @@ class _Settings(BaseModel):
 
 
 class PPOSettings(_Settings):
-    """Proximal policy optimisation: any action, any observation that is no text."""
+    """Settings of PPO (Schulman et al. 2017, arXiv 1707.06347): any action, any observation except text."""
 
     algorithm: Literal["ppo"] = "ppo"
     activation: Literal["tanh", "relu", "elu", "gelu"] = "tanh"
@@ -44,14 +44,14 @@ class PPOSettings(_Settings):
     clip_reward: bool = Field(False, description="learn from the rewards' signs")
 
     @model_validator(mode="after")
-    def _divides(self) -> "PPOSettings":
+    def _batches_divide_steps(self) -> "PPOSettings":
         if self.n_steps * self.envs % self.batch_size:
             raise ValueError(f"batch_size {self.batch_size} does not divide n_steps × envs, {self.n_steps * self.envs}")
         return self
 
 
 class SACSettings(_Settings):
-    """Soft actor-critic: continuous, bounded actions."""
+    """Settings of SAC (Haarnoja et al. 2018, arXiv 1801.01290): continuous, bounded actions."""
 
     algorithm: Literal["sac"] = "sac"
     activation: Literal["tanh", "relu", "elu", "gelu"] = "relu"
@@ -64,21 +64,30 @@ class SACSettings(_Settings):
 
 
 Settings = PPOSettings | SACSettings
-_KINDS: dict[str, type[PPOSettings] | type[SACSettings]] = {"ppo": PPOSettings, "sac": SACSettings}
+_SETTINGS_BY_ALGORITHM: dict[str, type[PPOSettings] | type[SACSettings]] = {"ppo": PPOSettings, "sac": SACSettings}
 
 
 def make_settings(spec: TaskSpec, family: str, given: dict[str, Any]) -> Settings:
-    """This task's defaults with `given` over them. Raises InputError that names the key."""
+    """Returns the settings of a training.
+
+    Args:
+        spec: the task's observations and actions.
+        family: the task's family of suites, which decides the defaults.
+        given: settings that override the defaults.
+
+    Raises:
+        InputError: if a setting is unknown or wrong. The message names it.
+    """
     continuous = spec.action.modality is Modality.CONTINUOUS
     pixels = any(part.modality is Modality.IMAGE for part in spec.observations)
     algorithm = given.get("algorithm", "sac" if continuous and not pixels else "ppo")
-    if algorithm not in _KINDS:
-        raise InputError(f"algorithm: {algorithm!r} is unknown; there is {', '.join(_KINDS)}")
+    if algorithm not in _SETTINGS_BY_ALGORITHM:
+        raise InputError(f"algorithm: {algorithm!r} is unknown; there is {', '.join(_SETTINGS_BY_ALGORITHM)}")
     if continuous and not all(abs(bound) < 1e6 for bound in spec.action.low + spec.action.high):
         raise InputError(f"{spec.name}: its actions have no bounds, which training needs")
     if algorithm == "sac" and (pixels or not continuous):
         raise InputError(f"algorithm: sac needs continuous actions and state; use ppo for {spec.name}")
-    kind = _KINDS[algorithm]
+    kind = _SETTINGS_BY_ALGORITHM[algorithm]
     try:
         return kind.model_validate(_defaults(algorithm, family, continuous) | given)
     except ValidationError as error:
@@ -91,13 +100,13 @@ def make_settings(spec: TaskSpec, family: str, given: dict[str, Any]) -> Setting
 
 
 def default_steps(settings: Settings, family: str) -> int:
-    """Environment steps, those of a published run of the kind where there is one."""
+    """Returns the default number of environment steps: that of a published run, if there is one."""
     by_family = {"ale": 10_000_000, "procgen": 25_000_000}
     return by_family.get(family, 1_000_000 if settings.algorithm == "ppo" else 200_000)
 
 
 def _defaults(algorithm: str, family: str, continuous: bool) -> dict[str, Any]:
-    """What published runs used: stable-baselines3's zoo for ALE and MuJoCo, Cobbe et al. 2020 for Procgen."""
+    """Returns settings of published runs: stable-baselines3's zoo for ALE and MuJoCo, Cobbe et al. 2020 for Procgen."""
     if algorithm == "sac":
         return {"envs": 1, "hidden": (256, 256), "batch_size": 256}
     if family == "ale":

@@ -1,7 +1,7 @@
-"""A script that takes hold of a brick with the Jaco arm's hand and lifts it, or puts it down on a pedestal.
+"""A script that grasps a brick with the Jaco arm's hand and lifts it, or puts it on a pedestal.
 
-A state machine without memory: what is seen says which stage it is. The hand comes from above, turned so that its
-fingers close across the brick's short side; motions of the hand become joint velocities by the arm's own kinematics.
+It is a state machine without memory: the observation decides the stage. The hand approaches from above, rotated so that
+its fingers close across the brick's short side. The arm's kinematics turn motions of the hand into joint velocities.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from actors.experts.scripts.jaco_arm import JacoArm
 from gato_dist.episode import Observations
 from gato_dist.ports import Info, Policy
 
-# What is done with the brick: None to lift it, else the part of the observation that says where to put it.
+# The part of the observation that holds the brick's target position; None to lift the brick.
 GOALS = {
     "lift_brick_features": None,
     "place_brick_features": "pedestal/position",
@@ -21,23 +21,29 @@ GOALS = {
 }
 BRICK, HAND = "duplo2x4", "jaco_arm/jaco_hand"
 GAIN, TURN_GAIN, DAMPING = 12.0, 6.0, 0.03  # 1/s, 1/s, m
-FALL = 0.25  # m/s that the hand goes up or down at most, so that it is not late sideways
+FALL = 0.25  # greatest vertical speed of the hand in m/s, so that it is in place sideways first
 CLOSE_SPEED, FINGER_GAIN = 5.0, 20.0  # rad/s, 1/s
-APART, WIDE, CLOSED, STILL = 0.45, 0.15, 0.8, 0.3  # of the fingers, rad and for the last rad/s
-# Where a brick sits in the hand that holds it, in the frame of the pinch site, and how far off it may be, metres.
+APART, WIDE, CLOSED, STILL = 0.45, 0.15, 0.8, 0.3  # of the fingers, in rad; the last in rad/s
+# Position of a held brick in the frame of the hand's pinch site, and its tolerance, in metres.
 SEAT, SLACK = np.array([0.0, -0.014, 0.006]), np.array([0.022, 0.03, 0.014])
 ABOVE, LIFT_TO, OFF_TABLE = 0.08, 0.45, 0.03  # metres
-# How far aside (metres) and turned (radians) the hand may be at the brick, and metres it stays higher for each more.
+# Tolerances of the hand's position (metres) and rotation (radians) at the brick, and metres of height per excess.
 ALIGNED, FUNNEL, STRAIGHT, TURNING = 0.006, 10.0, 0.12, 0.5
-CLEAR, RESTS, RELEASE, AWAY = 0.08, 0.03, 0.035, 0.25  # metres over the target
+CLEAR, RESTS, RELEASE, AWAY = 0.08, 0.03, 0.035, 0.25  # metres above the target
 
 
-@dataclasses.dataclass(frozen=True)
-class Scene:
-    """What one observation shows, in metres, radians and the world's axes; float64.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GraspState:
+    """The hand and the brick in one observation: float64, in metres, radians and world coordinates.
 
-    hand, brick, target [3]: places (target: where the brick goes, None to lift it); frame, brick_frame [3, 3]: axes as
-    columns; fingers, finger_speeds [3]: 0 is wide open.
+    Attributes:
+        hand: position of the hand, [3].
+        frame: axes of the hand as columns, [3, 3].
+        fingers: angles of the fingers, [3]; 0 is wide open.
+        finger_speeds: their velocities, [3].
+        brick: position of the brick, [3].
+        brick_frame: axes of the brick as columns, [3, 3].
+        target: position where the brick goes, [3]; None to lift it.
     """
 
     hand: np.ndarray
@@ -49,20 +55,25 @@ class Scene:
     target: np.ndarray | None
 
     @classmethod
-    def of(cls, observations: Observations, row: int, target: str | None) -> "Scene":
+    def of(cls, observations: Observations, row: int, target: str | None) -> "GraspState":
+        """Reads the state of environment `row`. `target` names the part that holds the target position."""
+
         def part(name: str) -> np.ndarray:
             return np.asarray(observations[name][row], np.float64)
 
         return cls(
-            part(f"{HAND}/pinch_site_pos"), part(f"{HAND}/pinch_site_rmat").reshape(3, 3),
-            part(f"{HAND}/joints_pos"), part(f"{HAND}/joints_vel"),
-            part(f"{BRICK}/position"), axes(part(f"{BRICK}/orientation")),
-            None if target is None else part(target),
-        )  # fmt: skip
+            hand=part(f"{HAND}/pinch_site_pos"),
+            frame=part(f"{HAND}/pinch_site_rmat").reshape(3, 3),
+            fingers=part(f"{HAND}/joints_pos"),
+            finger_speeds=part(f"{HAND}/joints_vel"),
+            brick=part(f"{BRICK}/position"),
+            brick_frame=axes(part(f"{BRICK}/orientation")),
+            target=None if target is None else part(target),
+        )
 
     @property
     def grip(self) -> np.ndarray:
-        """The hand's axes [3, 3] for a grip: fingers down, closing along the brick's first axis, the near way round."""
+        """The axes of the hand for a grip, [3, 3]: fingers down, closing along the brick's first axis."""
         across = self.brick_frame[:, 0] * np.array([1.0, 1.0, 0.0])
         across = across / (np.linalg.norm(across) + 1e-9)
         if across @ self.frame[:, 0] < 0:
@@ -72,89 +83,97 @@ class Scene:
 
     @property
     def off_seat(self) -> np.ndarray:
-        """How far the brick is from its seat in the hand, in the hand's axes [3]."""
+        """The brick's offset from its position in a grip, in the hand's axes, [3]."""
         return self.frame.T @ (self.brick - self.hand) - SEAT
 
     @property
     def above(self) -> float:
-        """The height at which the hand is clear of the brick, and of the pedestal where there is one."""
+        """The height at which the hand is clear of the brick and of the pedestal."""
         return float(self.brick[2] if self.target is None else max(self.brick[2], self.target[2])) + ABOVE
 
     @property
     def seated(self) -> bool:
-        """Whether the brick is where closing fingers would hold it."""
+        """Whether closing fingers would hold the brick."""
         return bool(np.all(np.abs(self.off_seat) < SLACK))
 
     @property
     def held(self) -> bool:
-        """Whether the fingers have closed on it."""
+        """Whether the fingers hold the brick."""
         stopped = self.fingers.mean() > CLOSED and np.abs(self.finger_speeds).max() < STILL
         return self.seated and bool(stopped or (self.brick[2] > OFF_TABLE and self.fingers.mean() > CLOSED))
 
 
 @dataclasses.dataclass(frozen=True)
-class Move:
-    """Where the hand goes, how it is turned and what the fingers do: rad/s, closing where positive."""
+class HandCommand:
+    """A target for the hand.
 
-    place: np.ndarray
+    Attributes:
+        position: of the hand, in metres, [3].
+        frame: axes of the hand as columns, [3, 3].
+        fingers: velocities of the fingers in rad/s, [3]; positive closes.
+    """
+
+    position: np.ndarray
     frame: np.ndarray
     fingers: np.ndarray
 
 
-def next_move(scene: Scene) -> Move:
-    """The stage that the scene is in, as what to do next."""
-    if scene.target is not None and _is_placed(scene, scene.target):
-        return _leave(scene)
-    if scene.held:
-        return _carry(scene)
-    if scene.seated and scene.fingers.max() > APART / 2:
-        return Move(scene.hand, scene.grip, np.full(3, CLOSE_SPEED))
-    return _approach(scene)
+def next_command(state: GraspState) -> HandCommand:
+    """Decides the stage of the grasp, and returns the command of that stage."""
+    if state.target is not None and _is_placed(state, state.target):
+        return _leave(state)
+    if state.held:
+        return _carry(state)
+    if state.seated and state.fingers.max() > APART / 2:
+        return HandCommand(state.hand, state.grip, np.full(3, CLOSE_SPEED))
+    return _approach(state)
 
 
-def _approach(scene: Scene) -> Move:
-    """Above the brick, and down on it once the hand is over it, turned and open."""
-    over = scene.brick - scene.grip @ SEAT
-    aside = np.linalg.norm((over - scene.hand)[:2])
-    turned = np.linalg.norm(rotation(scene.grip @ scene.frame.T))
-    top = scene.above - scene.brick[2]
-    higher = FUNNEL * (aside - ALIGNED), TURNING * (turned - STRAIGHT), FUNNEL * (scene.fingers.max() - APART - 0.15)
-    place = over + np.array([0.0, 0.0, np.clip(max(higher), 0, top)])
-    if aside > 3 * ALIGNED and scene.hand[2] < over[2] + top / 2:
-        place[:2] = scene.hand[:2]  # up first, so as not to push what stands there
-    return Move(place, scene.grip, FINGER_GAIN * (APART - scene.fingers))
+def _approach(state: GraspState) -> HandCommand:
+    """Moves the hand above the brick, and down once it is above it, rotated and open."""
+    over = state.brick - state.grip @ SEAT
+    aside = np.linalg.norm((over - state.hand)[:2])
+    turned = np.linalg.norm(rotation(state.grip @ state.frame.T))
+    top = state.above - state.brick[2]
+    higher = FUNNEL * (aside - ALIGNED), TURNING * (turned - STRAIGHT), FUNNEL * (state.fingers.max() - APART - 0.15)
+    position = over + np.array([0.0, 0.0, np.clip(max(higher), 0, top)])
+    if aside > 3 * ALIGNED and state.hand[2] < over[2] + top / 2:
+        position[:2] = state.hand[:2]  # up first, so that the hand does not push the brick
+    return HandCommand(position, state.grip, FINGER_GAIN * (APART - state.fingers))
 
 
-def _carry(scene: Scene) -> Move:
-    """Up, or over the target and down on it."""
+def _carry(state: GraspState) -> HandCommand:
+    """Lifts the brick, or moves it above the target and down."""
     closing = np.full(3, CLOSE_SPEED)
-    if scene.target is None:
-        return Move(np.append(scene.hand[:2], LIFT_TO), scene.grip, closing)
-    way = scene.target - scene.brick
+    if state.target is None:
+        return HandCommand(np.append(state.hand[:2], LIFT_TO), state.grip, closing)
+    way = state.target - state.brick
     aside = np.linalg.norm(way[:2])
     if aside > RESTS and way[2] > -CLEAR / 2:
-        way = np.append(0 * way[:2], way[2] + CLEAR)  # up first, so as not to hit the pedestal
+        way = np.append(0 * way[:2], way[2] + CLEAR)  # up first, so that the brick does not hit the pedestal
     elif aside > RESTS / 2:
         way[2] += CLEAR
-    return Move(scene.hand + way, scene.grip, closing)
+    return HandCommand(state.hand + way, state.grip, closing)
 
 
-def _is_placed(scene: Scene, target: np.ndarray) -> bool:
-    way = scene.brick - target
+def _is_placed(state: GraspState, target: np.ndarray) -> bool:
+    way = state.brick - target
     return bool(np.linalg.norm(way[:2]) < RESTS and way[2] < RELEASE)
 
 
-def _leave(scene: Scene) -> Move:
-    """Opens, and then goes up and away."""
-    free = scene.fingers.max() < APART or not scene.seated
-    place = np.append(scene.hand[:2], scene.brick[2] + AWAY) if free else scene.hand
-    return Move(place, scene.grip, FINGER_GAIN * (WIDE - scene.fingers))
+def _leave(state: GraspState) -> HandCommand:
+    """Opens the hand, and then moves it up and away."""
+    free = state.fingers.max() < APART or not state.seated
+    position = np.append(state.hand[:2], state.brick[2] + AWAY) if free else state.hand
+    return HandCommand(position, state.grip, FINGER_GAIN * (WIDE - state.fingers))
 
 
 class GraspScript(Policy):
-    """A function of the observation alone. env: dm_control's name of the task, one of GOALS.
+    """Grasps the brick, with actions that depend on the current observation alone.
 
-    limits: the greatest joint velocities, float [9], rad/s; the last three are the fingers'.
+    Args:
+        env: dm_control's name of the task, a key of GOALS.
+        limits: greatest joint velocities in rad/s, float [9]; the last three are those of the fingers.
     """
 
     def __init__(self, env: str, limits: np.ndarray) -> None:
@@ -162,21 +181,21 @@ class GraspScript(Policy):
         self.arm = JacoArm(env, limits)
 
     def reset(self, env_ids: np.ndarray) -> None:
-        """Scripts keep no state."""
+        """Does nothing: scripts have no state."""
 
     def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """float32 [N, 9], rad/s, within the limits."""
+        """Returns joint velocities in rad/s within the limits, float32 [N, 9]."""
         actions = np.zeros((len(active), 9))
         angles = self.arm.angles(observations)
         for i in np.flatnonzero(active):
-            scene = Scene.of(observations, int(i), self._target)
-            move = next_move(scene)
-            turn = rotation(move.frame @ scene.frame.T)
-            way = GAIN * (move.place - scene.hand)
+            state = GraspState.of(observations, int(i), self._target)
+            command = next_command(state)
+            turn = rotation(command.frame @ state.frame.T)
+            way = GAIN * (command.position - state.hand)
             way[2] = np.clip(way[2], -FALL, FALL)
             motion = np.concatenate([way, TURN_GAIN * turn])
             actions[i, :6] = self.arm.speeds(self.arm.jacobian(angles[i]), motion, DAMPING)
-            actions[i, 6:] = move.fingers
+            actions[i, 6:] = command.fingers
         return np.clip(actions, -self._limits, self._limits).astype(np.float32)
 
     def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
@@ -188,7 +207,7 @@ class GraspScript(Policy):
 
 
 def axes(quaternion: np.ndarray) -> np.ndarray:
-    """The axes [3, 3], as columns, that a unit quaternion (w, x, y, z) turns the world's into."""
+    """Returns the rotation matrix, [3, 3], of a quaternion (w, x, y, z): the rotated axes as columns."""
     w, x, y, z = quaternion / np.linalg.norm(quaternion)
     return np.array(
         [
@@ -200,7 +219,7 @@ def axes(quaternion: np.ndarray) -> np.ndarray:
 
 
 def rotation(frame: np.ndarray) -> np.ndarray:
-    """Axis times angle, radians [3], of a rotation matrix [3, 3] that is not near half a turn."""
+    """Returns the rotation vector in radians, [3], of a rotation matrix, [3, 3], of less than half a turn."""
     skew = np.array([frame[2, 1] - frame[1, 2], frame[0, 2] - frame[2, 0], frame[1, 0] - frame[0, 1]])
     sine = np.linalg.norm(skew) / 2
     angle = np.arctan2(sine, (np.trace(frame) - 1) / 2)

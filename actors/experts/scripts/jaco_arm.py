@@ -1,7 +1,7 @@
-"""The kinematics of dm_control.manipulation's Jaco arm, from what its observations show.
+"""The kinematics of dm_control.manipulation's Jaco arm, computed from observations.
 
-Joint velocities are the damped least squares of the motion asked of the hand (Wampler 1986; Nakamura and Hanafusa
-1986), q̇ = Jᵀ (J Jᵀ + λ² I)⁻¹ v, with the Jacobian J at the joints that the observation shows.
+Joint velocities q̇ follow from the hand's velocity v by damped least squares (Wampler 1986; Nakamura and Hanafusa 1986):
+q̇ = Jᵀ (J Jᵀ + λ² I)⁻¹ v, with the Jacobian J at the observed joint angles.
 """
 
 import numpy as np
@@ -13,14 +13,19 @@ HAND = "jaco_arm/jaco_hand/pinchsite"
 
 
 class JacoArm:
-    """The arm of one task; env: dm_control's name. limits: the greatest joint velocities, float [9], rad/s."""
+    """The arm of a task.
+
+    Args:
+        env: dm_control's name of the task.
+        limits: greatest joint velocities in rad/s, float [9]; the last three are those of the fingers.
+    """
 
     def __init__(self, env: str, limits: np.ndarray) -> None:
         import mujoco
         from dm_control import manipulation
 
         self._mujoco, self._limits = mujoco, limits[: len(JOINTS)]
-        # The arm is the same in all of the tasks, wherever an episode puts what it should reach.
+        # The arm does not depend on the episode, so any seed will do.
         with_arm = manipulation.load(env, seed=0)
         with_arm.reset()
         self._model = with_arm.physics.model.ptr
@@ -30,14 +35,18 @@ class JacoArm:
         self._hand = self._model.site(HAND).id
 
     def angles(self, observations: Observations) -> np.ndarray:
-        """Radians, float64 [N, 6], of the sines and cosines that are observed."""
+        """Returns the joint angles in radians, float64 [N, 6]."""
         joints = np.asarray(observations["jaco_arm/joints_pos"], np.float64).reshape(-1, len(JOINTS), 2)
         return np.arctan2(joints[:, :, 0], joints[:, :, 1])
 
     def jacobian(self, angles: np.ndarray) -> np.ndarray:
-        """How the hand moves with each joint at these angles [6] in radians: float64 [6, 6].
+        """Returns the Jacobian of the hand, float64 [6, 6].
 
-        Sequences 0 … 2: its position, m/rad; rows 3 … 5: its rotation about the world's axes, rad/rad.
+        Args:
+            angles: joint angles in radians, [6].
+
+        Returns:
+            One column per joint. Rows 0 … 2: the hand's position in m/rad; rows 3 … 5: its rotation in rad/rad.
         """
         self._data.qpos[self._angles] = angles
         self._mujoco.mj_kinematics(self._model, self._data)
@@ -47,9 +56,14 @@ class JacoArm:
         return np.concatenate([position, rotation])[:, self._speeds]
 
     def speeds(self, jacobian: np.ndarray, motion: np.ndarray, damping: float) -> np.ndarray:
-        """Joint velocities [6], rad/s, for a motion [R] of the hand with its rows of the Jacobian [R, 6].
+        """Returns joint velocities in rad/s, [6], for a velocity of the hand.
 
-        Slowed down as a whole where a joint would exceed its limit, so that the hand goes straight.
+        If a joint would exceed its limit, all joints slow down, so that the hand moves straight.
+
+        Args:
+            jacobian: the rows of the Jacobian that `motion` concerns, [R, 6].
+            motion: velocity of the hand, [R].
+            damping: λ, in metres.
         """
         damped = jacobian @ jacobian.T + damping**2 * np.eye(len(jacobian))
         speeds = jacobian.T @ np.linalg.solve(damped, motion)

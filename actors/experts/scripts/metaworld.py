@@ -1,4 +1,4 @@
-"""Meta-World's scripted policies, one for each of its tasks."""
+"""Meta-World's scripted policies, one per task."""
 
 import warnings
 from typing import Any
@@ -11,9 +11,13 @@ from gato_dist.utils.missing_packages import wheel_advice
 
 
 class MetaWorldScript(Policy):
-    """The policy that Meta-World ships for a task: a function of the observation alone.
+    """The policy that Meta-World ships for a task. Its actions depend on the current observation alone.
 
-    task: Meta-World's name, such as `reach-v3`.
+    Args:
+        task: Meta-World's name, such as `reach-v3`.
+
+    Raises:
+        ImportError: if metaworld is missing.
     """
 
     def __init__(self, task: str) -> None:
@@ -26,20 +30,20 @@ class MetaWorldScript(Policy):
         self._script = script()
 
     def reset(self, env_ids: np.ndarray) -> None:
-        """Scripts keep no state."""
+        """Does nothing: scripts have no state."""
 
     def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """float32 [N, 4] for `state` [N, 39], clipped to the action's bounds as the environment would."""
+        """Returns actions, float32 [N, 4], clipped to the bounds as the environment would."""
         actions = np.zeros((len(active), 4), np.float32)
         for i in np.flatnonzero(active):
             with warnings.catch_warnings():
-                # Scripts ask for more than the bounds and say so at every step.
+                # Scripts exceed the bounds, and Meta-World warns of it in every step.
                 warnings.simplefilter("ignore")
                 actions[i] = np.clip(self._script.get_action(observations["state"][i]), -1.0, 1.0)
         return actions
 
     def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
-        """What the script would do in each of these states, whoever got there: float32 [N, 4]."""
+        """Returns the same as `act`, float32 [N, 4]."""
         return self.act(observations, {}, active)
 
     def describe(self) -> dict[str, Any]:

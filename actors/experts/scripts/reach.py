@@ -1,4 +1,4 @@
-"""A script that brings the Jaco arm's hand to a place: it goes straight there, by the arm's own kinematics."""
+"""A script that moves the Jaco arm's hand straight to a target position."""
 
 from typing import Any
 
@@ -13,9 +13,11 @@ GAIN, DAMPING = 10.0, 0.05  # 1/s, m
 
 
 class ReachScript(Policy):
-    """A function of the observation alone. env: dm_control's name of the task, one of TARGETS.
+    """Moves the hand to the target, with actions that depend on the current observation alone.
 
-    limits: the greatest joint velocities, float [9], rad/s; the last three are the fingers', which rest.
+    Args:
+        env: dm_control's name of the task, a key of TARGETS.
+        limits: greatest joint velocities in rad/s, float [9]; the last three are those of the fingers, which rest.
     """
 
     def __init__(self, env: str, limits: np.ndarray) -> None:
@@ -23,10 +25,10 @@ class ReachScript(Policy):
         self.arm = JacoArm(env, limits)
 
     def reset(self, env_ids: np.ndarray) -> None:
-        """Scripts keep no state."""
+        """Does nothing: scripts have no state."""
 
     def act(self, observations: Observations, info: Info, active: np.ndarray) -> np.ndarray:
-        """float32 [N, 9], rad/s, within the limits."""
+        """Returns joint velocities in rad/s within the limits, float32 [N, 9]."""
         actions = np.zeros((len(active), 9), np.float32)
         angles = self.arm.angles(observations)
         hand = np.asarray(observations["jaco_arm/jaco_hand/pinch_site_pos"], np.float64)
@@ -36,7 +38,7 @@ class ReachScript(Policy):
         return actions
 
     def label(self, observations: Observations, active: np.ndarray) -> np.ndarray:
-        """What the script would do in each of these states, whoever got there: float32 [N, 9]."""
+        """Returns the same as `act`, float32 [N, 9]."""
         return self.act(observations, {}, active)
 
     def describe(self) -> dict[str, Any]:

@@ -1,24 +1,26 @@
-"""BabyAI's and MiniGrid's levels: a mission in words, a 7×7×3 grid of what the agent sees, and where it faces."""
+"""BabyAI's and MiniGrid's levels: a mission as text, the agent's 7×7×3 view, and the direction that it faces."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gato_dist.envs.vector import EnvpoolVector, import_envpool
-from gato_dist.ports import TimeStep, VectorEnv
+from gato_dist.envs.envpool_vector import EnvpoolVector, envpool_spec, import_envpool
+from gato_dist.ports import Array, TimeStep, VectorEnv
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import TaskEntry
 
-# minigrid's object types, colours and door states all stay below this.
+# minigrid's object types, colours and door states are all below this.
 GRID_VALUES = 11
 ACTIONS = 7
-REMEMBERED = 4096  # missions
+MISSION_CACHE_SIZE = 4096
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
-    """BabyAI's levels draw their own limits, episode by episode: `max_steps` is 0 there."""
-    made = import_envpool().make_spec(entry.env, **entry.options)
+    """Returns the spec of a level, as `gato_dist.envs.suite.Suite` says.
+
+    BabyAI's levels draw a limit for each episode, hence `max_steps` is 0 there.
+    """
     return TaskSpec(
         entry.name,
         (
@@ -27,51 +29,61 @@ def spec(entry: TaskEntry) -> TaskSpec:
             ObservationSpec("grid", Modality.DISCRETE, (7, 7, 3), GRID_VALUES),
         ),
         ActionSpec(Modality.DISCRETE, num_values=(ACTIONS,)),
-        made.config.max_episode_steps,
+        envpool_spec(entry, {}).config.max_episode_steps,
     )
 
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
-    missions = _Missions(import_envpool().minigrid.decode_mission)
+    """Makes the environments, as `gato_dist.envs.suite.Suite` says."""
+    missions = _MissionCache(import_envpool().minigrid.decode_mission)
 
     def adapt(observation: Any) -> dict[str, Any]:
         texts = missions.read(observation["mission"], observation["elapsed_step"] == 0)
         return {"mission": texts, "direction": observation["direction"], "grid": observation["image"]}
 
-    return _GridVector(entry.env, spec(entry), seeds, threads, entry.options, adapt, success="goal")
+    return _GridVector(entry.env, spec(entry), seeds, threads, options=entry.options, adapt=adapt, success="goal")
 
 
 class _GridVector(EnvpoolVector):
-    """Shows `adapt` which episodes begin."""
+    """Adds `elapsed_step` to the observation, so that `adapt` knows which episodes begin."""
 
-    def _time_step(self, observation: Any, *given: Any) -> TimeStep:
-        return super()._time_step(observation | {"elapsed_step": given[-1]["elapsed_step"]}, *given)
+    def _time_step(
+        self, observation: Any, rewards: Array, terminated: Array, truncated: Array, info: dict[str, Any]
+    ) -> TimeStep:
+        observation = observation | {"elapsed_step": info["elapsed_step"]}
+        return super()._time_step(observation, rewards, terminated, truncated, info)
 
 
-class _Missions:
-    """A mission stays the same for an episode: only those of new episodes are looked at.
+class _MissionCache:
+    """Decodes missions when episodes begin, since a mission does not change during an episode.
 
-    envpool fills 512 bytes of mission in every step, on another core: to fetch them takes longer than all else here.
+    envpool writes 512 bytes of mission in every step, on another core. Reading them in every step would take longer
+    than everything else here.
     """
 
-    def __init__(self, decode: Callable[[np.ndarray], Any]) -> None:
+    def __init__(self, decode: Callable[[Array], Any]) -> None:
         self._decode = decode
         self._texts: list[str] = []
-        self._known: dict[bytes, str] = {}
+        self._decoded: dict[bytes, str] = {}
 
-    def read(self, missions: np.ndarray, begins: np.ndarray) -> list[str]:
-        """missions: uint8 [N, B], texts padded with zeros; begins: bool [N], true in all rows at first."""
+    def read(self, missions: Array, begins: Array) -> list[str]:
+        """Returns the missions of all environments as text.
+
+        Args:
+            missions: uint8 [N, B], texts padded with zeros.
+            begins: bool [N], which episodes begin; all of them in the first call.
+        """
         if begins.any():
-            # Lists that were handed out stay as they are.
+            # A new list, since callers keep the lists that were returned before.
             self._texts = list(self._texts) or [""] * len(missions)
-            for row in np.flatnonzero(begins):
-                self._texts[row] = self._text(missions[row])
+            for i in np.flatnonzero(begins):
+                self._texts[i] = self._text(missions[i])
         return self._texts
 
-    def _text(self, mission: np.ndarray) -> str:
+    def _text(self, mission: Array) -> str:
         key = mission.tobytes()
-        if key not in self._known:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[key] = str(self._decode(mission))
-        return self._known[key]
+        if key not in self._decoded:
+            if len(self._decoded) >= MISSION_CACHE_SIZE:
+                self._decoded.clear()
+            self._decoded[key] = str(self._decode(mission))
+        return self._decoded[key]

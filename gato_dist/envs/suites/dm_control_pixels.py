@@ -1,4 +1,4 @@
-"""DeepMind Control suite from pixels: one RGB frame of 64×80 pixels a step, drawn by MuJoCo through EGL.
+"""DeepMind Control suite from pixels: one RGB frame of 64×80 pixels per step, drawn by MuJoCo through EGL.
 
 The state stays in the info, for experts that need it.
 """
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gato_dist.envs.envpool_vector import EnvpoolVector
 from gato_dist.envs.suites import dm_control
-from gato_dist.envs.vector import EnvpoolVector
 from gato_dist.ports import TimeStep, VectorEnv
 from gato_dist.specs import Modality, ObservationSpec, TaskSpec
 from gato_dist.tasks import TaskEntry
@@ -18,20 +18,25 @@ HEIGHT, WIDTH, CAMERA = 64, 80, 0
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
+    """Returns the spec of a task, as `gato_dist.envs.suite.Suite` says."""
     state = dm_control.spec(entry)
     image = ObservationSpec("image", Modality.IMAGE, (HEIGHT, WIDTH, 3))
     return TaskSpec(entry.name, (image,), state.action, state.max_steps)
 
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
-    """Raises ImportError where this machine has no EGL."""
+    """Makes the environments, as `gato_dist.envs.suite.Suite` says.
+
+    Raises:
+        ImportError: if this machine has no EGL.
+    """
     _load_egl()
     options = entry.options | {"render_width": WIDTH, "render_height": HEIGHT}
-    return _PixelVector(entry.env, spec(entry), seeds, threads, options, dict)
+    return _PixelVector(entry.env, spec(entry), seeds, threads, options=options, adapt=dict)
 
 
 class _PixelVector(EnvpoolVector):
-    """Draws every environment after each step: on a CPU that takes far longer than the physics."""
+    """Draws every environment after each step. On a CPU that takes far longer than the physics."""
 
     def _time_step(self, *returned: Any) -> TimeStep:
         step = super()._time_step(*returned)
@@ -43,7 +48,7 @@ class _PixelVector(EnvpoolVector):
 
 
 def _load_egl() -> None:
-    """MuJoCo inside envpool finds OpenGL only among the libraries that the process has already loaded."""
+    """Loads OpenGL into the process. MuJoCo inside envpool searches only the libraries that are loaded already."""
     try:
         for name in ("libOpenGL.so.0", "libEGL.so.1"):
             ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)

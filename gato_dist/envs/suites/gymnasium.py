@@ -1,8 +1,8 @@
-"""Any gymnasium environment: `gymnasium/<id>`, as `gymnasium.make` takes it, or `gymnasium/<module>:<factory>`.
+"""Any gymnasium environment, as the task `gymnasium/<id>` or `gymnasium/<module>:<name>`.
 
-A module before a colon is looked for in the working directory, too. Behind the colon stands a function or class of it
-that makes an environment, or else an id that the module registers (`gymnasium/mypackage:MyEnv-v0`). The task's options
-are the keyword arguments of the maker.
+`<id>` is what `gymnasium.make` takes. `<module>` is also searched in the working directory; `<name>` is a function or
+class of the module that makes an environment, or an id that the module registers (`gymnasium/mypackage:MyEnv-v0`). The
+task's options are keyword arguments of the environment.
 """
 
 import contextlib
@@ -10,14 +10,14 @@ import functools
 import importlib
 from typing import Any
 
-from gato_dist.envs.python_vector import PythonVector, spec_of
+from gato_dist.envs.gymnasium_vector import GymnasiumVector, gymnasium_spec
 from gato_dist.errors import InputError, brief
 from gato_dist.ports import VectorEnv
 from gato_dist.specs import TaskSpec
 from gato_dist.tasks import TaskEntry
 from gato_dist.utils.import_object import import_user_module
 
-# Beginnings of ids that packages register when they are imported: the module, and what pip calls its package.
+# Packages register environments when they are imported. Prefix of the id: (module to import, name for pip).
 REGISTERED_BY = {
     "ALE/": ("ale_py", "ale-py"),
     "MiniGrid-": ("minigrid", "minigrid"),
@@ -38,17 +38,25 @@ REGISTERED_BY = {
 
 
 def spec(entry: TaskEntry) -> TaskSpec:
-    """Raises InputError for an environment that cannot be made, or has spaces without tokens."""
+    """Returns the spec of a task, as `gato_dist.envs.suite.Suite` says.
+
+    Raises:
+        InputError: if the environment cannot be made, or its spaces cannot be turned into tokens.
+    """
     with contextlib.closing(_make(entry.env, entry.options)) as env:
         try:
-            return spec_of(entry.name, env)
+            return gymnasium_spec(entry.name, env)
         except InputError as error:
             raise InputError(f"{entry.name}: {error}") from error
 
 
 def make(entry: TaskEntry, seeds: list[int], threads: int) -> VectorEnv:
-    """Environments run in a process each where `threads` > 1. Raises InputError as `spec`."""
-    return PythonVector(functools.partial(_make, entry.env, entry.options), spec(entry), seeds, threads)
+    """Makes the environments, as `gato_dist.envs.suite.Suite` says. If `threads` > 1, each runs in a process.
+
+    Raises:
+        InputError: as in `spec`.
+    """
+    return GymnasiumVector(functools.partial(_make, entry.env, entry.options), spec(entry), seeds, threads)
 
 
 def _make(env: str, options: dict[str, Any]) -> Any:
@@ -58,25 +66,25 @@ def _make(env: str, options: dict[str, Any]) -> Any:
         module, _, name = env.rpartition(":")
         maker = getattr(import_user_module(module), name, None) if module else None
         if maker is not None:
-            return _of_maker(maker, options)
+            return _call_maker(maker, options)
         if module and name not in gymnasium.registry:
             raise ImportError(f"{module} has no {name!r}, and registers no environment of this id")
-        return _of_id(name, options)
+        return _make_by_id(name, options)
     except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
         raise InputError(f"gymnasium/{env}: {brief(error)}") from error
 
 
-def _of_maker(maker: Any, options: dict[str, Any]) -> Any:
+def _call_maker(maker: Any, options: dict[str, Any]) -> Any:
     import gymnasium
 
-    limits = dict(options)
-    limit = limits.pop("max_episode_steps", None)
-    made = maker(**limits)
+    arguments = dict(options)
+    limit = arguments.pop("max_episode_steps", None)
+    made = maker(**arguments)
     return gymnasium.wrappers.TimeLimit(made, limit) if limit else made
 
 
-def _of_id(name: str, options: dict[str, Any]) -> Any:
-    """The environment of an id, drawing if it can. Raises ImportError that says what to install or to import."""
+def _make_by_id(name: str, options: dict[str, Any]) -> Any:
+    """Makes an environment that can be drawn, if it supports drawing. Raises ImportError that says what to install."""
     import gymnasium
 
     _register(name)
@@ -84,17 +92,17 @@ def _of_id(name: str, options: dict[str, Any]) -> Any:
     try:
         made = make()
     except (gymnasium.error.NamespaceNotFound, gymnasium.error.NameNotFound) as error:
-        hint = "an id that a package registers is gymnasium/MODULE:ID, where MODULE is what to import"
+        hint = "if a package registers the id, write gymnasium/MODULE:ID, where MODULE is the package to import"
         raise ImportError(f"{brief(error)} ({hint})") from error
     if "render_mode" in options or "rgb_array" not in (made.metadata.get("render_modes") or ()):
         return made
-    # Whether it draws is known once it is made, and is asked for as it is made.
+    # Only the environment knows whether it can draw, but drawing has to be requested when it is made.
     made.close()
     return make(render_mode="rgb_array")
 
 
 def _register(name: str) -> None:
-    """Imports the well-known package that registers this id. Raises ImportError that says what to install."""
+    """Imports the package that registers a well-known id. Raises ImportError that says what to install."""
     import gymnasium
 
     found = next((known for start, known in REGISTERED_BY.items() if name.startswith(start)), None)

@@ -118,7 +118,7 @@ def test_results_are_taken_once():
 @pytest.mark.parametrize(("tasks", "share"), [(5, 0.4), (3, 0.5), (30, 0.1), (4, 1.0), (7, 0.01)])
 def test_a_share_of_tasks_takes_turns_so_that_every_task_is_scored_in_each_turn(clock, tasks, share):
     names = [f"task {i}" for i in range(tasks)]
-    jobs, last, per_round = queue(names, share=share), dict.fromkeys(names, 0), math.ceil(share * tasks - 1e-9)
+    jobs, last, per_round = queue(names, task_fraction=share), dict.fromkeys(names, 0), math.ceil(share * tasks - 1e-9)
     for version in range(1, 40):
         clock[0] += 10
         scored = score_round(jobs, version)
@@ -128,7 +128,7 @@ def test_a_share_of_tasks_takes_turns_so_that_every_task_is_scored_in_each_turn(
 
 
 def test_no_score_gets_older_than_stale_seconds(clock):
-    jobs = queue(["a", "b", "c", "d"], every_seconds=10.0, share=0.25, stale_seconds=20.0)
+    jobs = queue(["a", "b", "c", "d"], every_seconds=10.0, task_fraction=0.25, stale_seconds=20.0)
     scored = dict.fromkeys("abcd", clock[0])
     for version in range(1, 20):
         scored |= dict.fromkeys(score_round(jobs, version), clock[0])
@@ -137,7 +137,7 @@ def test_no_score_gets_older_than_stale_seconds(clock):
 
 
 def test_the_final_round_scores_all_tasks_even_if_only_a_share_takes_turns(clock):
-    jobs = queue(["a", "b", "c"], share=0.3)
+    jobs = queue(["a", "b", "c"], task_fraction=0.3)
     score_round(jobs, 1)
     jobs.start_final_round(weights(2))
     assert [score(jobs, "one", weights(2)).task for _ in range(3)] == ["a", "b", "c"]

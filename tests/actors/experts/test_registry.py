@@ -1,4 +1,4 @@
-"""Experts demonstrate: better than chance, and nothing else may."""
+"""The registry of experts: they reach their references, and wrong kinds or options are refused."""
 
 import numpy as np
 import pytest
@@ -41,19 +41,19 @@ def test_the_guide_keeps_the_paddle_level_with_the_ball():
     assert pong_guide(ram(100, 130)) == 3
 
 
-def test_lookahead_is_never_worse_than_its_guide():
+def test_guided_search_never_scores_less_than_its_guide():
     emulator, game = AleEmulator("Pong"), GUIDES["Pong"]
     state = next(iter(emulator._starts.values()))
     for _ in range(6):
-        guide = follow_guide(emulator, state, [], game.guide, 60)
-        line = guided_search(emulator, state, game, 60)
-        assert line.score >= guide.score
-        for action in line.actions:
+        guide = follow_guide(emulator, state, first=[], guide=game.guide, horizon=60)
+        plan = guided_search(emulator, state, game, 60)
+        assert plan.score >= guide.score
+        for action in plan.actions:
             state, _, _ = emulator.step(state, action)
 
 
-def test_a_disturbed_planner_goes_on_from_where_it_was_pushed():
-    """The shadow emulator is checked against envpool's RAM at every step: a wrong turn would raise."""
+def test_a_disturbed_planner_follows_the_disturbance():
+    """The shadow emulator is compared with envpool's RAM in every step, and raises if it differs."""
     config = TaskConfig(name="ale/pong", num_envs=1, demonstration_steps=150, noise=0.3, noise_steps=6)
     made = make_demonstrator(config, [1000], 1)
     episode = next(episodes(made.env, made.policy, made.provenance()))

@@ -17,8 +17,11 @@ from tests.actors.experts.rl.test_checkpoint import observations_of
 
 pytest.importorskip("stable_baselines3")
 
-from actors.experts.rl.train import Job, _make, _read_state, train_expert
+from actors.experts.rl.algorithms import make_training
+from actors.experts.rl.train import train_expert
 from actors.experts.rl.train_settings import make_settings
+from actors.experts.rl.training_files import read_training
+from actors.experts.rl.training_job import TrainingJob
 
 CARTPOLE = "dm_control/cartpole-balance"
 PPO = {"algorithm": "ppo", "envs": 2, "n_steps": 64, "batch_size": 64, "n_epochs": 2, "hidden": [16]}
@@ -27,15 +30,16 @@ SAC = {"learning_starts": 64, "hidden": [16, 16], "batch_size": 16}
 
 def job_of(tmp_path, task, given, steps):
     spec = task_spec(task)
-    return Job(task, make_settings(spec, task.split("/")[0], given), steps, 5, tmp_path / "expert")
+    settings = make_settings(spec, task.split("/")[0], given)
+    return TrainingJob(task=task, settings=settings, steps=steps, seed=5, folder=tmp_path / "expert")
 
 
 def predictions(job, observations, count):
     """Returns the actions of stable-baselines3's own model, resumed from the job's folder."""
-    env, model = _make(job, _read_state(job.folder))
+    env, model = make_training(job, read_training(job.folder))
     spec = task_spec(job.task)
-    stack = FrameStack(count, env._rule.stack)
-    seen = stack.push(preprocess(spec, env._rule, observations, env.moments))
+    stack = FrameStack(count, env.preprocessing.stack)
+    seen = stack.push(preprocess(spec, env.preprocessing, observations, env.statistics))
     env.close()
     return model.predict(seen, deterministic=True)[0]
 
@@ -65,8 +69,8 @@ def test_a_trained_policy_acts_like_stable_baselines3s_model(tmp_path, task, giv
 def test_a_resumed_training_continues_with_its_parameters_and_optimizer(tmp_path, given):
     train_expert(job_of(tmp_path, CARTPOLE, given, 128), False, lambda progress: None)
     job = job_of(tmp_path, CARTPOLE, given, 384)
-    before = _read_state(job.folder)
-    env, model = _make(job, before)
+    before = read_training(job.folder)
+    env, model = make_training(job, before)
     assert model.num_timesteps == 128
     for name, tensor in model.policy.state_dict().items():
         torch.testing.assert_close(tensor, before["parameters"]["policy"][name])
@@ -75,7 +79,7 @@ def test_a_resumed_training_continues_with_its_parameters_and_optimizer(tmp_path
     torch.testing.assert_close(model.get_parameters()[optimizer]["state"][0]["exp_avg"], moments)
     env.close()
     assert train_expert(job, True, lambda progress: None) == 384
-    after = _read_state(job.folder)
+    after = read_training(job.folder)
     assert (after["steps"], after["starts"]) == (384, 2)
     assert after["parameters"][optimizer]["state"][0]["step"] > before["parameters"][optimizer]["state"][0]["step"]
 

@@ -1,4 +1,4 @@
-"""Code in docs/datasets.md and in a dataset's card opens the dataset with other libraries, without gato_dist."""
+"""Code in docs/reference/dataset-format.md and in dataset cards opens a dataset with other libraries alone."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from replay.dataset.summary import summarize
 from replay.dataset.writing import EpisodeStream, write_dataset
 from tests.support.paths import ROOT
 
-PAGE = ROOT / "docs" / "datasets.md"
+PAGE = ROOT / "docs" / "reference" / "dataset-format.md"
 PRESS = ActionSpec(Modality.DISCRETE, (), (7,))
 TASKS = (
     TaskSpec(

@@ -1,4 +1,4 @@
-"""Importing envpool leaves no folder that users of one machine share."""
+"""Importing envpool creates no cache folder that the users of a machine share."""
 
 import importlib.util
 import os
@@ -21,7 +21,7 @@ def no_folder_chosen(monkeypatch):
 @pytest.mark.skipif(importlib.util.find_spec("envpool") is None, reason="needs envpool")
 def test_envpool_puts_matplotlibs_cache_into_the_users_home(tmp_path):
     program = (
-        "from gato_dist.envs.vector import import_envpool; import_envpool()\n"
+        "from gato_dist.envs.envpool_vector import import_envpool; import_envpool()\n"
         "import matplotlib; print(matplotlib.get_cachedir())"
     )
     ran = subprocess.run(

@@ -22,7 +22,7 @@ SMALL = {"width": 16, "layers": 1, "heads": 1, "key_size": 16, "feed_forward": 3
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     config = parse_config({"name": "t", "tasks": [{"name": TASK}], "model": SMALL}, "test")
-    tokenizer = make_tokenizer(config, {TASK: load_reference(TASK)})
+    tokenizer = make_tokenizer(config)
     model = build_model(config, tokenizer)
     folder = CheckpointFolder(tmp_path_factory.mktemp("run"), 1)
     counters = Counters(step=3, tokens=40, seconds=1.5, weights_version=2)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from actors.coordination.link import CoordinatorLink
 from gato_dist.config.run_config import RunConfig, parse_config
 from gato_dist.records.quarantine import Part
 from gato_dist.supervisor.actor_pool import ActorPool
@@ -16,7 +17,7 @@ TASKS = ["babyai/go-to-local", "babyai/open"]
 
 def make_config(**sections) -> RunConfig:
     return parse_config(
-        {"name": "t", "tasks": [{"name": name} for name in TASKS], "actors": {"tries": 2}} | sections, "t"
+        {"name": "t", "tasks": [{"name": name} for name in TASKS], "actors": {"max_failures": 2}} | sections, "t"
     )
 
 
@@ -52,15 +53,16 @@ class FakeMethod:
 
 class FakeFactory:
     def __init__(self, config: RunConfig) -> None:
-        self.config, self.poll_scale = config, 1.0
+        self.config = config
         self.made: dict[str, FakeActor] = {}
         self.coordinator = SimpleNamespace(
-            silent=FakeMethod({}),
-            forget=FakeMethod(),
-            trouble=FakeMethod(),
-            leave_out=FakeMethod(),
+            seconds_silent=FakeMethod({}),
+            forget_heartbeat=FakeMethod(),
+            set_failed_tasks=FakeMethod(),
+            exclude_task=FakeMethod(),
             give_up_job=FakeMethod(),
         )
+        self.link = CoordinatorLink(self.coordinator)
 
     def _add(self, *arguments) -> FakeActor:
         actor = FakeActor(*arguments)
@@ -88,7 +90,7 @@ def pool(factory, tmp_path) -> ActorPool:
 
 
 def make_pool(factory: FakeFactory, folder, disk_shares: list[float]) -> ActorPool:
-    quarantine = Quarantine(folder / "quarantine.json", factory.config.actors.tries)
+    quarantine = Quarantine(folder / "quarantine.json", factory.config.actors.max_failures)
     waiter = SimpleNamespace(get=lambda answer: answer)
     return ActorPool(factory, disk_shares, quarantine=quarantine, recoveries=RecoveryTimer(), waiter=waiter)
 
@@ -104,12 +106,12 @@ def test_a_failed_actor_is_restarted_and_the_coordinator_forgets_its_silence(fac
     pool.check(lines.append)
     assert lines == ["expert 0 died; starting it again (try 2 of 2)"]
     assert factory.made["expert 0"].starts == 2
-    assert factory.coordinator.forget.calls == [("expert 0",)]
-    assert factory.coordinator.trouble.calls == [(frozenset({0}),)]
+    assert factory.coordinator.forget_heartbeat.calls == [("expert 0",)]
+    assert factory.coordinator.set_failed_tasks.calls == [(frozenset({0}),)]
 
 
 def test_a_silent_actor_counts_as_hanging(factory, pool):
-    factory.coordinator.silent.answer = {"expert 1": 1e6}
+    factory.coordinator.seconds_silent.answer = {"expert 1": 1e6}
     lines: list[str] = []
     pool.check(lines.append)
     assert lines == ["expert 1 hangs: 1000000 s; starting it again (try 2 of 2)"]
@@ -128,7 +130,7 @@ def test_a_task_that_cannot_be_evaluated_is_scored_no_more(factory, pool):
     factory.coordinator.give_up_job.answer = TASKS[1]
     for _ in range(2):
         pool.check(lambda line: None)
-    assert factory.coordinator.leave_out.calls == [(TASKS[1],)]
+    assert factory.coordinator.exclude_task.calls == [(TASKS[1],)]
     assert not factory.made["evaluator 0"].killed
 
 

@@ -1,4 +1,4 @@
-"""The worked example of docs/tokens.md matches the code."""
+"""The worked example of docs/reference/tokens.md matches the code."""
 
 import re
 
@@ -11,7 +11,7 @@ from gato_dist.tokens.vocabulary import Vocabulary
 from tests.support.fakes import ARM
 from tests.support.paths import ROOT
 
-PAGE = ROOT / "docs" / "tokens.md"
+PAGE = ROOT / "docs" / "reference" / "tokens.md"
 
 
 def test_the_worked_example_in_the_docs_matches_the_code():

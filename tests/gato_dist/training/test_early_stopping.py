@@ -49,7 +49,7 @@ def test_a_mean_over_different_numbers_of_episodes_does_not_count():
 
 @pytest.mark.parametrize(("share", "counts"), [(1.0, False), (0.5, True)])
 def test_a_mean_over_several_versions_counts_only_if_tasks_take_turns(share, counts):
-    assert selection(share=share).add(point(4, 0.9, oldest=3)) is counts
+    assert selection(task_fraction=share).add(point(4, 0.9, oldest=3)) is counts
 
 
 def test_training_ends_at_the_mean_stop_at():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors.experts.planners.procgen_clones import Clones
+from actors.experts.planners.procgen_clones import ProcgenClones
 from gato_dist.cli.main import main
 from gato_dist.utils import missing_packages as missing
 from gato_dist.utils.missing_packages import INSTALL_CLONES, require_reverb, wheel_advice
@@ -34,7 +34,7 @@ def test_an_installed_reverb_is_accepted():
 def test_a_missing_procgen_library_is_reported_with_its_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "gym3", None)
     with pytest.raises(ImportError) as caught:
-        Clones("coinrun", 1, 0)
+        ProcgenClones("coinrun", 1, 0)
     assert INSTALL_CLONES in str(caught.value)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from actors.experts.planners.control_tasks.spec import (
     NO_TARGET,
     ControlTask,
-    Motion,
     Observation,
-    State,
+    PhysicsState,
+    Trajectory,
     angle,
     tolerance,
     velocity,
@@ -23,31 +23,31 @@ _TARGET_HEIGHT, _BALL_HEIGHT = 0.6 - 0.05, 0.2
 _ROOM = 0.05 - 0.008
 
 
-def rebuild_ball_in_cup(observation: Observation) -> State:
+def rebuild_ball_in_cup(observation: Observation) -> PhysicsState:
     """Cup and ball from `position` [4] and `velocity` [4]."""
-    return State(np.asarray(observation["position"], np.float64), velocity(observation), NO_TARGET)
+    return PhysicsState(np.asarray(observation["position"], np.float64), velocity(observation), NO_TARGET)
 
 
-def ball_to_target(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
+def ball_to_target(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray]:
     """Metres, (x, z), from the ball to the middle of the cup."""
-    cup_x, cup_z, ball_x, ball_z = np.moveaxis(motion.qpos, -1, 0)
+    cup_x, cup_z, ball_x, ball_z = np.moveaxis(trajectory.qpos, -1, 0)
     return cup_x - ball_x, cup_z + _TARGET_HEIGHT - ball_z - _BALL_HEIGHT
 
 
-def reward_ball_in_cup(motion: Motion) -> np.ndarray:
+def reward_ball_in_cup(trajectory: Trajectory) -> np.ndarray:
     """1 where the ball is within the cup's box, less some room, else 0."""
-    x, z = ball_to_target(motion)
+    x, z = ball_to_target(trajectory)
     return ((np.abs(x) < _ROOM) & (np.abs(z) < _ROOM)).astype(np.float64)
 
 
-def objective_ball_in_cup(motion: Motion) -> np.ndarray:
+def objective_ball_in_cup(trajectory: Trajectory) -> np.ndarray:
     """The reward and the ball's height over the cup, since the way in leads from below over the rim.
 
     Being straight above the cup is worth more the higher the ball is: it falls in from there.
     """
-    x, z = ball_to_target(motion)
+    x, z = ball_to_target(trajectory)
     above = np.clip(-z, -0.3, 0.1)
-    return 3 * reward_ball_in_cup(motion) + 2 * above - 2 * np.abs(x) * (above > 0)
+    return 3 * reward_ball_in_cup(trajectory) + 2 * above - 2 * np.abs(x) * (above > 0)
 
 
 # --- finger: qpos = proximal, distal, hinge; the spinner's hinge turns about -y (suite/finger.{py,xml}) ---
@@ -73,56 +73,57 @@ def soften_and_spin_freely(spec: Any) -> None:
     spec.joint("hinge").damping = 0.03
 
 
-def rebuild_finger(observation: Observation) -> State:
+def rebuild_finger(observation: Observation) -> PhysicsState:
     """From `position` [4] = (proximal, distal, tip x, tip z), `velocity` [3] and, in Turn, `target_position` [2]."""
     proximal, distal, x, z = np.asarray(observation["position"], np.float64)
     target = np.asarray(observation.get("target_position", NO_TARGET), np.float64)
-    return State(np.array([proximal, distal, angle(z, -x)]), velocity(observation), target)
+    return PhysicsState(np.array([proximal, distal, angle(z, -x)]), velocity(observation), target)
 
 
-def tip_to_target(motion: Motion) -> np.ndarray:
+def tip_to_target(trajectory: Trajectory) -> np.ndarray:
     """Metres from the spinner's tip to the target's centre."""
-    hinge = motion.qpos[..., 2]
+    hinge = trajectory.qpos[..., 2]
     tip = _TIP_RADIUS * np.stack([-np.sin(hinge), np.cos(hinge)], axis=-1)
-    return np.linalg.norm(motion.target - tip, axis=-1)
+    return np.linalg.norm(trajectory.target - tip, axis=-1)
 
 
-def fingertip_to_spinner(motion: Motion) -> np.ndarray:
+def fingertip_to_spinner(trajectory: Trajectory) -> np.ndarray:
     """Metres from between the finger's touch sites to the spinner's hinge."""
-    fingertip = (motion.sensors["touchtop_pos"] + motion.sensors["touchbottom_pos"]) / 2
-    return np.linalg.norm(fingertip - motion.sensors["spinner"], axis=-1)
+    fingertip = (trajectory.sensors["touchtop_pos"] + trajectory.sensors["touchbottom_pos"]) / 2
+    return np.linalg.norm(fingertip - trajectory.sensors["spinner"], axis=-1)
 
 
-def reward_finger_spin(motion: Motion) -> np.ndarray:
+def reward_finger_spin(trajectory: Trajectory) -> np.ndarray:
     """1 where the spinner turns at 15 rad/s or more the right way, else 0."""
-    return (motion.qvel[..., 2] <= -_SPIN_SPEED).astype(np.float64)
+    return (trajectory.qvel[..., 2] <= -_SPIN_SPEED).astype(np.float64)
 
 
-def reward_finger_turn_easy(motion: Motion) -> np.ndarray:
+def reward_finger_turn_easy(trajectory: Trajectory) -> np.ndarray:
     """1 where the spinner's tip is within 0.07 m of the target, else 0."""
-    return (tip_to_target(motion) <= _EASY_TARGET).astype(np.float64)
+    return (tip_to_target(trajectory) <= _EASY_TARGET).astype(np.float64)
 
 
-def reward_finger_turn_hard(motion: Motion) -> np.ndarray:
+def reward_finger_turn_hard(trajectory: Trajectory) -> np.ndarray:
     """1 where the spinner's tip is within 0.03 m of the target, else 0."""
-    return (tip_to_target(motion) <= _HARD_TARGET).astype(np.float64)
+    return (tip_to_target(trajectory) <= _HARD_TARGET).astype(np.float64)
 
 
-def objective_finger_spin(motion: Motion) -> np.ndarray:
+def objective_finger_spin(trajectory: Trajectory) -> np.ndarray:
     """The reward and the spinner's speed up to twice what is needed; from afar, nearness of the finger."""
-    speed = np.clip(-motion.qvel[..., 2] / _SPIN_SPEED, -1, 2)
-    return reward_finger_spin(motion) + speed - 0.2 * fingertip_to_spinner(motion)
+    speed = np.clip(-trajectory.qvel[..., 2] / _SPIN_SPEED, -1, 2)
+    return reward_finger_spin(trajectory) + speed - 0.2 * fingertip_to_spinner(trajectory)
 
 
-def objective_finger_turn(motion: Motion) -> np.ndarray:
+def objective_finger_turn(trajectory: Trajectory) -> np.ndarray:
     """The angle that is left, and at the target rest.
 
     The finger only brushes the spinner and needs many strokes; an angle, unlike a distance, falls alike with each.
     """
-    target = angle(motion.target[1], -motion.target[0])
-    left = np.abs(wrapped(motion.qpos[..., 2] - target))
+    target = angle(trajectory.target[1], -trajectory.target[0])
+    left = np.abs(wrapped(trajectory.qpos[..., 2] - target))
     near = tolerance(left, 0.3)
-    return 2 * near - left - 0.2 * (1 - near) * fingertip_to_spinner(motion) - 0.1 * near * np.abs(motion.qvel[..., 2])
+    speed = np.abs(trajectory.qvel[..., 2])
+    return 2 * near - left - 0.2 * (1 - near) * fingertip_to_spinner(trajectory) - 0.1 * near * speed
 
 
 _SENSED = ("touchtop_pos", "touchbottom_pos", "spinner")

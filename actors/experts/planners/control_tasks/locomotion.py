@@ -8,9 +8,9 @@ import numpy as np
 from actors.experts.planners.control_tasks.spec import (
     NO_TARGET,
     ControlTask,
-    Motion,
     Observation,
-    State,
+    PhysicsState,
+    Trajectory,
     angle,
     at_least,
     small_control,
@@ -22,32 +22,32 @@ from actors.experts.planners.control_tasks.spec import (
 _SPEED = "torso_subtreelinvel"
 
 
-def rebuild_without_x(observation: Observation) -> State:
+def rebuild_without_x(observation: Observation) -> PhysicsState:
     """Cheetah or hopper from `position` [nq - 1] and `velocity` [nv]; its place along the ground is hidden."""
-    return State(np.concatenate([[0.0], observation["position"]]), velocity(observation), NO_TARGET)
+    return PhysicsState(np.concatenate([[0.0], observation["position"]]), velocity(observation), NO_TARGET)
 
 
-def speed(motion: Motion) -> np.ndarray:
+def speed(trajectory: Trajectory) -> np.ndarray:
     """Metres per second forwards, of the centre of mass."""
-    return motion.sensors[_SPEED][..., 0]
+    return trajectory.sensors[_SPEED][..., 0]
 
 
 # --- cheetah: qpos = x, z, pitch, six joints (suite/cheetah.{py,xml}) ---
-def reward_cheetah(motion: Motion) -> np.ndarray:
+def reward_cheetah(trajectory: Trajectory) -> np.ndarray:
     """Speed over 10 m/s, from 0 to 1."""
-    return at_least(speed(motion), 10, 10, 0)
+    return at_least(speed(trajectory), 10, 10, 0)
 
 
-def objective_cheetah(motion: Motion) -> np.ndarray:
+def objective_cheetah(trajectory: Trajectory) -> np.ndarray:
     """Speed without its bounds, less pitch: on its back the cheetah slides on, but slowly, and does not get up."""
-    return speed(motion) / 10 - 0.1 * np.square(motion.qpos[..., 2])
+    return speed(trajectory) / 10 - 0.1 * np.square(trajectory.qpos[..., 2])
 
 
 # --- walker: qpos = z, x, pitch, then hip, knee and ankle of each leg (suite/walker.{py,xml}) ---
 _TORSO_HEIGHT, _WALKER_STANDS = 1.3, 1.2
 
 
-def rebuild_walker(observation: Observation) -> State:
+def rebuild_walker(observation: Observation) -> PhysicsState:
     """The walker from `orientations` [14] = (cos, sin) of its bodies, `height` and `velocity` [9]; x is hidden.
 
     Hips, knees and ankles turn about the axis opposite to the one that pitch and orientations turn about.
@@ -57,49 +57,49 @@ def rebuild_walker(observation: Observation) -> State:
     joints = -wrapped(np.diff(legs, axis=1, prepend=torso))
     height = float(np.asarray(observation["height"]).ravel()[0])
     qpos = np.concatenate([[height - _TORSO_HEIGHT, 0.0, torso], joints.ravel()])
-    return State(qpos, velocity(observation), NO_TARGET)
+    return PhysicsState(qpos, velocity(observation), NO_TARGET)
 
 
-def reward_walker_stand(motion: Motion) -> np.ndarray:
+def reward_walker_stand(trajectory: Trajectory) -> np.ndarray:
     """Three parts for a torso at 1.2 m or higher, one for an upright one."""
-    height = motion.qpos[..., 0] + _TORSO_HEIGHT
+    height = trajectory.qpos[..., 0] + _TORSO_HEIGHT
     standing = tolerance(np.clip(_WALKER_STANDS - height, 0, None), _WALKER_STANDS / 2)
-    return (3 * standing + (1 + np.cos(motion.qpos[..., 2])) / 2) / 4
+    return (3 * standing + (1 + np.cos(trajectory.qpos[..., 2])) / 2) / 4
 
 
-def reward_walker_walk(motion: Motion) -> np.ndarray:
+def reward_walker_walk(trajectory: Trajectory) -> np.ndarray:
     """Standing times a factor for a speed of 1 m/s."""
-    return reward_walker_stand(motion) * (5 * at_least(speed(motion), 1, 0.5, 0.5) + 1) / 6
+    return reward_walker_stand(trajectory) * (5 * at_least(speed(trajectory), 1, 0.5, 0.5) + 1) / 6
 
 
-def reward_walker_run(motion: Motion) -> np.ndarray:
+def reward_walker_run(trajectory: Trajectory) -> np.ndarray:
     """Standing times a factor for a speed of 8 m/s."""
-    return reward_walker_stand(motion) * (5 * at_least(speed(motion), 8, 4, 0.5) + 1) / 6
+    return reward_walker_stand(trajectory) * (5 * at_least(speed(trajectory), 8, 4, 0.5) + 1) / 6
 
 
-def _walker_poise(motion: Motion) -> np.ndarray:
+def _walker_poise(trajectory: Trajectory) -> np.ndarray:
     """Height up to standing, for the reward has next to no slope where the walker lies."""
-    return np.clip((motion.qpos[..., 0] + _TORSO_HEIGHT) / _WALKER_STANDS, 0, 1)
+    return np.clip((trajectory.qpos[..., 0] + _TORSO_HEIGHT) / _WALKER_STANDS, 0, 1)
 
 
-def objective_walker_stand(motion: Motion) -> np.ndarray:
+def objective_walker_stand(trajectory: Trajectory) -> np.ndarray:
     """The reward and the way to it, less speed once up: a walker at rest needs no further steps to stay so."""
-    reward = reward_walker_stand(motion)
-    moving = np.abs(speed(motion)) + 0.4 * np.abs(motion.qvel[..., 2])
-    return reward + _walker_poise(motion) - 0.05 * np.square(reward) * moving
+    reward = reward_walker_stand(trajectory)
+    moving = np.abs(speed(trajectory)) + 0.4 * np.abs(trajectory.qvel[..., 2])
+    return reward + _walker_poise(trajectory) - 0.05 * np.square(reward) * moving
 
 
-def objective_walker_walk(motion: Motion) -> np.ndarray:
+def objective_walker_walk(trajectory: Trajectory) -> np.ndarray:
     """The reward, the way to it, and less tumbling: beyond the horizon a fast pitch is a fall."""
-    reward = reward_walker_walk(motion)
-    return reward + _walker_poise(motion) - 0.02 * reward * np.abs(motion.qvel[..., 2])
+    reward = reward_walker_walk(trajectory)
+    return reward + _walker_poise(trajectory) - 0.02 * reward * np.abs(trajectory.qvel[..., 2])
 
 
-def objective_walker_run(motion: Motion) -> np.ndarray:
+def objective_walker_run(trajectory: Trajectory) -> np.ndarray:
     """Standing, and speed where it stands: the reward is flat over all speeds up to 0."""
-    standing = reward_walker_stand(motion)
-    running = standing * np.clip(speed(motion), -1, 8) / 2
-    return standing + _walker_poise(motion) + running - 0.02 * standing * np.abs(motion.qvel[..., 2])
+    standing = reward_walker_stand(trajectory)
+    running = standing * np.clip(speed(trajectory), -1, 8) / 2
+    return standing + _walker_poise(trajectory) + running - 0.02 * standing * np.abs(trajectory.qvel[..., 2])
 
 
 # --- hopper: qpos = x, z, pitch, waist, hip, knee, ankle (suite/hopper.{py,xml}) ---
@@ -116,35 +116,35 @@ def sense_heights(spec: Any) -> None:
         )
 
 
-def hopper_height(motion: Motion) -> np.ndarray:
+def hopper_height(trajectory: Trajectory) -> np.ndarray:
     """Metres from the foot up to the torso."""
-    return motion.sensors["torso_com"][..., 2] - motion.sensors["foot_com"][..., 2]
+    return trajectory.sensors["torso_com"][..., 2] - trajectory.sensors["foot_com"][..., 2]
 
 
-def hopper_stands(motion: Motion) -> np.ndarray:
+def hopper_stands(trajectory: Trajectory) -> np.ndarray:
     """1 where the torso is 0.6 ... 2 m above the foot, else 0."""
-    height = hopper_height(motion)
+    height = hopper_height(trajectory)
     return ((height >= _HOPPER_STANDS) & (height <= 2)).astype(np.float64)
 
 
-def reward_hopper_stand(motion: Motion) -> np.ndarray:
+def reward_hopper_stand(trajectory: Trajectory) -> np.ndarray:
     """Standing times a factor for little control."""
-    return hopper_stands(motion) * small_control(motion.controls)
+    return hopper_stands(trajectory) * small_control(trajectory.controls)
 
 
-def _hopper_poise(motion: Motion) -> np.ndarray:
+def _hopper_poise(trajectory: Trajectory) -> np.ndarray:
     """The way to standing, where the reward has no slope.
 
     Height counts most: with more for uprightness the hopper lies on its belly, head up, and leaves its leg behind.
     """
-    rising = np.clip(hopper_height(motion) / (_HOPPER_STANDS + 0.1), -1, 1)
-    off_ground = np.clip(motion.sensors["torso_com"][..., 2], 0, 0.8)
-    return 0.3 * rising + 0.1 * np.cos(motion.qpos[..., 2]) + 1.2 * off_ground
+    rising = np.clip(hopper_height(trajectory) / (_HOPPER_STANDS + 0.1), -1, 1)
+    off_ground = np.clip(trajectory.sensors["torso_com"][..., 2], 0, 0.8)
+    return 0.3 * rising + 0.1 * np.cos(trajectory.qpos[..., 2]) + 1.2 * off_ground
 
 
-def objective_hopper_stand(motion: Motion) -> np.ndarray:
+def objective_hopper_stand(trajectory: Trajectory) -> np.ndarray:
     """The reward and the way to it; speed counts against it, for a hopper at rest stays up."""
-    return reward_hopper_stand(motion) + 2 * _hopper_poise(motion) - 0.1 * np.abs(speed(motion))
+    return reward_hopper_stand(trajectory) + 2 * _hopper_poise(trajectory) - 0.1 * np.abs(speed(trajectory))
 
 
 _WALKER = ControlTask(

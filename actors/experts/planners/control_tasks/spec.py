@@ -1,4 +1,7 @@
-"""What a task of the planner consists of, and dm_control's shaping functions over whole arrays."""
+"""The parts of a task that the control planner needs, and dm_control's reward functions for arrays.
+
+The names of rebuild, reward and objective functions are part of an expert's description, whose hash is provenance.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -10,8 +13,14 @@ Observation = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
-    """What the physics and the reward need: qpos [nq], qvel [nv] and the goal's coordinates, target [G]."""
+class PhysicsState:
+    """The state of the physics, and the goal.
+
+    Attributes:
+        qpos: generalised positions, float64 [nq].
+        qvel: generalised velocities, float64 [nv].
+        target: coordinates of the goal, float64 [G]; `NO_TARGET` if the goal never moves.
+    """
 
     qpos: np.ndarray
     qvel: np.ndarray
@@ -19,11 +28,15 @@ class State:
 
 
 @dataclasses.dataclass(frozen=True)
-class Motion:
-    """Visited states, float64, `...` being samples and control steps.
+class Trajectory:
+    """Simulated states, float64. The dimensions `...` are samples and control steps.
 
-    qpos [..., nq] and qvel [..., nv] in SI units; sensors: name -> [..., dim], those that the task names;
-    controls [..., A]: what was held on the way to each state; target [G].
+    Attributes:
+        qpos: generalised positions in SI units, [..., nq].
+        qvel: generalised velocities in SI units, [..., nv].
+        sensors: the task's sensors by name, [..., dim].
+        controls: the control before each state, [..., A].
+        target: coordinates of the goal, [G].
     """
 
     qpos: np.ndarray
@@ -33,30 +46,43 @@ class Motion:
     target: np.ndarray
 
 
-class Score(Protocol):
-    """Scores visited states: float64 [...]."""
+class ScoreFunction(Protocol):
+    """Returns a score of each state of a trajectory, float64 [...]."""
 
     __name__: str
 
-    def __call__(self, motion: Motion) -> np.ndarray: ...
+    def __call__(self, trajectory: Trajectory) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class ControlTask:
-    """One task of the suite as the planner sees it; every count of steps is in control steps of the environment.
+    """A task of the control planner: its physics, its scores and the planner's parameters.
 
-    `rebuild` must use the observation only, so that the planner sees no more than the network that imitates it.
-    `reward` is the environment's own; `objective` is what plans are compared by and may add shaping to it.
-    model_arguments: to the suite's `get_model_and_assets`; adapt: changes the suite's `mujoco.MjSpec` as the task does,
-    or adds sensors; sensors: those that the scores read; physics_steps: of the model in a control step.
-    hidden: coordinates of qpos that the observation lacks and nothing depends on; `rebuild` sets them to zero.
-    calmest: the smallest perturbation of a sample over the largest, `noise`: below 1 a bundle explores and refines.
+    Attributes:
+        domain: module of `dm_control.suite`.
+        rebuild: returns the state, given the observation alone, so that the planner knows no more than the network that
+            imitates it.
+        reward: the environment's reward.
+        objective: the score that plans are compared by: the reward, possibly with shaping.
+        horizon: length of a plan, in control steps.
+        knots: number of a plan's knots.
+        samples: number of perturbed plans in a round.
+        first_iterations: rounds in the first step of an episode; later replanning has one.
+        replan_every: control steps between two replannings.
+        noise: standard deviation of the largest perturbation.
+        temperature: of the plans' softmax weights.
+        physics_steps: steps of the physics in a control step.
+        sensors: sensors that the scores read.
+        model_arguments: arguments of the domain's `get_model_and_assets`.
+        adapt: changes the domain's `mujoco.MjSpec` as the task does, or adds sensors.
+        hidden: indices of qpos that the observation lacks and nothing depends on; `rebuild` sets them to zero.
+        calmest: smallest perturbation as a fraction of `noise`. Below 1, some samples explore and others refine.
     """
 
     domain: str
-    rebuild: Callable[[Observation], State]
-    reward: Score
-    objective: Score
+    rebuild: Callable[[Observation], PhysicsState]
+    reward: ScoreFunction
+    objective: ScoreFunction
     horizon: int
     knots: int
     samples: int
@@ -72,9 +98,9 @@ class ControlTask:
     calmest: float = 1.0
 
     def describe(self) -> dict[str, Any]:
-        """The fields as plain values, functions by name; fields with a default only where they differ from it.
+        """Returns the fields as plain values, functions by name, without fields that have their default value.
 
-        The rule about defaults keeps the content hash of a task when a field that it does not use is added.
+        Defaults are left out so that the hash of a task does not change if a field is added that it does not use.
         """
         described = {}
         for field in dataclasses.fields(self):
@@ -96,22 +122,22 @@ def at_least(x: np.ndarray, bound: float, margin: float, value_at_margin: float)
 
 
 def small_control(controls: np.ndarray) -> np.ndarray:
-    """dm_control's factor for little control: [..., A] -> 0.8 ... 1 [...]."""
+    """dm_control's factor for small controls, [..., A]: 0.8 … 1, [...]."""
     return (4 + np.clip(1 - np.square(controls), 0, None).mean(axis=-1)) / 5
 
 
 def angle(cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
-    """Radians in (-π, π] from a cosine and a sine."""
+    """Returns the angle of a cosine and a sine, in radians in (−π, π]."""
     return np.arctan2(np.asarray(sine, np.float64), np.asarray(cosine, np.float64))
 
 
 def wrapped(radians: np.ndarray) -> np.ndarray:
-    """The same angles in [-π, π)."""
+    """Returns the same angles in [−π, π)."""
     return (radians + np.pi) % (2 * np.pi) - np.pi
 
 
 def velocity(observation: Observation) -> np.ndarray:
-    """The part `velocity`, which in most domains is qvel [nv] itself."""
+    """Returns the observation's `velocity`, which in most domains is qvel, float64 [nv]."""
     return np.asarray(observation["velocity"], np.float64)
 
 

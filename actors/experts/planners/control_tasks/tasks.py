@@ -1,4 +1,4 @@
-"""Every DM Control task that the planner knows, by envpool's id."""
+"""All DM Control tasks that the planner can solve, by envpool's id."""
 
 from actors.experts.planners.control_tasks.arms import ARMS
 from actors.experts.planners.control_tasks.cartpole import CARTPOLES

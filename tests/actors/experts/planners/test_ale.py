@@ -1,4 +1,4 @@
-"""The ALE planner against real emulators, and its search against a toy whose best action is known."""
+"""The ALE planner on real emulators, and its search on toy games with known best actions."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from actors.experts import registry
 from actors.experts.planners.ale import AlePlanner
 from actors.experts.planners.ale_emulator import ShadowMismatch
-from actors.experts.planners.ale_search import Decision, escape, search
+from actors.experts.planners.ale_search import SearchResult, escape, search
 from gato_dist.errors import InputError
 from gato_dist.tasks import TaskEntry
 
@@ -74,11 +74,11 @@ def play(planner: AlePlanner, env: Any, steps: int) -> tuple[list[int], float]:
     return actions, score
 
 
-def look_ahead(track: Track, start: int, nodes: int = 100, horizon: int = 10) -> Decision:
+def look_ahead(track: Track, start: int, nodes: int = 100, horizon: int = 10) -> SearchResult:
     return search(track, start, actions=(0, 1, 2), nodes=nodes, discount=0.9, horizon=horizon)
 
 
-def test_search_goes_where_the_score_is_nearest_and_holds_until_it_is_there() -> None:
+def test_search_holds_the_action_that_scores_soonest_until_it_scores() -> None:
     found = look_ahead(Track({3: 1.0, 8: 5.0}), 5)
     assert (found.action, found.hold) == (1, 2)
 
@@ -91,27 +91,27 @@ def test_search_prefers_survival_to_points() -> None:
     assert look_ahead(Track({-1: 100.0}), 0, horizon=4).action == 0
 
 
-def test_search_keeps_to_its_budget_but_tries_every_action_once() -> None:
+def test_search_keeps_its_budget_but_tries_every_action_once() -> None:
     assert look_ahead(Track({}), 50, nodes=10, horizon=40).nodes == 9
     assert look_ahead(Track({}), 50, nodes=1, horizon=40).nodes == 3
 
 
-def test_search_names_the_actions_that_are_equally_good() -> None:
+def test_search_returns_all_equally_good_actions() -> None:
     assert look_ahead(Track({}), 0, horizon=4).equals == (0, 2)  # left is fatal
 
 
 def test_escape_finds_two_actions_where_every_single_one_is_fatal() -> None:
-    assert search(Ledge(), (0, 0), (0, 1, 2), 100, 0.9, 8).lost
-    way_out = escape(Ledge(), (0, 0), (0, 1, 2), np.random.default_rng(0), tries=50, horizon=8)
+    assert search(Ledge(), (0, 0), (0, 1, 2), nodes=100, discount=0.9, horizon=8).lost
+    way_out = escape(Ledge(), (0, 0), (0, 1, 2), np.random.default_rng(0), attempts=50, horizon=8)
     state: tuple[int, int] = (0, 0)
     for action in way_out:
         state, _, lost = Ledge().step(state, action)
         assert not lost
-    assert not search(Ledge(), state, (0, 1, 2), 100, 0.9, 8).lost
+    assert not search(Ledge(), state, (0, 1, 2), nodes=100, discount=0.9, horizon=8).lost
 
 
-def test_escape_without_hope_still_names_an_action() -> None:
-    assert escape(Track({}), -5, (1,), np.random.default_rng(0), tries=3, horizon=4)[0] == 1
+def test_escape_returns_an_action_even_if_all_pairs_are_fatal() -> None:
+    assert escape(Track({}), -5, (1,), np.random.default_rng(0), attempts=3, horizon=4)[0] == 1
 
 
 @pytest.mark.parametrize("game", ["Boxing", "Freeway"])
@@ -148,7 +148,7 @@ def test_same_start_gives_the_same_plan() -> None:
     assert plans[0] == plans[1]
 
 
-def test_wandering_differs_by_seed_and_returns_with_it() -> None:
+def test_wandering_depends_on_the_seed_alone() -> None:
     plans = [
         play(AlePlanner("Boxing", 1, seed=s, nodes=1, actions=BOXING, wander=1.0), make_env("Boxing", seed=0), 30)[0]
         for s in (0, 0, 1)
@@ -157,20 +157,20 @@ def test_wandering_differs_by_seed_and_returns_with_it() -> None:
     assert plans[0] != plans[2]
 
 
-def test_a_horizon_as_wide_as_the_road_crosses_it() -> None:
+def test_a_long_horizon_crosses_the_road_in_freeway() -> None:
     planner = AlePlanner("Freeway", 1, seed=0, nodes=240, horizon=80)
     assert play(planner, make_env("Freeway", seed=3), 90)[1] >= 1
 
 
 @pytest.mark.parametrize("kind", ["planner", "guided"])
-def test_sticky_actions_are_refused_by_name(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sticky_actions_are_refused_with_the_options_name(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sticky = TaskEntry("ale/pong", "Pong-v5", {"repeat_action_probability": 0.25}, kind)
     monkeypatch.setattr(registry, "task_entry", lambda _: sticky)
     with pytest.raises(InputError, match=r"ale/pong.*repeat_action_probability=0.25"):
         registry.make_expert("ale/pong", [0])
 
 
-def test_boxing_ends_with_a_knockout() -> None:
+def test_the_planner_wins_boxing_by_knockout() -> None:
     """Random play ends at 1.4 points (deviation 9) after 1782 decisions; the winning blow must not be avoided."""
     actions, score = play(
         AlePlanner("Boxing", 1, seed=0, nodes=150, horizon=12, actions=BOXING), make_env("Boxing", seed=7), 1700
@@ -179,14 +179,14 @@ def test_boxing_ends_with_a_knockout() -> None:
     assert len(actions) < 1700
 
 
-def test_inactive_environments_cost_nothing_and_may_lag() -> None:
+def test_inactive_environments_are_not_planned() -> None:
     env, planner = make_env("Pong", seed=1, num_envs=2), AlePlanner("Pong", num_envs=2, seed=0, nodes=6)
     observation, info = env.reset()
     info["ram"][1] = 255  # would raise if it were looked at
     assert planner.act({"image": observation}, info, np.array([True, False])).shape == (2,)
 
 
-def test_ram_that_no_action_explains_names_the_game() -> None:
+def test_unexplained_ram_raises_an_error_that_names_the_game() -> None:
     env, planner = make_env("Pong", seed=1), AlePlanner("Pong", num_envs=1, seed=0, nodes=6)
     observation, info = env.reset()
     observation, *_, info = env.step(planner.act({"image": observation}, info, np.array([True])))
@@ -195,7 +195,7 @@ def test_ram_that_no_action_explains_names_the_game() -> None:
         planner.act({"image": observation}, info, np.array([True]))
 
 
-def test_joining_in_the_middle_of_an_episode_is_refused() -> None:
+def test_starting_in_the_middle_of_an_episode_is_refused() -> None:
     env, planner = make_env("Boxing", seed=1), AlePlanner("Boxing", num_envs=1, seed=0)
     observation, info = env.reset()
     for _ in range(30):

@@ -1,4 +1,4 @@
-"""The control planner against envpool: its state, its reward and its plans must be the environment's own."""
+"""The control planner: its states, rewards and plans agree with envpool."""
 
 import dataclasses
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.experts.planners.control_tasks.spec import ControlTask, Motion
+from actors.experts.demonstrator import policy_provenance
+from actors.experts.planners.control_tasks.spec import ControlTask, Trajectory
 from actors.experts.planners.dm_control import (
     TASKS,
     ControlPlanner,
@@ -17,8 +18,7 @@ from actors.experts.planners.dm_control import (
     spline_basis,
     weighted_plan,
 )
-from actors.experts.registry import policy_provenance
-from gato_dist.envs.vector import import_envpool
+from gato_dist.envs.envpool_vector import import_envpool
 from gato_dist.scores.references import load_reference
 from gato_dist.tasks import match_tasks, task_entry
 
@@ -54,14 +54,14 @@ def play_random(task: str, steps: int, seed: int) -> float:
     return sum(float(env.step(random.uniform(-1, 1, (1, *env.action_space.shape)))[1][0]) for _ in range(steps))
 
 
-def assert_agrees(spec: ControlTask, motion: Motion, observation: dict[str, np.ndarray], reward: float) -> None:
+def assert_agrees(spec: ControlTask, trajectory: Trajectory, observation: dict[str, np.ndarray], reward: float) -> None:
     """Compares the simulator's first state with the observation that envpool gave for the same action."""
     after = spec.rebuild(row(observation))
-    qpos, seen = np.delete(motion.qpos[0, 0], spec.hidden), np.delete(after.qpos, spec.hidden)
+    qpos, seen = np.delete(trajectory.qpos[0, 0], spec.hidden), np.delete(after.qpos, spec.hidden)
     np.testing.assert_allclose(np.exp(1j * qpos), np.exp(1j * seen), atol=1e-5)
-    np.testing.assert_allclose(motion.qvel[0, 0], after.qvel, atol=1e-3)
-    np.testing.assert_allclose(motion.target, after.target, atol=1e-9)
-    assert spec.reward(motion)[0, 0] == pytest.approx(reward, abs=1e-5)
+    np.testing.assert_allclose(trajectory.qvel[0, 0], after.qvel, atol=1e-3)
+    np.testing.assert_allclose(trajectory.target, after.target, atol=1e-9)
+    assert spec.reward(trajectory)[0, 0] == pytest.approx(reward, abs=1e-5)
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
@@ -72,9 +72,9 @@ def test_the_rebuilt_state_predicts_the_next_observation_and_its_reward(task: st
     for _ in range(40):
         state = spec.rebuild(row(observation))
         action = random.uniform(-1, 1, (1, 1, simulator.model.nu))
-        motion = simulator.rollout(state, action)
+        trajectory = simulator.rollout(state, action)
         observation, reward, _, _, _ = env.step(action[0])
-        assert_agrees(spec, motion, observation, reward[0])
+        assert_agrees(spec, trajectory, observation, reward[0])
 
 
 # Where random actions earn next to nothing, the planner's first steps do: (seed, steps) in which it reaches the goal.
@@ -92,22 +92,22 @@ FINGERS = {"FingerSpin-v1": (3, 80), "FingerTurnEasy-v1": (1017, 20), "FingerTur
 
 
 @pytest.mark.parametrize("task", sorted(GOALS))
-def test_state_and_reward_agree_at_the_goal_too(task: str) -> None:
+def test_state_and_reward_also_agree_at_the_goal(task: str) -> None:
     seed, steps = GOALS[task]
     env, planner, spec = make_env(task, seed), ControlPlanner(task, 1, 0), TASKS[task]
     simulator, rewards = Simulator(spec), []
     observation, info = env.reset()
     for _ in range(steps):
         action = planner.act(observation, info, ALL).astype(np.float64)
-        motion = simulator.rollout(spec.rebuild(row(observation)), action[None])
+        trajectory = simulator.rollout(spec.rebuild(row(observation)), action[None])
         observation, reward, _, _, info = env.step(action)
-        assert_agrees(spec, motion, observation, reward[0])
+        assert_agrees(spec, trajectory, observation, reward[0])
         rewards.append(reward[0])
     assert max(rewards) > 0.5
 
 
 @pytest.mark.parametrize("task", sorted(FINGERS))
-def test_the_reward_of_a_touched_spinner_agrees_where_the_contact_only_nearly_does(task: str) -> None:
+def test_the_reward_agrees_in_contact_although_the_contact_differs_slightly(task: str) -> None:
     seed, steps = FINGERS[task]
     env, spec, rewards, errors = make_env(task, seed), TASKS[task], [], []
     planner, simulator = ControlPlanner(task, 1, 0, samples=32), Simulator(spec)
@@ -117,7 +117,7 @@ def test_the_reward_of_a_touched_spinner_agrees_where_the_contact_only_nearly_do
         predicted = simulator.rollout(spec.rebuild(row(observation)), action[None]).qvel[0, 0]
         observation, reward, _, _, info = env.step(action)
         after = spec.rebuild(row(observation))
-        assert spec.reward(Motion(after.qpos, after.qvel, {}, action[0], after.target)) == reward[0]
+        assert spec.reward(Trajectory(after.qpos, after.qvel, {}, action[0], after.target)) == reward[0]
         rewards.append(reward[0])
         errors.append(np.abs(predicted - after.qvel).max())
     assert max(rewards) == 1
@@ -139,7 +139,9 @@ def test_the_planner_beats_random_actions_on_a_short_episode() -> None:
     assert planned > random + 40
 
 
-def test_inactive_rows_cost_nothing_and_rows_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inactive_environments_are_not_planned_and_environments_are_independent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     env = make_env("ReacherEasy-v1", num_envs=2)
     observation, info = env.reset()
     both = ControlPlanner("ReacherEasy-v1", 2, 0).act(observation, info, np.array([True, True]))
@@ -186,7 +188,7 @@ def test_equal_returns_weigh_equally_and_a_cold_temperature_picks_the_best() -> 
     assert weighted_plan(plans, np.array([0.0, 5.0]), 0.01) == pytest.approx(1.0)
 
 
-def test_the_description_is_plain_data_and_tells_budgets_apart() -> None:
+def test_the_description_is_json_and_includes_the_budget() -> None:
     import json
 
     few, many = (ControlPlanner("ReacherEasy-v1", 1, 0, samples=samples).describe() for samples in (8, 16))
@@ -206,25 +208,25 @@ def planned_tasks() -> list[str]:
     return [name for name in match_tasks("dm_control/*") if task_entry(name).expert == "planner"]
 
 
-def test_the_task_table_leaves_to_the_planner_just_those_it_knows() -> None:
+def test_the_task_table_lists_the_planner_for_exactly_its_tasks() -> None:
     assert {task_entry(name).env for name in planned_tasks()} == set(TASKS)
 
 
 @pytest.mark.parametrize("name", planned_tasks())
-def test_the_shipped_reference_was_measured_with_the_present_budget(name: str) -> None:
+def test_the_shipped_reference_has_the_current_budget(name: str) -> None:
     planner, reference = ControlPlanner(task_entry(name).env, 1, 0), load_reference(name)
     assert policy_provenance(name, planner).policy_hash == reference.expert.policy_hash
     assert reference.expert.mean > reference.random.mean + reference.random.std
 
 
-def test_a_field_that_a_task_does_not_use_leaves_its_description_as_it_was() -> None:
+def test_unused_fields_do_not_change_the_description() -> None:
     described = TASKS["CartpoleSwingup-v1"].describe()
     assert described["rebuild"] == "rebuild_cartpole"
     assert "adapt" not in described
     assert "calmest" not in described
 
 
-def test_perturbations_shrink_to_the_calmest() -> None:
+def test_perturbations_range_from_calmest_to_noise() -> None:
     task = dataclasses.replace(TASKS["ReacherEasy-v1"], samples=3, noise=0.8, calmest=0.25)
     np.testing.assert_allclose(noise_scales(task), [0.2, 0.4, 0.8])
 

@@ -1,4 +1,4 @@
-"""The Procgen planner against envpool: its shadows, its clones and its searches."""
+"""The Procgen planner: shadows that follow envpool, clones, and searches."""
 
 import json
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from actors.experts.planners.procgen import RIGHT_UP, STAY, FrameMismatch, ProcgenPlanner
-from actors.experts.planners.procgen_clones import Clones
+from actors.experts.planners.procgen_clones import ProcgenClones
 from actors.experts.planners.procgen_search import (
     Exploring,
+    ReachedState,
     Repairing,
     Shooting,
-    Visited,
     appearance,
     explore,
     held_pairs,
@@ -38,8 +38,8 @@ def coinrun() -> ProcgenPlanner:
 
 
 @pytest.fixture
-def bigfish() -> Iterator[Clones]:
-    clones = Clones("bigfish", 12, level_seed=5)
+def bigfish() -> Iterator[ProcgenClones]:
+    clones = ProcgenClones("bigfish", 12, level_seed=5)
     yield clones
     clones.close()
 
@@ -82,7 +82,7 @@ def replay(game: str, seed: int, actions: list[int]) -> tuple[float, int]:
 def test_a_shadow_follows_envpool(game: str) -> None:
     env = make_env(game, seed=77)
     frames, info = env.reset()
-    shadow = Clones(game.removesuffix("Easy-v0").lower(), 1, int(info["level_seed"][0]))
+    shadow = ProcgenClones(game.removesuffix("Easy-v0").lower(), 1, int(info["level_seed"][0]))
     random = np.random.default_rng(0)
     for _ in range(100):
         apart = np.abs(shadow.frame().astype(int) - frames[0]) > 16
@@ -97,7 +97,7 @@ def test_a_shadow_follows_envpool(game: str) -> None:
     shadow.close()
 
 
-def test_a_loaded_state_continues_like_the_one_that_was_saved(bigfish: Clones) -> None:
+def test_a_loaded_state_continues_like_the_one_that_was_saved(bigfish: ProcgenClones) -> None:
     actions = np.random.default_rng(0).integers(0, 15, (30, bigfish.num))
     state = bigfish.save(0)
     seen = []
@@ -119,7 +119,7 @@ def test_replaying_the_actions_alone_gives_the_same_episode(coinrun: ProcgenPlan
     assert replay(coinrun.name, PIT_LEVEL_SEED, actions) == (total, len(actions))
 
 
-def test_the_same_level_gives_the_same_plan_whatever_the_seed(coinrun: ProcgenPlanner) -> None:
+def test_the_plan_depends_on_the_level_and_not_on_the_seed(coinrun: ProcgenPlanner) -> None:
     other = ProcgenPlanner("CoinrunEasy-v0", 1, seed=9)
     assert play(coinrun, PIT_LEVEL_SEED)[0] == play(other, PIT_LEVEL_SEED)[0]
 
@@ -131,7 +131,7 @@ def test_shooting_beats_random_actions_on_a_short_episode() -> None:
     assert planned > replay("PlunderEasy-v0", seed, random)[0] + 2
 
 
-def test_an_action_that_was_not_played_is_noticed(coinrun: ProcgenPlanner) -> None:
+def test_a_frame_mismatch_is_raised_if_another_action_was_taken(coinrun: ProcgenPlanner) -> None:
     env = make_env(coinrun.name, seed=1)
     frames, info = env.reset()
     coinrun.reset(np.arange(1))
@@ -163,16 +163,16 @@ def test_pairs_of_held_actions_keep_the_order_that_decides_ties() -> None:
     assert pairs[1].tolist() == [4, 7, 7]
 
 
-def test_shooting_commits_to_the_first_plan_among_equals(bigfish: Clones) -> None:
+def test_shooting_commits_to_the_first_plan_among_equals(bigfish: ProcgenClones) -> None:
     search = Shooting(actions=(4, 7), holds=(1, 1, 1), horizon=1, commit=1)
     plans = held_pairs(search)
     assert shoot(bigfish, bigfish.save(), plans, search).tolist() == [4]
 
 
-def test_repairing_a_level_that_needs_none_plays_the_default_alone(coinrun: ProcgenPlanner) -> None:
+def test_repair_keeps_the_default_action_if_nothing_kills_it(coinrun: ProcgenPlanner) -> None:
     walker, clones = coinrun._walker, coinrun._clones
     env = make_env(coinrun.name, 100000)
-    level = Clones("coinrun", 1, int(env.reset()[1]["level_seed"][0]))
+    level = ProcgenClones("coinrun", 1, int(env.reset()[1]["level_seed"][0]))
     search = coinrun.search
     assert isinstance(search, Repairing)
     plan = repair(clones, walker, level.save(), search)
@@ -184,30 +184,30 @@ def test_repairing_a_level_that_needs_none_plays_the_default_alone(coinrun: Proc
     level.close()
 
 
-def test_the_description_is_plain_data_and_names_the_search(coinrun: ProcgenPlanner) -> None:
+def test_the_description_is_json_and_names_the_search(coinrun: ProcgenPlanner) -> None:
     description = coinrun.describe()
     assert description["kind"] == "planner"
     assert json.loads(json.dumps(description))["parameters"]["search"] == "Repairing"
 
 
-def test_exploring_finds_the_end_of_a_maze_by_a_shortest_way() -> None:
+def test_explore_finds_a_shortest_path_through_a_maze() -> None:
     actions, total = play(ProcgenPlanner("MazeEasy-v0", 1, 0), 9300)
     assert total == 10
     assert len(actions) < 60  # a maze has at most 15 × 15 cells, and random play needs hundreds of steps
 
 
-def test_hard_levels_are_followed_and_planned_in() -> None:
+def test_the_planner_solves_hard_levels() -> None:
     assert play(ProcgenPlanner("MinerHard-v0", 1, 0), 9300, steps=20)[1] >= 1
 
 
-def test_exploring_where_nothing_pays_still_moves_and_elsewhere_each_time(bigfish: Clones) -> None:
+def test_explore_without_a_reward_moves_to_another_state_each_time(bigfish: ProcgenClones) -> None:
     search = Exploring((1, 7), hold=1, layers=2, width=4, commit=2)
     plans = {tuple(explore(bigfish, bigfish.save(), search, wander)) for wander in range(4)}
     assert len(plans) > 1
     assert all(1 <= len(plan) <= 2 for plan in plans)
 
 
-def test_coarse_looks_forgive_small_differences_and_fine_ones_do_not() -> None:
+def test_coarse_appearances_ignore_small_differences() -> None:
     frame = np.full((64, 64, 3), 100, np.uint8)
     other = frame.copy()
     other[10, 10] += 3
@@ -216,7 +216,7 @@ def test_coarse_looks_forgive_small_differences_and_fine_ones_do_not() -> None:
 
 
 def test_a_wide_layer_is_thinned_evenly() -> None:
-    layer = [Visited(b"", (number,), b"") for number in range(9)]
+    layer = [ReachedState(b"", (number,), b"") for number in range(9)]
     assert [visited.path[0] for visited in thin(layer, 3)] == [0, 4, 8]
     assert thin(layer, 20) == layer
 

@@ -1,4 +1,4 @@
-"""A policy file acts as the model that it was saved from, with torch alone, and nothing in it is unpickled."""
+"""Policies from files act as the models that were saved, with torch alone, and nothing is unpickled."""
 
 import base64
 import json
@@ -30,8 +30,8 @@ CARTPOLE = "dm_control/cartpole-balance"
 SMALL = {"net_arch": [16, 12], "activation_fn": torch.nn.ELU}
 
 
-class Unmoving:
-    """An environment that is only looked at."""
+class IdleEnv:
+    """An environment that is never stepped."""
 
     def __init__(self, spec: TaskSpec) -> None:
         self.spec, self.seeds = spec, [0]
@@ -84,7 +84,7 @@ def observations_of(spec: TaskSpec, count: int) -> dict[str, np.ndarray]:
 def test_a_stable_baselines_zip_acts_as_its_own_predict(tmp_path, algorithm, policy, spec, kwargs):
     rule = default_preprocessing(spec)
     small = {"buffer_size": 10} if algorithm in ("SAC", "TD3", "DQN") else {}
-    env = ExpertVecEnv(Unmoving(spec), rule)
+    env = ExpertVecEnv(IdleEnv(spec), rule)
     model = getattr(sb3, algorithm)(policy, env, policy_kwargs=dict(kwargs), seed=3, device="cpu", **small)
     model.save(tmp_path / "model.zip")
     seen = observations_of(spec, 20)
@@ -111,7 +111,7 @@ class Bomb:
 def test_nothing_in_a_zip_is_unpickled(tmp_path):
     fired, path = tmp_path / "fired", tmp_path / "model.zip"
     bomb = base64.b64encode(pickle.dumps(Bomb(fired))).decode()
-    model = sb3.PPO("MlpPolicy", ExpertVecEnv(Unmoving(STATE), default_preprocessing(STATE)), device="cpu")
+    model = sb3.PPO("MlpPolicy", ExpertVecEnv(IdleEnv(STATE), default_preprocessing(STATE)), device="cpu")
     model.save(tmp_path / "plain.zip")
     with zipfile.ZipFile(tmp_path / "plain.zip") as plain, zipfile.ZipFile(path, "w") as bad:
         bad.writestr("policy.pth", plain.read("policy.pth"))
@@ -137,7 +137,7 @@ def save_script(path: Path, spec: TaskSpec) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("spec", [STATE, BUTTONS])
-def test_a_torchscript_program_answers_actions_or_logits(tmp_path, spec):
+def test_a_torchscript_program_may_return_actions_or_logits(tmp_path, spec):
     network = save_script(tmp_path / "policy.pt", spec)
     seen = observations_of(spec, 8)
     actions = CheckpointExpert(spec, list(range(8)), str(tmp_path / "policy.pt")).label(seen, np.ones(8, bool))
@@ -173,7 +173,7 @@ def test_sampling_follows_the_seeds_of_the_environments(tmp_path):
     assert (first != draw(range(200, 400))).any()
 
 
-def test_files_that_do_not_fit_are_refused_by_name(tmp_path, monkeypatch):
+def test_files_that_do_not_fit_are_refused_with_their_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="no checkpoint for toy/state; train one: gato-dist experts train toy/state"):
         find_policy("toy/state")
@@ -188,7 +188,7 @@ def test_files_that_do_not_fit_are_refused_by_name(tmp_path, monkeypatch):
     torch.jit.script(torch.nn.Linear(5, 9)).save("wide.pt")
     with pytest.raises(InputError, match=r"wide\.pt.*needs 2 numbers"):
         CheckpointExpert(STATE, [0], "wide.pt")
-    sb3.PPO("MlpPolicy", ExpertVecEnv(Unmoving(BUTTONS), default_preprocessing(BUTTONS)), device="cpu").save("b.zip")
+    sb3.PPO("MlpPolicy", ExpertVecEnv(IdleEnv(BUTTONS), default_preprocessing(BUTTONS)), device="cpu").save("b.zip")
     with pytest.raises(InputError, match=r"b\.zip.*do not fit"):
         CheckpointExpert(STATE, [0], "b.zip")
 
@@ -205,7 +205,7 @@ def test_an_expert_of_a_task_acts_without_stable_baselines(tmp_path):
     assert done.stdout.split() == ["1000", "False"], done.stderr
 
 
-def test_the_description_follows_the_weights(tmp_path):
+def test_the_description_depends_on_the_weights(tmp_path):
     spec = task_spec(CARTPOLE)
     said = []
     for name in ("one.pt", "two.pt"):

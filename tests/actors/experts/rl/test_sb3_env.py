@@ -1,13 +1,13 @@
-"""What stable-baselines3 is given: every step of every episode once, with the right end, and nothing of the reset."""
+"""The environments that stable-baselines3 gets: every step of every episode once, with the right end."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("stable_baselines3")
 
-from actors.experts.rl.preprocess import FrameStack, Moments, Preprocessing
+from actors.experts.rl.preprocess import FrameStack, Preprocessing, RunningStatistics
 from actors.experts.rl.sb3_env import ExpertVecEnv, SeparateEnvs, make_restartable
-from gato_dist.envs.vector import EnvpoolVector
+from gato_dist.envs.envpool_vector import EnvpoolVector
 from gato_dist.specs import ActionSpec, Modality, ObservationSpec, TaskSpec
 from tests.support.fakes import CountingEnv
 
@@ -29,7 +29,7 @@ def counters(lengths: list[int], rule: Preprocessing) -> ExpertVecEnv:
     return ExpertVecEnv(SeparateEnvs([CountingEnv(COUNTER, [length]) for length in lengths]), rule)
 
 
-def test_a_done_environment_restarts_in_the_same_step_and_the_others_do_not_move():
+def test_a_done_environment_restarts_in_the_same_step_while_others_wait():
     env = counters([3, 5], Preprocessing("flat"))
     seen, ended = [env.reset()[:, 0].tolist()], []
     for _ in range(15):
@@ -44,7 +44,7 @@ def test_a_done_environment_restarts_in_the_same_step_and_the_others_do_not_move
     assert sorted(env.recent) == [(3, 3)] * 5 + [(5, 5)] * 3
 
 
-def test_stacks_end_with_the_last_observation_and_begin_with_zeros():
+def test_frame_stacks_begin_with_zeros_in_every_episode():
     env = counters([3], Preprocessing("flat", stack=3))
     env.reset()
     steps = [env.step(np.zeros(1, int)) for _ in range(4)]
@@ -54,10 +54,15 @@ def test_stacks_end_with_the_last_observation_and_begin_with_zeros():
     assert steps[3][0].tolist() == [[0, 0, 1]]
 
 
-def test_envpool_steps_some_environments_while_others_wait():
+def test_envpool_restarts_some_environments_while_others_wait():
     """Pole balancing ends by itself (a fallen pole) or is cut: both, in environments that end at different times."""
     pool = EnvpoolVector(
-        "CartPole-v1", POLE, [1, 2, 3, 4], 2, {"max_episode_steps": POLE.max_steps}, lambda x: {"state": x}
+        "CartPole-v1",
+        POLE,
+        [1, 2, 3, 4],
+        2,
+        options={"max_episode_steps": POLE.max_steps},
+        adapt=lambda x: {"state": x},
     )
     env, rng = ExpertVecEnv(pool, Preprocessing("flat")), np.random.default_rng(0)
     env.reset()
@@ -91,13 +96,13 @@ def test_the_suites_restart_environments_one_by_one():
     assert (before.info["elapsed_step"].tolist(), after.info["elapsed_step"].tolist()) == ([1] * 3, [1, 2, 1])
 
 
-def test_moments_are_those_of_everything_seen():
+def test_running_statistics_equal_those_of_all_values():
     values = np.random.default_rng(0).normal(3, 2, size=(60, 4))
-    moments = Moments.of_size(4)
+    statistics = RunningStatistics.of_size(4)
     for part in np.split(values, 6):
-        moments.update(part)
-    np.testing.assert_allclose(moments.mean, values.mean(0), rtol=1e-6)
-    np.testing.assert_allclose(moments.variance, values.var(0), rtol=1e-6)
+        statistics.update(part)
+    np.testing.assert_allclose(statistics.mean, values.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(statistics.variance, values.var(0), rtol=1e-6)
 
 
 def test_a_stack_keeps_environments_apart():

@@ -1,11 +1,11 @@
-"""The arm's script for bricks: which stage a scene is, and that it lifts."""
+"""The arm's script for bricks: the stages of a grasp, and that it lifts a brick."""
 
 import numpy as np
 import pytest
 
 from actors.evaluate import evaluate_expert
 from actors.experts.registry import make_expert
-from actors.experts.scripts.grasp import CLOSE_SPEED, LIFT_TO, SEAT, Scene, axes, next_move, rotation
+from actors.experts.scripts.grasp import CLOSE_SPEED, LIFT_TO, SEAT, GraspState, axes, next_command, rotation
 
 ACROSS = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # a brick a quarter turn round
 DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])  # a hand over it, fingers down and across
@@ -13,53 +13,61 @@ OVER = np.array([0.0, 0.0, 0.02])
 TABLE = np.array([0.02, -0.03, 0.012])
 
 
-def scene(above=0.0, aside=0.0, fingers=0.6, moving=0.0, brick=TABLE, target=None) -> Scene:
+def grasp_state(above=0.0, aside=0.0, fingers=0.6, moving=0.0, brick=TABLE, target=None) -> GraspState:
     """A hand so many metres above the place where the brick sits in it, and to its side."""
     hand = brick - DOWN @ SEAT + [aside, 0, above]
     speeds = np.full(3, moving)
     goal = None if target is None else np.asarray(target, float)
-    return Scene(hand, DOWN, np.full(3, fingers), speeds, brick, ACROSS, goal)
+    return GraspState(
+        hand=hand,
+        frame=DOWN,
+        fingers=np.full(3, fingers),
+        finger_speeds=speeds,
+        brick=brick,
+        brick_frame=ACROSS,
+        target=goal,
+    )
 
 
-def test_it_comes_from_above_with_its_fingers_apart():
-    far = next_move(scene(above=0.3, aside=0.1))
-    assert far.place[2] > TABLE[2] + 0.05
-    over = next_move(scene(above=0.07))
-    assert over.place == pytest.approx(scene().hand)
-    beside = scene(above=0.01, aside=0.06)
-    assert next_move(beside).place[:2] == pytest.approx(beside.hand[:2])
-    assert np.all(next_move(scene(above=0.07, fingers=1.3)).fingers < 0)
+def test_the_hand_approaches_from_above_with_open_fingers():
+    far = next_command(grasp_state(above=0.3, aside=0.1))
+    assert far.position[2] > TABLE[2] + 0.05
+    over = next_command(grasp_state(above=0.07))
+    assert over.position == pytest.approx(grasp_state().hand)
+    beside = grasp_state(above=0.01, aside=0.06)
+    assert next_command(beside).position[:2] == pytest.approx(beside.hand[:2])
+    assert np.all(next_command(grasp_state(above=0.07, fingers=1.3)).fingers < 0)
 
 
-def test_it_closes_on_the_brick_and_then_lifts():
-    closing = next_move(scene(fingers=0.9, moving=1.0))
-    assert closing.place == pytest.approx(scene().hand)
+def test_the_fingers_close_before_the_hand_lifts():
+    closing = next_command(grasp_state(fingers=0.9, moving=1.0))
+    assert closing.position == pytest.approx(grasp_state().hand)
     assert np.all(closing.fingers == CLOSE_SPEED)
-    lifting = next_move(scene(fingers=1.1))
-    assert lifting.place[2] == LIFT_TO
+    lifting = next_command(grasp_state(fingers=1.1))
+    assert lifting.position[2] == LIFT_TO
     assert np.all(lifting.fingers == CLOSE_SPEED)
 
 
-def test_it_carries_the_brick_over_the_pedestal_puts_it_down_and_leaves():
+def test_the_brick_is_carried_above_the_pedestal_then_lowered_and_released():
     target, hold = np.array([0.1, 0.1, 0.1]), {"fingers": 1.1, "target": (0.1, 0.1, 0.1)}
-    low = scene(brick=np.array([0.0, 0.0, 0.05]), **hold)
-    assert next_move(low).place[:2] == pytest.approx(low.hand[:2])
-    high = scene(brick=np.array([0.0, 0.0, 0.2]), **hold)
-    assert next_move(high).place - high.hand == pytest.approx([0.1, 0.1, -0.02])
-    there = scene(brick=target + OVER, **hold)
-    assert next_move(there).place == pytest.approx(there.hand)
-    assert np.all(next_move(there).fingers < 0)
-    left = scene(brick=target + OVER, fingers=0.2, target=target)
-    assert next_move(left).place[2] > left.hand[2] + 0.1
+    low = grasp_state(brick=np.array([0.0, 0.0, 0.05]), **hold)
+    assert next_command(low).position[:2] == pytest.approx(low.hand[:2])
+    high = grasp_state(brick=np.array([0.0, 0.0, 0.2]), **hold)
+    assert next_command(high).position - high.hand == pytest.approx([0.1, 0.1, -0.02])
+    there = grasp_state(brick=target + OVER, **hold)
+    assert next_command(there).position == pytest.approx(there.hand)
+    assert np.all(next_command(there).fingers < 0)
+    left = grasp_state(brick=target + OVER, fingers=0.2, target=target)
+    assert next_command(left).position[2] > left.hand[2] + 0.1
 
 
-def test_a_rotation_is_the_axis_and_angle_that_turn_there():
+def test_rotation_returns_axis_times_angle():
     turned = axes(np.array([np.cos(0.3), 0.0, 0.0, np.sin(0.3)]))
     assert rotation(turned) == pytest.approx([0, 0, 0.6])
     assert rotation(np.eye(3)) == pytest.approx(np.zeros(3))
 
 
-def test_it_lifts_a_brick():
+def test_the_script_lifts_a_brick():
     (played,) = evaluate_expert("manipulation/lift-brick", 1, seed=3)
     assert played.episode_return > 100
 

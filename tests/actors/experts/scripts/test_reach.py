@@ -1,4 +1,4 @@
-"""The arm's script: its kinematics are the environment's, and it reaches."""
+"""The arm's script for reaching: the Jacobian agrees with the environment, and the hand reaches the target."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from actors.experts.registry import make_expert
 from gato_dist.scores.references import load_reference
 
 
-def test_the_jacobian_tells_where_the_hand_moves():
+def test_the_jacobian_predicts_how_the_hand_moves():
     made = make_expert("manipulation/reach-duplo", [5])
     now = made.env.reset()
     hands, ways = [], []
@@ -35,7 +35,7 @@ def test_speeds_stay_within_the_limits_and_the_fingers_rest():
     assert not np.any(actions[:, 6:])
 
 
-def test_the_hand_gets_there():
+def test_the_hand_reaches_the_target():
     played = evaluate_expert("manipulation/reach-site", 2, seed=3)
     reference = load_reference("manipulation/reach-site").expert
     assert np.mean([episode.episode_return for episode in played]) == pytest.approx(

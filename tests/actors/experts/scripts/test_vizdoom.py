@@ -1,4 +1,4 @@
-"""VizDoom's scripts on frames made by hand, in the colours of the game's."""
+"""VizDoom's scripts on synthetic frames in the game's colours."""
 
 import numpy as np
 import pytest
@@ -12,9 +12,9 @@ from actors.experts.scripts.vizdoom import (
     RIGHT,
     SHOOT,
     VizdoomScript,
-    groups,
+    column_runs,
     medikit,
-    nearest,
+    nearest_monster,
 )
 from gato_dist.scores.references import load_reference
 
@@ -42,38 +42,38 @@ def at(column: int, width: int = 3) -> slice:
     return slice(column - width // 2, column - width // 2 + width)
 
 
-def test_groups_bridge_a_gap_of_one_column_and_no_more():
+def test_column_runs_bridge_gaps_of_one_column_only():
     columns = np.zeros(20, bool)
     columns[[2, 3, 5, 8, 9]] = True
-    assert groups(columns) == [(3.5, 4), (8.5, 2)]
-    assert nearest(columns) == (3.5, 4)
-    assert nearest(np.zeros(20, bool)) is None
+    assert column_runs(columns) == [(3.5, 4), (8.5, 2)]
+    assert nearest_monster(columns) == (3.5, 4)
+    assert nearest_monster(np.zeros(20, bool)) is None
 
 
 @pytest.mark.parametrize(("column", "action"), [(40, SHOOT), (60, RIGHT), (20, LEFT)])
 @pytest.mark.parametrize("colour", [PINK, (42, 41, 40)])
-def test_the_center_turns_to_a_monster_and_shoots_it_in_the_middle(colour, column, action):
+def test_defend_the_center_turns_to_a_monster_and_shoots_it_in_the_middle(colour, column, action):
     assert choose("DefendTheCenter-v1", arena((colour, slice(29, 36), at(column)))) == action
 
 
-def test_the_center_saves_its_shots_where_nothing_stands():
+def test_defend_the_center_does_not_shoot_without_a_monster():
     lying = arena((PINK, slice(38, 42), at(40)))
     assert choose("DefendTheCenter-v1", lying) == choose("DefendTheCenter-v1", arena()) == RIGHT
 
 
-def test_the_nearer_of_two_monsters_comes_first():
+def test_the_nearer_of_two_monsters_is_the_target():
     two = arena((PINK, slice(24, 44), at(60, 9)), (IMP, slice(29, 36), at(40)))
     assert choose("DefendTheLine-v1", two) == SHOOT + RIGHT
     assert choose("DefendTheLine-v1", arena((IMP, slice(29, 36), at(40)))) == SHOOT
 
 
-def test_the_corridor_is_walked_once_its_soldiers_are_shot():
+def test_deadly_corridor_walks_on_when_no_soldier_is_left():
     assert choose("DeadlyCorridor-v1", arena((BLUE, slice(30, 34), at(10)))) == CORRIDOR_SHOOT + LEFT
     assert choose("DeadlyCorridor-v1", arena((BLUE, slice(30, 34), at(40)))) == CORRIDOR_SHOOT
     assert choose("DeadlyCorridor-v1", arena()) == CORRIDOR_FORWARD
 
 
-def test_basic_holds_every_fourth_step():
+def test_basic_shoots_in_every_fourth_step():
     frame = arena((BLUE, slice(30, 36), at(60)))
     assert [choose("Basic-v1", frame, skip) for skip in range(5)] == [SHOOT + RIGHT, RIGHT, RIGHT, RIGHT, SHOOT + RIGHT]
 
@@ -85,7 +85,7 @@ def test_frames_are_counted_for_each_environment_from_its_reset():
     assert script.label(frames, np.ones(2, bool)).tolist() == [RIGHT, SHOOT + RIGHT]
 
 
-def test_a_box_is_walked_to_and_a_bottle_is_not():
+def test_gathering_walks_to_boxes_and_not_to_bottles():
     box, bottle = (BOX, slice(40, 45), at(60, 9)), (BOX, slice(40, 48), at(30, 3))
     assert medikit(arena(box)[0].astype(np.int16)) == 60
     assert medikit(arena(bottle)[0].astype(np.int16)) is None
@@ -94,7 +94,7 @@ def test_a_box_is_walked_to_and_a_bottle_is_not():
     assert choose("HealthGathering-v1", arena(bottle)) == FORWARD
 
 
-def test_before_a_wall_that_hides_the_sky_it_turns_whatever_shines_there():
+def test_gathering_turns_away_from_walls_with_bright_spots():
     wall = arena((WALL, slice(0, 64), slice(0, 80)), (BOX, slice(40, 45), at(60, 9)))
     assert choose("D1Basic-v1", wall) == RIGHT
 
@@ -104,7 +104,7 @@ def test_a_scenario_without_a_script_is_refused_by_name():
         VizdoomScript("TakeCover-v1", 1)
 
 
-def test_gathering_lasts_longer_than_chance():
+def test_gathering_survives_longer_than_random_actions():
     played = evaluate_expert("vizdoom/health-gathering", 2, seed=3)
     reference = load_reference("vizdoom/health-gathering")
     assert min(episode.episode_return for episode in played) > reference.random.mean + 3 * reference.random.std
