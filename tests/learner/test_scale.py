@@ -88,7 +88,7 @@ def work(sharding: str, accumulate: int, out: Path) -> None:
         config = make_config(workers=2, sharding=sharding, accumulate=accumulate)
         learner, losses = train_some(config)
         rates = learner.meter.report()
-        a_step = rates["tokens_per_second"] / rates["steps_per_second"]
+        a_step = rates.tokens_per_second / rates.steps_per_second
         assert a_step * STEPS == pytest.approx(learner.counters.tokens), "rates count the tokens of all workers"
         mean = parallel.sum_over_workers(losses)
         snapshot = Snapshot.take(
