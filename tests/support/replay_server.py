@@ -27,7 +27,7 @@ def address(server: Any) -> str:
 
 def inserted(server: Any, table: str) -> int:
     """Returns how many sequences were inserted into a table of a `reverb.Server`."""
-    return table_metrics(server.localhost_client().server_info())[table]["inserted"]
+    return table_metrics(server.localhost_client().server_info())[table].inserted
 
 
 def never() -> bool:
