@@ -118,7 +118,7 @@ def blocks_after(opened: threading.Event) -> Iterator[Sequences]:
 
 def test_first_sequences_are_waited_for():
     opened = threading.Event()
-    batches = iter(MixtureBatches([TaskStream(0, 1.0, blocks(0)), TaskStream(1, 3.0, blocks_after(opened))]))
+    batches = iter(mix([TaskStream(0, 1.0, blocks(0)), TaskStream(1, 3.0, blocks_after(opened))]))
     threading.Timer(0.5, opened.set).start()
     assert 1 in next(batches).task
 
