@@ -68,9 +68,7 @@ def check_open_ports() -> Finding:
         found += f" and {len(listeners) - SHOWN_PORTS} more"
     if not any(listener.process.startswith(RUN_PROCESSES) for listener in listeners):
         return Finding("open ports", "ok", f"{found}: none belongs to a run")
-    advice = (
-        "use a firewall or a private network; replay filters do not show here (docs/explanation/security.md)"
-    )
+    advice = "use a firewall or a private network; replay filters do not show here (docs/explanation/security.md)"
     return Finding("open ports", "warning", found, advice)
 
 

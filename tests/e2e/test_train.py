@@ -45,7 +45,15 @@ def descendants(process: subprocess.Popen) -> list[psutil.Process]:
 
 def actors_of(process: subprocess.Popen, kind: str) -> list[psutil.Process]:
     """Returns the processes of one class of Ray actors. kind: the class's name."""
-    return [child for child in descendants(process) if f"ray::{kind}" in " ".join(child.cmdline())]
+    return [child for child in descendants(process) if f"ray::{kind}" in _command(child)]
+
+
+def _command(process: psutil.Process) -> str:
+    """Returns the command line; an empty text for a process that has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
 
 
 def alive(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:

@@ -74,7 +74,7 @@ def test_input_errors_are_recognised_after_they_have_crossed_processes(tmp_path)
         "replay.port: 1 is in use / replay.port: 1 is in use",
         "learner.gpu: none here",
         "replay.size: too small",
-        "None True learner.train.NonFiniteLoss: not finite",
+        "None True learner.learner.NonFiniteLoss: not finite",
     ], done.stdout + done.stderr
 
 

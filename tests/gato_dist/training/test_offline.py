@@ -73,7 +73,7 @@ def test_a_dataset_of_another_format_is_refused(data, tmp_path):
         ("model.local_positions=2", "model.local_positions: 2, but babyai/go-to-local needs"),
         ("evaluation.prompt_tokens=2", "evaluation.prompt_tokens: 2 hold no step of babyai/go-to-local"),
         # How many tokens the mission takes is only known once it is read.
-        ("model.local_positions=10", "model.local_positions: 10, but a step's texts need"),
+        ("model.local_positions=10", "model.local_positions: 10, but the texts of a time step need"),
     ],
 )
 def test_settings_that_do_not_fit_a_task_are_refused(data, tmp_path, override, message):
