@@ -80,12 +80,12 @@ def reference_seeds(count: int, seed: int = 0) -> list[int]:
 
 
 def dataset_seeds(first: int, count: int, seed: int = 0) -> list[int]:
-    """Returns the seeds of a collected dataset's episodes: the same for any number of workers.
+    """Returns one seed for each episode of a collected dataset. The seeds depend only on the arguments.
 
     Args:
         first: index of the first episode.
-        count: number of episodes.
-        seed: seed of the collection.
+        count: number of episodes. Seeds repeat after 2²⁰ episodes.
+        seed: seed of the collection, modulo 256.
     """
     start = DATASET_START + seed % 256 * DATASET_SEEDS
     return [start + (first + i) % DATASET_SEEDS for i in range(count)]

@@ -16,7 +16,8 @@ from gato_dist.utils.signals import Interrupt
 def run_workers(job: Callable[[], None], workers: int) -> None:
     """Runs `job` in `workers` processes, each with torchrun's environment variables; returns when all have returned.
 
-    A signal is passed on to all processes, which are then waited for. If one of them fails, the others are ended.
+    `job` must be picklable, because the processes are spawned. A signal is passed on to all processes, which are then
+    waited for. If one of them fails, the others are ended.
 
     Raises:
         KeyboardInterrupt: if this process received SIGINT or SIGTERM.

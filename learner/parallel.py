@@ -172,7 +172,10 @@ def _reduce(values: list[float], operation: dist.ReduceOp.RedOpType) -> list[flo
 
 
 def gather_arrays(array: NDArray[Any]) -> NDArray[Any]:
-    """Concatenates the arrays of all workers along the first axis. All arrays have the same shape."""
+    """Concatenates the workers' arrays in rank order along the first axis.
+
+    Every worker must call it, with an array of the same shape and dtype.
+    """
     if world_size() == 1:
         return array
     own = torch.from_numpy(array)

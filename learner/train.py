@@ -49,15 +49,15 @@ def train(
 
     Args:
         config: configuration of the run. Checkpoints contain all of it.
-        tokenizer: of the run.
+        tokenizer: encodes the run's tasks. Checkpoints contain it.
         batches: this worker's share of every global batch.
         host: receives weights, metrics and messages.
         folder: the run's checkpoints.
         device: where to train.
-        min_version: published versions are greater. A killed run may have published more than its newest checkpoint
-            knows.
+        min_version: versions are numbered from `min_version` + 1 on, because a killed run may have published versions
+            after its newest checkpoint.
         position: where `batches` from disk begin; checkpoints then record their position.
-        is_preempted: whether this worker's machine will be taken away.
+        is_preempted: returns True once this worker's machine will be taken away.
 
     Returns:
         The counters at the end of training.

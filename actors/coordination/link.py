@@ -71,7 +71,7 @@ class Polled(Generic[T]):
 
 
 def polled_guidance(link: CoordinatorLink) -> Polled[Guidance]:
-    """Returns a callable that gives the run's progress and mixture without blocking."""
+    """Returns a callable that gives the coordinator's latest `Guidance`; its defaults before the first answer."""
     return Polled(link.actor.guidance.remote, Guidance(), link.poll_seconds)
 
 

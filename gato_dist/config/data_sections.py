@@ -110,8 +110,8 @@ class TokensConfig(Section):
 
     encoding: Literal["paper", "compact"] = Field(
         "compact",
-        description="paper: one token for each number and image patch; compact: one token for each tensor, grid row "
-        "or frame",
+        description="paper: one token for each number and image patch; compact: one token for each tensor, row of a grid "
+        "and image patch",
     )
     vocabulary: Literal["paper", "disjoint"] = Field(
         "disjoint", description="paper: ranges of token ids overlap as in the paper; disjoint: each kind has its own"

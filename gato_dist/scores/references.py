@@ -107,7 +107,7 @@ def available_references(tasks: list[str]) -> dict[str, Reference]:
 
 
 def hold_reference(task: str) -> AbstractContextManager[None]:
-    """Makes this process the only one that measures a task's reference.
+    """Returns a context manager that locks a task's reference file while its scores are measured.
 
     Raises:
         InputError: if another process measures it.

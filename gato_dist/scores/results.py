@@ -84,7 +84,10 @@ class TaskResult:
 
     @property
     def fractions(self) -> Floats:
-        """Returns the expert-score fraction of each episode, float64 [n]. The task must have a valid expert."""
+        """Returns (return − random) / (expert − random) of each episode, float64 [n].
+
+        The expert's mean score must be greater than random's.
+        """
         returns = np.array(self.returns, np.float64)
         return (returns - self.row.random) / (self.row.expert - self.row.random)
 

@@ -53,7 +53,14 @@ def basic_monster(frame: np.ndarray) -> np.ndarray:
 
 
 def center_monsters(frame: np.ndarray) -> np.ndarray:
-    """Returns the columns, bool [W], that are darker or redder than the arena's light brown wall."""
+    """Marks the image columns that show a monster in the center scenarios: darker or redder than the light brown wall.
+
+    Args:
+        frame: RGB, int [H, W, 3].
+
+    Returns:
+        bool [W].
+    """
     red, green, blue = np.moveaxis(frame[31:34], -1, 0)
     return ((red + green + blue < 190) | (red > 1.7 * green)).any(axis=0)
 
