@@ -110,7 +110,7 @@ class TokensConfig(Section):
 
     encoding: Literal["paper", "compact"] = Field(
         "compact",
-        description="paper: one token for each number and image patch; compact: one token for each tensor, row of a grid "
+        description="paper: one token for each number and image patch; compact: one token for each tensor, grid row "
         "and image patch",
     )
     vocabulary: Literal["paper", "disjoint"] = Field(
