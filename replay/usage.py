@@ -2,17 +2,20 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gato_dist.sequence import Sequences
 from gato_dist.sources import Source
 
+Ints = NDArray[np.integer[Any]]
+
 BINS = 14
 
 
-def bins_of(values: np.ndarray) -> np.ndarray:
+def bins_of(values: Ints) -> Ints:
     """Returns the histogram bin of each value.
 
     Args:
@@ -21,7 +24,8 @@ def bins_of(values: np.ndarray) -> np.ndarray:
     Returns:
         int64 of the same shape. Bins hold 0, 1, 2–3, 4–7 …; the last of the `BINS` bins holds all values from 4096 on.
     """
-    return np.minimum(np.ceil(np.log2(np.maximum(values, 0) + 1.0)).astype(np.int64), BINS - 1)
+    bins: Ints = np.minimum(np.ceil(np.log2(np.maximum(values, 0) + 1.0)).astype(np.int64), BINS - 1)
+    return bins
 
 
 def bin_name(index: int) -> str:
@@ -49,7 +53,7 @@ class Usage:
         self._names = names
         self._sequences: Counter[tuple[int, Source]] = Counter()
         self._lag = np.zeros(BINS, np.int64)
-        self._reuse: list[np.ndarray] = []
+        self._reuse: list[Ints] = []
         self._readers: dict[str, CountsDamage] = {}
 
     def count(self, task: int, source: Source, sequences: Sequences, version: int) -> None:
@@ -65,7 +69,7 @@ class Usage:
         acted = sequences.weights_version[:, 1]
         self._lag += np.bincount(bins_of(version - acted[acted >= 0]), minlength=BINS)
 
-    def count_reuse(self) -> Callable[[np.ndarray], None]:
+    def count_reuse(self) -> Callable[[Ints], None]:
         """Returns a function that counts how often sequences were drawn.
 
         Each reader of a replay table needs a function of its own, since readers run in threads. Its argument is how
@@ -74,7 +78,7 @@ class Usage:
         counts = np.zeros(BINS, np.int64)
         self._reuse.append(counts)
 
-        def count(times: np.ndarray) -> None:
+        def count(times: Ints) -> None:
             counts[:] += np.bincount(bins_of(np.asarray(times).ravel()), minlength=BINS)
 
         return count
