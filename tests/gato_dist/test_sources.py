@@ -1,5 +1,7 @@
 """How the share of each source follows the run's progress, and how task weights follow the scores."""
 
+from dataclasses import replace
+
 import pytest
 
 from gato_dist.config.run_config import parse_config
@@ -92,23 +94,7 @@ def test_scores_of_few_episodes_change_the_factors_less_than_scores_of_many():
         )
         for i, f in enumerate((0.2, 0.6))
     ]
-    fine = [
-        ScoreRow(
-            step=i,
-            weights_version=i,
-            task="s/a",
-            suite="s",
-            episodes=200,
-            random=0.0,
-            expert=1.0,
-            mean=f,
-            std=0.1,
-            fraction=f,
-            ci_low=f,
-            ci_high=f,
-        )
-        for i, f in enumerate((0.2, 0.6))
-    ]
+    fine = [replace(row, episodes=200, std=0.1) for row in rough]
     other = scored("s/b", 0.5, 0.5)
     weights = {"s/a": 1.0, "s/b": 1.0}
     # Both gain; the one that is believed to have come further needs less.
