@@ -53,6 +53,8 @@ class Driver:
         view: View,
         interrupt: Interrupt,
         best: BestWeights,
+        began: float,
+        energy: EnergyMeter,
     ) -> None:
         """Opens the records of the run.
 
@@ -64,16 +66,18 @@ class Driver:
             view: shows the status.
             interrupt: raises KeyboardInterrupt in `check` if the user interrupts the run.
             best: keeps the best-scored weights.
+            began: when this start of the run began, before its processes were started, by `time.monotonic`.
+            energy: measures since then.
         """
         from torch.utils.tensorboard import SummaryWriter
 
         self._config, self._system, self._view = config, system, view
         self._interrupt, self._best = interrupt, best
-        self._began = time.monotonic()
+        self._began, self._energy = began, energy
         self._writer = SummaryWriter(str(folder.tensorboard))
         self.scores = ScoreLog(folder, self._writer, references)
         self._usage = UsageLog(folder.usage, self._writer)
-        self._cost, self._energy = CostMeter(folder.cost), EnergyMeter()
+        self._cost = CostMeter(folder.cost)
         self._status = Status(tasks=new_tasks(config))
         for name, row in self.scores.table.latest().items():
             if name in self._status.tasks:

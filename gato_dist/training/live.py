@@ -1,5 +1,6 @@
 """`gato-dist train`: experts, replay, learner and evaluation, all at once."""
 
+import time
 from pathlib import Path
 
 from actors.experts.registry import check_expert
@@ -21,6 +22,7 @@ from gato_dist.supervisor.system import System
 from gato_dist.training.driver import Driver
 from gato_dist.training.status_view import View
 from gato_dist.training.tokenizer import make_tokenizer
+from gato_dist.utils.energy import EnergyMeter
 from gato_dist.utils.files import explain_full_disk
 from gato_dist.utils.quiet_threads import quiet_threads
 from gato_dist.utils.signals import Interrupt
@@ -61,9 +63,18 @@ def train(config: RunConfig, folder: RunFolder, resume: bool) -> list[ScoreRow]:
                 for line in warnings + ray_warnings:
                     view.note(line)
                 scored = max((row.weights_version for row in ScoreTable(folder.scores).rows), default=0)
+                began, energy = time.monotonic(), EnergyMeter()
                 system = System.start(plan, interrupt, scored, view.note)
                 driver = Driver(
-                    plan.config, folder, plan.references, system=system, view=view, interrupt=interrupt, best=best
+                    plan.config,
+                    folder,
+                    plan.references,
+                    system=system,
+                    view=view,
+                    interrupt=interrupt,
+                    best=best,
+                    began=began,
+                    energy=energy,
                 )
                 try:
                     driver.learn()
