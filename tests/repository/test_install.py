@@ -102,7 +102,7 @@ def test_further_extras_are_added_to_the_installed_ones(machine):
     for words in ((), (), ("EXTRAS=live,cluster",)):
         assert machine.make(*words).returncode == 0
     installed = [re.search(r"\.\[(.*)\]", line)[1] for line in machine.said() if line.startswith("uv pip install")]
-    assert installed == ["live,suites,procgen,video,images,minari,dev", "live,cluster"]
+    assert installed == ["live,suites,procgen,video,images,minari,dev,docs", "live,cluster"]
 
 
 def test_the_lock_file_uses_pypi_alone():
