@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -44,13 +43,9 @@ def test_the_environment_that_is_made_has_the_layout_of_the_table():
 
 @pytest.mark.parametrize("arguments", [["tasks"], ["experts", "list"]])
 def test_tasks_are_listed_without_their_packages(arguments):
-    """Measures processor time, which does not depend on what else the machine does."""
-    block = f"import sys, resource, atexit; sys.modules.update(dict.fromkeys({HEAVY!r}))"
-    told = "atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_utime, file=sys.stderr))"
-    code = f"{block}; {told}; from gato_dist.cli.main import main; sys.exit(main({arguments!r}))"
-    began = time.monotonic()
+    block = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))"
+    code = f"{block}; from gato_dist.cli.main import main; sys.exit(main({arguments!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "cannot run here" not in done.stdout
     assert len(done.stdout.splitlines()) == len(SHIPPED) + 1
-    assert float(done.stderr) < 1.0, time.monotonic() - began
