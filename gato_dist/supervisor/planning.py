@@ -6,7 +6,7 @@ from gato_dist.config.run_config import RunConfig
 from gato_dist.config.training_sections import RelabelConfig
 from gato_dist.sources import Source
 
-COORDINATOR_CALLS = 2500  # a second: about half a core of the coordinator's machine (tests/benchmarks/coordinator.py)
+COORDINATOR_CALLS = 2500  # a second: about four fifths of one core (tests/benchmarks/coordinator.py)
 # The most calls a second of one process while the interval is not scaled. An expert reports metrics, and asks whether
 # the run ends and for the address of its replay server. The other processes also ask for weights, guidance or jobs
 # twice a second. A learner worker asks for the address of every server that it reads from.
